@@ -1,0 +1,91 @@
+// The lines of a region that are stored but not durable, and what each may hold after a power cut:
+// its durable value, the value of its last flush that no fence has made durable yet, or its newest.
+//
+// Not thread safe: Region holds its mutex around every call. Offsets and lengths are bytes. A record
+// covers one page; three 64-bit words say which of its lines are undecided, which are flushed with
+// nothing stored since, and which have an older flushed value that a later store moved past.
+//
+// Order that matters: BeforeStore() comes before the bytes change (it saves what is about to be
+// lost), AfterFlush() after they did.
+#ifndef FAUXDAX_UNDECIDED_H_
+#define FAUXDAX_UNDECIDED_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "units.h"
+
+namespace fauxdax {
+
+// What a power cut keeps of the undecided lines.
+struct Keep {
+  enum class Kind { kNone, kAll, kSeed };
+  Kind kind;
+  uint64_t seed;  // kSeed only
+};
+
+struct CrashCount {
+  uint64_t undecided_lines;  // stored and not durable when the power went
+  uint64_t kept_lines;       // of those, lines that kept a newer value than the durable one
+};
+
+// Monotonic counts.
+struct UndecidedCounters {
+  uint64_t limit_fences;     // fences made because a limit below was reached
+  uint64_t limit_evictions;  // times a fence was not enough and unflushed lines were written back
+};
+
+class Undecided {
+ public:
+  // Beyond either limit the oldest freedom of the hardware is used up: flushed lines drain as if
+  // fenced, then unflushed ones are written back as if evicted from the cache. Both may happen on a
+  // real machine at any time; what is lost is only the chance to see the other outcome.
+  static constexpr uint64_t kLinesMax = uint64_t{1} << 20;
+  static constexpr uint64_t kPagesMax = uint64_t{1} << 16;
+
+  // `base` is the mapped region of `page_count` pages and outlives this.
+  Undecided(uint8_t* base, uint64_t page_count);
+  ~Undecided();
+  Undecided(const Undecided&) = delete;
+  Undecided& operator=(const Undecided&) = delete;
+
+  // The bytes of the range are about to change.
+  void BeforeStore(uint64_t offset, uint64_t length_bytes);
+  // Every line of the range was flushed with its current value.
+  void AfterFlush(uint64_t offset, uint64_t length_bytes);
+  // Flushed values become durable.
+  void Fence();
+  // The current bytes of whole pages are declared durable.
+  void Settle(uint64_t page, uint64_t page_count);
+  // Gives every undecided line its value and forgets it.
+  CrashCount Crash(const Keep& keep);
+
+  uint64_t line_count() const { return line_count_; }
+  const UndecidedCounters& counters() const { return counters_; }
+
+ private:
+  struct PageRecord;
+
+  PageRecord* Find(uint64_t page) const;
+  PageRecord* FindOrMake(uint64_t page);
+  void SaveBeforeStore(PageRecord* record, uint64_t lines);
+  void Drain(PageRecord* record);
+  void Release(PageRecord* record);
+  void KeepLimits();
+  uint64_t CrashPage(PageRecord* record, const Keep& keep);
+
+  uint8_t* const base_;
+  const uint64_t page_count_;
+  uint32_t* slot_of_page_;  // 1 + index into records_, 0 when the page has no undecided line
+  std::vector<std::unique_ptr<PageRecord>> records_;
+  std::vector<uint32_t> free_slots_;
+  std::vector<uint32_t> flushed_slots_;  // records that a fence has something to do for
+  uint64_t line_count_ = 0;
+  uint64_t record_count_ = 0;
+  UndecidedCounters counters_{};
+};
+
+}  // namespace fauxdax
+
+#endif  // FAUXDAX_UNDECIDED_H_
