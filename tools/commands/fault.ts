@@ -1,0 +1,149 @@
+/**
+ * `fauxdax fault DIR add|list|clear`: rules that make operations fail, fall short, tear, wait or
+ * meet bad memory. Rules live in the daemon until they are cleared or the mount ends.
+ */
+import { Command } from 'commander';
+import { FAULT_OPS, type FaultOp, type FaultRule } from '../../fs/faults.js';
+import { UsageError } from '../../fs/options.js';
+import { Failure } from '../failure.js';
+import { ACTION_HELP, describeRule, parseAction } from '../fault_text.js';
+import { plural, printJson, table } from '../screen.js';
+import { ask, requireMount } from '../target.js';
+
+const ACTIONS = ['add', 'list', 'clear'];
+
+/**
+ * The command line says `fault DIR add`, commander wants the word of the subcommand first.
+ * @returns the arguments with the two exchanged where the first is no subcommand
+ */
+export function withDirLast(args: string[]): string[] {
+  const [command, dir, action, ...rest] = args;
+  if (command !== 'fault' || dir === undefined || action === undefined) return args;
+  if (ACTIONS.includes(dir) || dir.startsWith('-') || !ACTIONS.includes(action)) return args;
+  return [command, action, dir, ...rest];
+}
+
+export function faultCommand(): Command {
+  return new Command('fault')
+    .description('make operations of a mount fail: add, list and clear rules')
+    .addCommand(addCommand())
+    .addCommand(listCommand())
+    .addCommand(clearCommand())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  fauxdax fault /mnt add --op write --path '*.wal' --nth 3 --do torn
+  fauxdax fault /mnt list
+  fauxdax fault /mnt clear`,
+    );
+}
+
+interface AddOptions {
+  op: string;
+  path: string;
+  nth?: string;
+  every?: string;
+  do: string;
+  json?: true;
+}
+
+function addCommand(): Command {
+  return new Command('add')
+    .description('add a rule')
+    .argument('<DIR>', 'mount point')
+    .option('--op <OP>', `the operation: ${FAULT_OPS.join(', ')}`, 'any')
+    .option('--path <GLOB>', 'path inside the mount; without a slash, the last name', '**')
+    .option('--nth <N>', 'only the N-th matching operation from now')
+    .option('--every <N>', 'every N-th matching operation')
+    .requiredOption('--do <FAULT>', 'what happens, below')
+    .option('--json', 'print the rule as JSON')
+    .addHelpText(
+      'after',
+      `
+Faults:
+${ACTION_HELP}
+
+Examples:
+  fauxdax fault /mnt add --op fsync --do eio
+  fauxdax fault /mnt add --op write --path '*.db' --every 100 --do enospc
+  fauxdax fault /mnt add --op write --path '*.wal' --nth 3 --do torn=64
+  fauxdax fault /mnt add --path '/slow/**' --do delay=250ms`,
+    )
+    .action(add);
+}
+
+async function add(dir: string, options: AddOptions): Promise<void> {
+  const nth = parseCount('--nth', options.nth);
+  const every = parseCount('--every', options.every);
+  if (nth !== undefined && every !== undefined) {
+    throw new UsageError('--nth and --every contradict each other');
+  }
+  if (!FAULT_OPS.includes(options.op as FaultOp)) {
+    throw new UsageError(`--op ${options.op}: expected one of ${FAULT_OPS.join(', ')}`);
+  }
+  const rule: FaultRule = {
+    op: options.op as FaultOp,
+    path: options.path,
+    ...(nth === undefined ? {} : { nth }),
+    ...(every === undefined ? {} : { every }),
+    action: parseAction(options.do),
+  };
+  const mount = requireMount('fault', dir);
+  const added = await ask('fault', mount, (control) => control.faultAdd(rule));
+  if (options.json === true) printJson(added);
+  else process.stdout.write(`added fault ${added.id}\n`);
+}
+
+function listCommand(): Command {
+  return new Command('list')
+    .description('list the rules, how often each matched and fired')
+    .argument('<DIR>', 'mount point')
+    .option('--json', 'print the rules as JSON')
+    .addHelpText('after', '\nExample:\n  fauxdax fault /mnt list --json')
+    .action(list);
+}
+
+async function list(dir: string, options: { json?: true }): Promise<void> {
+  const mount = requireMount('fault', dir);
+  const rules = await ask('fault', mount, (control) => control.faultList());
+  if (options.json === true) {
+    printJson(rules);
+    return;
+  }
+  if (rules.length === 0) {
+    process.stdout.write('no faults\n');
+    return;
+  }
+  const rows = rules.map((rule) => {
+    const { when, action } = describeRule(rule);
+    return [rule.id, rule.op, rule.path, when, action, rule.matched, rule.fired];
+  });
+  process.stdout.write(table(['id', 'op', 'path', 'when', 'do', 'matched', 'fired'], rows));
+}
+
+function clearCommand(): Command {
+  return new Command('clear')
+    .description('remove one rule, or all')
+    .argument('<DIR>', 'mount point')
+    .argument('[ID]', 'the rule to remove (default: all)')
+    .addHelpText('after', '\nExample:\n  fauxdax fault /mnt clear 2')
+    .action(clear);
+}
+
+async function clear(dir: string, text: string | undefined): Promise<void> {
+  const id = parseCount('ID', text);
+  const mount = requireMount('fault', dir);
+  const count = await ask('fault', mount, (control) => control.faultClear(id));
+  if (id !== undefined && count === 0) throw new Failure(`fault: ${dir}: no fault ${id}`);
+  process.stdout.write(`cleared ${plural(count, 'fault')}\n`);
+}
+
+function parseCount(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count) || count < 1) {
+    throw new UsageError(`${name} ${text}: expected a whole number above 0`);
+  }
+  return count;
+}

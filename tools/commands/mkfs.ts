@@ -1,0 +1,49 @@
+/** `fauxdax mkfs`: makes an image, a directory that holds `region` and `meta.db`. */
+import { Command } from 'commander';
+import { UsageError } from '../../fs/options.js';
+import { makeImage } from '../../lib/image.js';
+import { loadNative } from '../../lib/native.js';
+import { PAGE_BYTES } from '../../lib/units.js';
+import { Failure } from '../failure.js';
+import { canonical, mountOfImage } from '../mountinfo.js';
+import { formatSize, parseSize } from '../size.js';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+interface Options {
+  size: string;
+  force?: true;
+  uuid?: string;
+}
+
+export function mkfsCommand(): Command {
+  return new Command('mkfs')
+    .description('make an image: a directory that holds a region and its metadata')
+    .argument('<IMAGE>', 'directory to make; its parent must exist')
+    .requiredOption('--size <SIZE>', 'size of the region: 512M, 1G, 1T or bytes')
+    .option('--force', 'overwrite the image that is there')
+    .option('--uuid <UUID>', 'identity of the image (default: a random one)')
+    .addHelpText('after', '\nExample:\n  fauxdax mkfs /var/tmp/image --size 1G')
+    .action(mkfs);
+}
+
+function mkfs(image: string, options: Options): void {
+  const sizeBytes = parseSize(options.size);
+  if (sizeBytes % PAGE_BYTES !== 0) {
+    throw new UsageError(`--size ${options.size}: not a multiple of the page size ${PAGE_BYTES}`);
+  }
+  if (options.uuid !== undefined && !UUID.test(options.uuid)) {
+    throw new UsageError(`--uuid ${options.uuid}: not a UUID`);
+  }
+  const mounted = mountOfImage(image);
+  if (mounted !== undefined) {
+    throw new Failure(`mkfs: ${image}: mounted on ${mounted.dir}: umount it first`);
+  }
+  makeImage(canonical(image), {
+    sizeBytes,
+    force: options.force === true,
+    ...(options.uuid === undefined ? {} : { uuid: options.uuid.toLowerCase() }),
+    allocate: loadNative().allocateFile,
+  });
+  process.stdout.write(`${image}: ${formatSize(sizeBytes)}, ${sizeBytes / PAGE_BYTES} pages\n`);
+}

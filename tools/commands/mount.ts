@@ -1,0 +1,76 @@
+/**
+ * `fauxdax mount`: starts the daemon of an image and returns when the directory is usable. With
+ * --foreground it stays until the daemon has gone, and ^C unmounts.
+ */
+import { Command, Option } from 'commander';
+import { type Mount, mount as mountImage } from '../../fs/mount.js';
+import { parseMountOptions } from '../../fs/options.js';
+
+interface Options {
+  o: string[];
+  foreground?: true;
+  transport?: string;
+}
+
+export function mountCommand(): Command {
+  return new Command('mount')
+    .description('mount an image on a directory')
+    .argument('<IMAGE>', 'image made by fauxdax mkfs')
+    .argument('<DIR>', 'existing directory')
+    .addOption(
+      new Option('-o <OPT,...>', 'mount options, below; may be given several times')
+        .argParser((value: string, earlier: string[]) => [...earlier, value])
+        .default([], 'none'),
+    )
+    .option('--foreground', 'stay, log to stderr, unmount on ^C')
+    .addOption(
+      new Option('--transport <NAME>', 'how to speak FUSE').choices(['kernel', 'fuse-native']),
+    )
+    .addHelpText(
+      'after',
+      `
+Mount options:
+  ro, rw                    read only, or not (default)
+  allow_other               users other than you may enter
+  dax=never|inode|always    which files may be mapped directly (default inode: by chattr +x)
+  crashable                 keep what is durable apart from what is merely stored, for crash
+  canary                    fill freed pages with a pattern that names page and last owner
+  commit=SECONDS            commit at least this often (default 5)
+  durable=process|host      survive the death of the daemon (default), or of the host
+  bug=NAME                  bring back a classic mistake: convert-before-zero,
+                            no-completion-conversion, reuse-before-commit, commit-before-data
+  nosuid, nodev, noexec, noatime, relatime, sync, ...   as in mount(8)
+
+Example:
+  fauxdax mount /var/tmp/image /mnt -o crashable,commit=30`,
+    )
+    .action(mount);
+}
+
+async function mount(image: string, dir: string, options: Options): Promise<void> {
+  const lists = [...options.o];
+  if (options.transport !== undefined) lists.push(`transport=${options.transport}`);
+  const parsed = parseMountOptions(lists);
+  if (options.foreground !== true) {
+    await mountImage(image, dir, parsed);
+    return;
+  }
+  const mounted = await mountImage(image, dir, parsed, { foreground: true });
+  await stayUntilUnmounted(mounted);
+}
+
+/** ^C and SIGTERM unmount; so does anybody else's umount, which ends the daemon as well. */
+async function stayUntilUnmounted(mounted: Mount): Promise<void> {
+  let failure: unknown;
+  const stop = (): void => {
+    mounted.unmount().catch((error: unknown) => {
+      failure = error;
+    });
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  await mounted.exited;
+  process.off('SIGINT', stop);
+  process.off('SIGTERM', stop);
+  if (failure !== undefined) throw failure;
+}

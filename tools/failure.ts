@@ -1,0 +1,50 @@
+/**
+ * How the command line ends when something is wrong: one line on stderr, `fauxdax: what: where:
+ * what to do`, and an exit status. The only place in tools that turns an error into either.
+ */
+import { getSystemErrorMap } from 'node:util';
+import { UsageError } from '../fs/options.js';
+
+export const EXIT_FAILURE = 1;
+export const EXIT_USAGE = 2;
+
+/** An operating failure with the status the command ends with. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+  readonly exitStatus: number;
+
+  constructor(message: string, exitStatus: number = EXIT_FAILURE) {
+    super(message);
+    this.exitStatus = exitStatus;
+  }
+}
+
+const BUGS = new Set(['AssertionError', 'TypeError', 'RangeError', 'ReferenceError']);
+
+/** Says what failed on stderr and returns the exit status. Bugs come with their stack. */
+export function report(error: unknown): number {
+  if (!(error instanceof Error)) {
+    process.stderr.write(`fauxdax: bug: thrown ${String(error)}\n`);
+    return EXIT_FAILURE;
+  }
+  // Node's own argument and system errors are named after built-in classes but carry a code.
+  const code = (error as NodeJS.ErrnoException).code;
+  if (BUGS.has(error.name) && !isSystemError(error)) {
+    process.stderr.write(`fauxdax: bug, please report it: ${error.stack ?? error.message}\n`);
+    return EXIT_FAILURE;
+  }
+  const text = isSystemError(error) ? describeSystemError(error) : error.message;
+  process.stderr.write(`fauxdax: ${text.replaceAll('\n', ' ')}\n`);
+  if (error instanceof UsageError || code === 'EUSAGE') return EXIT_USAGE;
+  return error instanceof Failure ? error.exitStatus : EXIT_FAILURE;
+}
+
+function isSystemError(error: Error): error is NodeJS.ErrnoException {
+  return (error as NodeJS.ErrnoException).syscall !== undefined;
+}
+
+/** `open /x/y: permission denied`, instead of Node's `EACCES: permission denied, open '/x/y'`. */
+function describeSystemError(error: NodeJS.ErrnoException): string {
+  const reason = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.code ?? error.message;
+  return [error.path, error.syscall, reason].filter((part) => part !== undefined).join(': ');
+}

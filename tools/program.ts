@@ -1,0 +1,78 @@
+/**
+ * The commands of `fauxdax` put together, and the one place where their errors become exit
+ * statuses: 2 for usage, what the command says otherwise (tools/failure.ts). Commander names
+ * unknown commands and options itself.
+ */
+import { Command, CommanderError, Help } from 'commander';
+import { crashCommand } from './commands/crash.js';
+import { demoCommand } from './commands/demo.js';
+import { faultCommand, withDirLast } from './commands/fault.js';
+import { fsckCommand } from './commands/fsck.js';
+import { infoCommand } from './commands/info.js';
+import { mapCommand } from './commands/map.js';
+import { mkfsCommand } from './commands/mkfs.js';
+import { mountCommand } from './commands/mount.js';
+import { umountCommand } from './commands/umount.js';
+import { EXIT_USAGE, report } from './failure.js';
+import { version } from './version.js';
+
+/** @param args without node and script; @returns the exit status */
+export async function runProgram(args: string[]): Promise<number> {
+  process.exitCode = 0;
+  try {
+    await makeProgram().parseAsync(withDirLast(args), { from: 'user' });
+    return Number(process.exitCode);
+  } catch (error) {
+    if (!(error instanceof CommanderError)) return report(error);
+    // Commander has printed its message; help that was asked for is no error.
+    const asked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
+    return asked ? 0 : EXIT_USAGE;
+  }
+}
+
+export function makeProgram(): Command {
+  const program = new Command('fauxdax')
+    .description('A Linux filesystem you can pull the plug on.')
+    .version(version(), '-V, --version')
+    .helpCommand(false)
+    .configureHelp({ commandUsage: usageLine })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'fauxdax: ')) })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Example:
+  fauxdax mkfs /tmp/image --size 256M
+  mkdir -p /tmp/dir && fauxdax mount /tmp/image /tmp/dir -o crashable
+  echo kept > /tmp/dir/a && sync /tmp/dir/a && echo lost > /tmp/dir/b
+  fauxdax crash /tmp/dir && ls /tmp/dir
+  fauxdax umount /tmp/dir`,
+    );
+  const commands = [
+    mkfsCommand(),
+    mountCommand(),
+    umountCommand(),
+    infoCommand(),
+    mapCommand(),
+    fsckCommand(),
+    crashCommand(),
+    faultCommand(),
+    demoCommand(),
+  ];
+  for (const command of commands) inherit(program, command);
+  return program;
+}
+
+/** Commands made apart take over how the program prints and ends, and so do theirs. */
+function inherit(parent: Command, command: Command): void {
+  command.copyInheritedSettings(parent).helpCommand(false);
+  parent.addCommand(command);
+  for (const child of command.commands) child.copyInheritedSettings(command).helpCommand(false);
+}
+
+/** Commander's own line, but that `fault` takes its directory before the word of its action. */
+function usageLine(command: Command): string {
+  const line = new Help().commandUsage(command);
+  if (command.name() === 'fault') return 'fauxdax fault <DIR> add|list|clear [options]';
+  return line.replace(/ fault (add|list|clear) (.*?)<DIR>/, ' fault <DIR> $1 $2').trimEnd();
+}
