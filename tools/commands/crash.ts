@@ -1,9 +1,11 @@
 /** `fauxdax crash`: pulls the plug of a mount, now or at the n-th matching operation. */
 import { Command } from 'commander';
-import type { CrashReport } from '../../fs/mount.js';
+import type { CrashReport } from '../../fs/crash.js';
 import { describeKeep, parseKeep, parseTrigger } from '../fault_text.js';
 import { plural, printJson } from '../screen.js';
 import { ask, requireMount } from '../target.js';
+
+const NAMES_SHOWN_MAX = 5;
 
 interface Options {
   keep: string;
@@ -53,16 +55,17 @@ async function crash(dir: string, options: Options): Promise<void> {
   else process.stdout.write(`${mount.dir}: ${describeCrash(lost)}\n`);
 }
 
-/** One sentence: what was undecided, and what of it the cut kept. */
-export function describeCrash(lost: CrashReport): string {
-  const { undecidedLines, keptLines, undecidedOperations, keptOperations } = lost;
-  if (undecidedLines === 0 && undecidedOperations === 0) {
-    return 'the power was cut; everything was durable, nothing is lost';
-  }
-  const lines = plural(undecidedLines, 'undecided line');
-  const operations = plural(undecidedOperations, 'uncommitted operation');
-  return (
-    `the power was cut; lost ${undecidedLines - keptLines} of ${lines}` +
-    ` and ${undecidedOperations - keptOperations} of ${operations}`
-  );
+/** One sentence: what was undecided, and what of it the cut took. */
+export function describeCrash(report: CrashReport): string {
+  const { undecidedLines, keptLines, lostOperations, lostNames, staleInodes } = report;
+  const lostLines = undecidedLines - keptLines;
+  const lost: string[] = [];
+  if (lostLines > 0) lost.push(`${lostLines} of ${plural(undecidedLines, 'undecided line')}`);
+  if (lostOperations > 0) lost.push(plural(lostOperations, 'uncommitted operation'));
+  const names = lostNames.slice(0, NAMES_SHOWN_MAX).join(', ');
+  const more = lostNames.length > NAMES_SHOWN_MAX ? ', ...' : '';
+  const changed = names === '' ? '' : `; back as they were: ${names}${more}`;
+  const stale = staleInodes === 0 ? '' : `; ${plural(staleInodes, 'open file')} no longer exists`;
+  if (lost.length === 0) return `the power was cut; nothing is lost${stale}`;
+  return `the power was cut; lost ${lost.join(' and ')}${changed}${stale}`;
 }
