@@ -1,5 +1,5 @@
-// Module init: registers the Region class, the plumbing functions and the Session class, and nothing
-// else. Runs once for each environment (main thread or worker) that loads the addon.
+// Module init: registers the Region class, the plumbing functions and the Session class, and
+// nothing else. Runs once for each environment (main thread or worker) that loads the addon.
 #include <napi.h>
 
 #include "plumbing_object.h"

@@ -1,6 +1,6 @@
-// CHECK(condition, reason): a bug, never an operating error. Stays on in every build, independent of
-// NDEBUG; prints the place, the condition and the reason on standard error and ends the process, so
-// that a broken invariant stops the mount and is never answered as EIO. Any thread.
+// CHECK(condition, reason): a bug, never an operating error. Stays on in every build, independent
+// of NDEBUG; prints the place, the condition and the reason on standard error and ends the process,
+// so that a broken invariant stops the mount and is never answered as EIO. Any thread.
 #ifndef FAUXDAX_CHECK_H_
 #define FAUXDAX_CHECK_H_
 
@@ -19,11 +19,11 @@ namespace fauxdax {
 
 }  // namespace fauxdax
 
-#define CHECK(condition, reason)                                          \
-  do {                                                                    \
-    if (!(condition)) [[unlikely]] {                                      \
-      ::fauxdax::CheckFailed(__FILE__, __LINE__, #condition, (reason));   \
-    }                                                                     \
+#define CHECK(condition, reason)                                        \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]] {                                    \
+      ::fauxdax::CheckFailed(__FILE__, __LINE__, #condition, (reason)); \
+    }                                                                   \
   } while (0)
 
 #endif  // FAUXDAX_CHECK_H_

@@ -1,6 +1,6 @@
-// How bytes reach the persistence domain: the flush instruction (clwb, clflushopt or clflush) and the
-// widest non-temporal store the CPU and the kernel support, chosen once by CPUID. Large copies go
-// around the cache, small ones through it and are flushed; the thresholds were measured with
+// How bytes reach the persistence domain: the flush instruction (clwb, clflushopt or clflush) and
+// the widest non-temporal store the CPU and the kernel support, chosen once by CPUID. Large copies
+// go around the cache, small ones through it and are flushed; the thresholds were measured with
 // bench/persist. Stateless after construction, any thread, lengths in bytes.
 //
 // Order that matters: CopyFlushed() and ZeroFlushed() leave stores in flight; they are durable only

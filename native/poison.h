@@ -13,9 +13,9 @@
 
 namespace fauxdax {
 
-class PoisonedPages {
+class PoisonSet {
  public:
-  explicit PoisonedPages(uint64_t page_count) : page_count_(page_count) {}
+  explicit PoisonSet(uint64_t page_count) : page_count_(page_count) {}
 
   // One relaxed load.
   bool Any() const { return count_.load(std::memory_order_relaxed) != 0; }

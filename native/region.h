@@ -4,8 +4,8 @@
 // Any thread may call anything but Open() and the destructor. Offsets and lengths are bytes. Stores
 // by two threads to the same bytes land in some order, byte by byte, as on the machine itself; who
 // may store where is the business of the file maps and their gates. Without TrackUndecided() and
-// without poisoned pages no call takes a lock. Operating errors are positive errnos, 0 is success; a
-// range outside the region or a store to a read-only region is a bug and ends the process.
+// without poisoned pages no call takes a lock. Operating errors are positive errnos, 0 is success;
+// a range outside the region or a store to a read-only region is a bug and ends the process.
 //
 // Order that matters: a store is durable only after a flush of its lines and then a Fence(). Every
 // change to the bytes goes through Region::Change() and every flush and fence through Flush() and
@@ -29,10 +29,10 @@ namespace fauxdax {
 
 class Region {
  public:
-  // Maps `page_count` pages of the file or DAX device at `path`. A writable file gets its host blocks
-  // allocated first, so that no later store meets a full host disk as SIGBUS.
-  // Errors: those of open(2), fallocate(2) and mmap(2); EINVAL when the file is shorter than
-  // page_count pages or is neither a file nor a character device. *out is set only on 0.
+  // Maps `page_count` pages of the file or DAX device at `path`. A writable file gets its host
+  // blocks allocated first, so that no later store meets a full host disk as SIGBUS. Errors: those
+  // of open(2), fallocate(2) and mmap(2); EINVAL when the file is shorter than page_count pages or
+  // is neither a file nor a character device. *out is set only on 0.
   static int Open(const char* path, uint64_t page_count, bool read_only,
                   std::unique_ptr<Region>* out);
   ~Region();
@@ -60,8 +60,9 @@ class Region {
 
   // Plain stores: in the cache, undecided until flushed and fenced. EIO on a poisoned page.
   [[nodiscard]] int Store(uint64_t offset, const void* source, uint64_t length_bytes);
-  // Stores and flushes: durable after the next Fence(). A poisoned page that the range wholly covers
-  // is healed, as by the kernel's DAX recovery write; one covered in part is EIO, nothing stored.
+  // Stores and flushes: durable after the next Fence(). A poisoned page that the range wholly
+  // covers is healed, as by the kernel's DAX recovery write; one covered in part is EIO, nothing
+  // stored.
   [[nodiscard]] int StoreFlushed(uint64_t offset, const void* source, uint64_t length_bytes);
   // Zeroes and flushes. EIO, with nothing changed, when the range touches a poisoned page.
   [[nodiscard]] int ZeroFlushed(uint64_t offset, uint64_t length_bytes);
@@ -74,7 +75,7 @@ class Region {
   // sfence orders only the calling thread; one persistence domain is our stated simplification.)
   void Fence();
 
-  // Fills pages with the canary (FillCanaryPage in canary.h). The canary stands in for what the last
+  // Fills pages with the canary (canary.h). The canary stands in for what the last
   // owner left behind, so it counts as durable at once and is never undecided. Poisoned pages keep
   // their poison.
   void FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino);
@@ -83,15 +84,16 @@ class Region {
   void Heal(uint64_t page);
   std::vector<uint64_t> PoisonedPages() const { return poison_.Pages(); }
 
-  // From here on the durable value of each undecided line is kept, for Crash(). What is in the region
-  // now counts as durable. Called before other threads store; a second call does nothing.
+  // From here on the durable value of each undecided line is kept, for Crash(). What is in the
+  // region now counts as durable. Called before other threads store; a second call does nothing.
   void TrackUndecided();
+  bool tracks_undecided() const { return tracking_.load(std::memory_order_acquire); }
   uint64_t UndecidedLineCount() const;
   UndecidedCounters undecided_counters() const;
 
   // Cuts the power: every undecided line takes the value `keep` gives it, and nothing is undecided
-  // afterwards. Needs TrackUndecided(). A store another thread is making in that moment falls before
-  // or after the crash, at 1 MiB granularity.
+  // afterwards. Needs TrackUndecided(). A store another thread is making in that moment falls
+  // before or after the crash, at 1 MiB granularity.
   CrashCount Crash(const Keep& keep);
 
   // msync(2) of the whole mapping: host durability. Errors: EIO, ENOSPC, as msync(2).
@@ -113,7 +115,7 @@ class Region {
   const bool read_only_;
   const bool synchronous_;
   const Persist persist_;
-  PoisonedPages poison_;
+  PoisonSet poison_;
 
   std::atomic<bool> tracking_{false};
   mutable std::mutex undecided_mutex_;

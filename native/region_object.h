@@ -20,8 +20,9 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   // new Region(path: string, pageCount: number, readOnly: boolean)
   explicit RegionObject(const Napi::CallbackInfo& info);
 
-  // The open region inside a JavaScript value; shared, so that it stays mapped while its user lives.
-  // Throws a JavaScript TypeError when the value is no Region of this addon, Error when it is closed.
+  // The open region inside a JavaScript value; shared, so that it stays mapped while its user
+  // lives. Throws a JavaScript TypeError when the value is no Region of this addon, Error when it
+  // is closed.
   static std::shared_ptr<Region> FromValue(const Napi::Value& value);
 
   static Napi::Function Define(Napi::Env env);

@@ -1,9 +1,10 @@
 // The lines of a region that are stored but not durable, and what each may hold after a power cut:
 // its durable value, the value of its last flush that no fence has made durable yet, or its newest.
 //
-// Not thread safe: Region holds its mutex around every call. Offsets and lengths are bytes. A record
-// covers one page; three 64-bit words say which of its lines are undecided, which are flushed with
-// nothing stored since, and which have an older flushed value that a later store moved past.
+// Not thread safe: Region holds its mutex around every call. Offsets and lengths are bytes. A
+// record covers one page; three 64-bit words say which of its lines are undecided, which are
+// flushed with nothing stored since, and which have an older flushed value that a later store moved
+// past.
 //
 // Order that matters: BeforeStore() comes before the bytes change (it saves what is about to be
 // lost), AfterFlush() after they did.
@@ -14,6 +15,7 @@
 #include <memory>
 #include <vector>
 
+#include "persist.h"
 #include "units.h"
 
 namespace fauxdax {
@@ -44,8 +46,8 @@ class Undecided {
   static constexpr uint64_t kLinesMax = uint64_t{1} << 20;
   static constexpr uint64_t kPagesMax = uint64_t{1} << 16;
 
-  // `base` is the mapped region of `page_count` pages and outlives this.
-  Undecided(uint8_t* base, uint64_t page_count);
+  // `base` is the mapped region of `page_count` pages; it and `persist` outlive this.
+  Undecided(uint8_t* base, uint64_t page_count, const Persist& persist);
   ~Undecided();
   Undecided(const Undecided&) = delete;
   Undecided& operator=(const Undecided&) = delete;
@@ -70,6 +72,7 @@ class Undecided {
   PageRecord* Find(uint64_t page) const;
   PageRecord* FindOrMake(uint64_t page);
   void SaveBeforeStore(PageRecord* record, uint64_t lines);
+  void FlushLines(PageRecord* record, uint64_t lines);
   void Drain(PageRecord* record);
   void Release(PageRecord* record);
   void KeepLimits();
@@ -77,6 +80,7 @@ class Undecided {
 
   uint8_t* const base_;
   const uint64_t page_count_;
+  const Persist& persist_;
   uint32_t* slot_of_page_;  // 1 + index into records_, 0 when the page has no undecided line
   std::vector<std::unique_ptr<PageRecord>> records_;
   std::vector<uint32_t> free_slots_;

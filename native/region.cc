@@ -1,0 +1,238 @@
+#include "region.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "canary.h"
+#include "check.h"
+
+namespace fauxdax {
+
+namespace {
+
+// A tracked change holds the mutex for at most this much at a time.
+constexpr uint64_t kTrackedPieceBytes = uint64_t{1} << 20;
+
+// Makes the host's blocks exist. Filesystems that cannot say so (EOPNOTSUPP) are taken as they are.
+int AllocateHostBlocks(int fd, uint64_t length_bytes) {
+  for (;;) {
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(length_bytes)) == 0) return 0;
+    if (errno == EINTR) continue;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+  }
+}
+
+int CheckFile(int fd, uint64_t length_bytes, bool read_only) {
+  struct stat status;
+  if (fstat(fd, &status) != 0) return errno;
+  if (S_ISCHR(status.st_mode)) return 0;  // a DAX device: mmap(2) knows its size
+  if (!S_ISREG(status.st_mode)) return EINVAL;
+  if (static_cast<uint64_t>(status.st_size) < length_bytes) return EINVAL;
+  return read_only ? 0 : AllocateHostBlocks(fd, length_bytes);
+}
+
+// MAP_SYNC first: on a DAX device or a DAX-mounted file flushed lines then survive a real power
+// cut.
+int Map(int fd, uint64_t length_bytes, bool read_only, uint8_t** base, bool* synchronous) {
+  const int protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+  void* mapped = mmap(nullptr, length_bytes, protection, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+  *synchronous = mapped != MAP_FAILED;
+  if (mapped == MAP_FAILED) mapped = mmap(nullptr, length_bytes, protection, MAP_SHARED, fd, 0);
+  if (mapped == MAP_FAILED) return errno;
+  *base = static_cast<uint8_t*>(mapped);
+  return 0;
+}
+
+}  // namespace
+
+int Region::Open(const char* path, uint64_t page_count, bool read_only,
+                 std::unique_ptr<Region>* out) {
+  CHECK(page_count > 0 && page_count <= kRegionPagesMax, "the page count is in range");
+  const uint64_t length_bytes = page_count * kPageBytes;
+  const int fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+  if (fd < 0) return errno;
+  uint8_t* base = nullptr;
+  bool synchronous = false;
+  int error = CheckFile(fd, length_bytes, read_only);
+  if (error == 0) error = Map(fd, length_bytes, read_only, &base, &synchronous);
+  close(fd);  // the mapping keeps the file
+  if (error != 0) return error;
+  out->reset(new Region(path, base, page_count, read_only, synchronous));
+  return 0;
+}
+
+Region::Region(std::string path, uint8_t* base, uint64_t page_count, bool read_only,
+               bool synchronous)
+    : path_(std::move(path)),
+      base_(base),
+      page_count_(page_count),
+      read_only_(read_only),
+      synchronous_(synchronous),
+      poison_(page_count) {}
+
+Region::~Region() { CHECK(munmap(base_, size_bytes()) == 0, "the mapping is ours to unmap"); }
+
+void Region::CheckRange(uint64_t offset, uint64_t length_bytes) const {
+  CHECK(offset <= size_bytes() && length_bytes <= size_bytes() - offset,
+        "the range is inside the region");
+}
+
+template <typename Write>
+void Region::Change(uint64_t offset, uint64_t length_bytes, After after, Write write) {
+  CHECK(!read_only_, "a read-only region is never stored to");
+  if (!tracking_.load(std::memory_order_acquire)) [[likely]] {
+    write(offset, length_bytes);
+    return;
+  }
+  while (length_bytes > 0) {
+    const uint64_t piece_bytes = std::min(length_bytes, kTrackedPieceBytes);
+    const std::lock_guard lock(undecided_mutex_);
+    undecided_->BeforeStore(offset, piece_bytes);
+    write(offset, piece_bytes);
+    if (after == After::kFlushed) undecided_->AfterFlush(offset, piece_bytes);
+    offset += piece_bytes;
+    length_bytes -= piece_bytes;
+  }
+}
+
+int Region::Read(uint64_t offset, void* target, uint64_t length_bytes) const {
+  CheckRange(offset, length_bytes);
+  if (Poisoned(offset, length_bytes)) return EIO;
+  std::memcpy(target, base_ + offset, length_bytes);
+  return 0;
+}
+
+int Region::Store(uint64_t offset, const void* source, uint64_t length_bytes) {
+  CheckRange(offset, length_bytes);
+  if (Poisoned(offset, length_bytes)) return EIO;
+  const auto* bytes = static_cast<const uint8_t*>(source);
+  Change(offset, length_bytes, After::kStored, [&](uint64_t at, uint64_t piece_bytes) {
+    std::memcpy(base_ + at, bytes + (at - offset), piece_bytes);
+  });
+  return 0;
+}
+
+int Region::StoreFlushed(uint64_t offset, const void* source, uint64_t length_bytes) {
+  CheckRange(offset, length_bytes);
+  const bool heals = Poisoned(offset, length_bytes);
+  if (heals && poison_.TouchesInPart(offset, length_bytes)) return EIO;
+  const auto* bytes = static_cast<const uint8_t*>(source);
+  Change(offset, length_bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
+    persist_.CopyFlushed(base_ + at, bytes + (at - offset), piece_bytes);
+  });
+  // After the bytes are there: a reader meets the error or the new bytes, never the old ones.
+  if (heals) poison_.ClearCovered(offset, length_bytes);
+  return 0;
+}
+
+int Region::ZeroFlushed(uint64_t offset, uint64_t length_bytes) {
+  CheckRange(offset, length_bytes);
+  if (Poisoned(offset, length_bytes)) return EIO;
+  Change(offset, length_bytes, After::kFlushed,
+         [&](uint64_t at, uint64_t piece_bytes) { persist_.ZeroFlushed(base_ + at, piece_bytes); });
+  return 0;
+}
+
+int Region::CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes) {
+  CheckRange(from_offset, length_bytes);
+  CheckRange(to_offset, length_bytes);
+  if (Poisoned(from_offset, length_bytes) || Poisoned(to_offset, length_bytes)) return EIO;
+  const uint64_t distance =
+      from_offset < to_offset ? to_offset - from_offset : from_offset - to_offset;
+  if (distance >= length_bytes) {
+    Change(to_offset, length_bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
+      persist_.CopyFlushed(base_ + at, base_ + from_offset + (at - to_offset), piece_bytes);
+    });
+    return 0;
+  }
+  // Overlapping: piece by piece, from the end when moving up, so that no source byte is lost.
+  const bool upwards = to_offset > from_offset;
+  for (uint64_t done = 0; done < length_bytes;) {
+    const uint64_t piece_bytes = std::min(length_bytes - done, kTrackedPieceBytes);
+    const uint64_t start = upwards ? length_bytes - done - piece_bytes : done;
+    Change(to_offset + start, piece_bytes, After::kFlushed, [&](uint64_t at, uint64_t bytes) {
+      std::memmove(base_ + at, base_ + from_offset + (at - to_offset), bytes);
+      persist_.Flush(base_ + at, bytes);
+    });
+    done += piece_bytes;
+  }
+  return 0;
+}
+
+void Region::Flush(uint64_t offset, uint64_t length_bytes) {
+  CheckRange(offset, length_bytes);
+  if (!tracking_.load(std::memory_order_acquire)) [[likely]] {
+    persist_.Flush(base_ + offset, length_bytes);
+    return;
+  }
+  const std::lock_guard lock(undecided_mutex_);
+  persist_.Flush(base_ + offset, length_bytes);
+  undecided_->AfterFlush(offset, length_bytes);
+}
+
+void Region::Fence() {
+  Persist::Fence();
+  if (!tracking_.load(std::memory_order_acquire)) [[likely]]
+    return;
+  const std::lock_guard lock(undecided_mutex_);
+  undecided_->Fence();
+}
+
+void Region::FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {
+  CHECK(page <= page_count_ && page_count <= page_count_ - page, "the pages are in the region");
+  alignas(kLineBytes) uint8_t canary[kPageBytes];
+  for (const uint64_t end = page + page_count; page < end; ++page) {
+    const uint64_t offset = page << kPageShift;
+    if (Poisoned(offset, kPageBytes)) continue;
+    FillCanaryPage(canary, page, owner_ino);
+    Change(offset, kPageBytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
+      persist_.CopyFlushed(base_ + at, canary + (at - offset), piece_bytes);
+    });
+    if (!tracking_.load(std::memory_order_acquire)) continue;
+    const std::lock_guard lock(undecided_mutex_);
+    undecided_->Settle(page, 1);
+  }
+  Persist::Fence();
+}
+
+void Region::Poison(uint64_t page) { poison_.Set(page); }
+
+void Region::Heal(uint64_t page) { poison_.Clear(page); }
+
+void Region::TrackUndecided() {
+  CHECK(!read_only_, "a read-only region has nothing undecided");
+  const std::lock_guard lock(undecided_mutex_);
+  if (undecided_) return;
+  Persist::Fence();
+  undecided_ = std::make_unique<Undecided>(base_, page_count_, persist_);
+  tracking_.store(true, std::memory_order_release);
+}
+
+uint64_t Region::UndecidedLineCount() const {
+  const std::lock_guard lock(undecided_mutex_);
+  return undecided_ ? undecided_->line_count() : 0;
+}
+
+UndecidedCounters Region::undecided_counters() const {
+  const std::lock_guard lock(undecided_mutex_);
+  return undecided_ ? undecided_->counters() : UndecidedCounters{};
+}
+
+CrashCount Region::Crash(const Keep& keep) {
+  const std::lock_guard lock(undecided_mutex_);
+  CHECK(undecided_ != nullptr, "a crash needs TrackUndecided() first");
+  const CrashCount count = undecided_->Crash(keep);
+  Persist::Fence();
+  return count;
+}
+
+int Region::SyncHost() { return msync(base_, size_bytes(), MS_SYNC) == 0 ? 0 : errno; }
+
+}  // namespace fauxdax
