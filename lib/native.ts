@@ -1,13 +1,27 @@
 /**
  * The only file that loads the addon. It types the addon's surface and turns native errnos into
- * `Errno`; it decides nothing.
+ * `Errno`; it decides nothing. Everything runs on the JavaScript thread that calls it, and
+ * synchronously.
  */
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { Keep, Region } from './region.js';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Errno, type ErrnoName } from './errno.js';
+import type { CrashCount, Keep, Region } from './region.js';
 
 export interface NativeRegion extends Region {
   readonly flushInstruction: 'clwb' | 'clflushopt' | 'clflush';
   readonly path: string;
+  undecidedCounters(): UndecidedCounters;
+}
+
+/** How often a crashable region reached the limit of undecided lines it remembers. Monotonic. */
+export interface UndecidedCounters {
+  /** Flushed lines were drained, as if fenced. */
+  limitFences: number;
+  /** That was not enough: unflushed lines were written back, as if evicted from the cache. */
+  limitEvictions: number;
 }
 
 export interface SessionOptions {
@@ -87,27 +101,192 @@ export interface Session {
 }
 
 export interface Native {
+  /**
+   * Maps the region file. A writable one gets its host blocks allocated first.
+   * @throws {Errno} those of open(2), fallocate(2) and mmap(2); EINVAL when the file is shorter than
+   * `pageCount` pages or neither a file nor a DAX device
+   */
   openRegion(path: string, pageCount: number, options: { readOnly: boolean }): NativeRegion;
   openSession(options: SessionOptions): Session;
-  /** mount(2) of type fuse.fauxdax; returns the /dev/fuse descriptor. Needs CAP_SYS_ADMIN. */
+  /**
+   * mount(2) of type fuse.fauxdax; returns the /dev/fuse descriptor, close-on-exec. Needs
+   * CAP_SYS_ADMIN. `flags` are MS_* of mount(2); `data` the FUSE options besides fd=.
+   */
   mountFuse(dir: string, source: string, flags: number, data: string): number;
   /** umount2(2); `lazy` is MNT_DETACH. */
   unmount(dir: string, lazy: boolean): void;
-  /** Receives one descriptor sent by fusermount3 over the socket `fd`. Blocks. */
+  /**
+   * Receives one descriptor sent by fusermount3 over the socket `fd`. Blocks.
+   * @throws {Errno} ENODATA when the peer closed without sending one
+   */
   receiveDescriptor(fd: number): number;
+  /** A connected pair of Unix stream sockets, close-on-exec. */
   socketPair(): [number, number];
   /** flock(LOCK_EX | LOCK_NB); false when another process holds it. */
   lockFile(fd: number): boolean;
   /** posix_fallocate(3): the host's blocks exist afterwards, so a store never meets a full disk. */
   allocateFile(fd: number, lengthBytes: number): void;
-  /** Bytes of a name that lib/name_codec.ts or the session decoded. */
   closeDescriptor(fd: number): void;
+  /** lib/name_codec.ts, as the session does it. */
+  decodeName(bytes: Uint8Array): string;
+  encodeName(name: string): Uint8Array;
 }
 
-const require = createRequire(import.meta.url);
+/** native/region_object.h. */
+interface AddonRegion {
+  read(offset: number, target: Uint8Array): void;
+  store(offset: number, source: Uint8Array): void;
+  storeFlushed(offset: number, source: Uint8Array): void;
+  zeroFlushed(offset: number, lengthBytes: number): void;
+  copyFlushed(fromOffset: number, toOffset: number, lengthBytes: number): void;
+  flush(offset: number, lengthBytes: number): void;
+  fence(): void;
+  fillCanary(page: number, pageCount: number, ownerIno: number): void;
+  poison(page: number): void;
+  heal(page: number): void;
+  poisonedPages(): number[];
+  trackUndecided(): void;
+  undecidedLineCount(): number;
+  undecidedCounters(): UndecidedCounters;
+  crash(keep: Keep['keep'], seed: number | undefined): CrashCount;
+  syncHost(): void;
+  close(): void;
+  flushInstruction(): NativeRegion['flushInstruction'];
+}
+
+/** The addon as native/addon.cc exports it. */
+interface Addon extends Omit<Native, 'openRegion' | 'openSession'> {
+  Region: new (path: string, pageCount: number, readOnly: boolean) => AddonRegion;
+  Session: new (options: Omit<SessionOptions, 'region'> & { region: AddonRegion }) => Session;
+}
+
+class MappedRegion implements NativeRegion {
+  readonly path: string;
+  readonly pageCount: number;
+  readonly flushInstruction: NativeRegion['flushInstruction'];
+  /** What the addon's Session takes; opaque to everybody else. */
+  readonly mapped: AddonRegion;
+
+  constructor(addon: Addon, path: string, pageCount: number, readOnly: boolean) {
+    this.mapped = run(() => new addon.Region(path, pageCount, readOnly));
+    this.path = path;
+    this.pageCount = pageCount;
+    this.flushInstruction = this.mapped.flushInstruction();
+  }
+
+  read(offset: number, target: Uint8Array): void {
+    run(() => this.mapped.read(offset, target));
+  }
+
+  store(offset: number, source: Uint8Array): void {
+    run(() => this.mapped.store(offset, source));
+  }
+
+  storeFlushed(offset: number, source: Uint8Array): void {
+    run(() => this.mapped.storeFlushed(offset, source));
+  }
+
+  zeroFlushed(offset: number, lengthBytes: number): void {
+    run(() => this.mapped.zeroFlushed(offset, lengthBytes));
+  }
+
+  copyFlushed(fromOffset: number, toOffset: number, lengthBytes: number): void {
+    run(() => this.mapped.copyFlushed(fromOffset, toOffset, lengthBytes));
+  }
+
+  flush(offset: number, lengthBytes: number): void {
+    this.mapped.flush(offset, lengthBytes);
+  }
+
+  fence(): void {
+    this.mapped.fence();
+  }
+
+  fillCanary(page: number, pageCount: number, ownerIno: number): void {
+    run(() => this.mapped.fillCanary(page, pageCount, ownerIno));
+  }
+
+  poison(page: number): void {
+    this.mapped.poison(page);
+  }
+
+  heal(page: number): void {
+    this.mapped.heal(page);
+  }
+
+  poisonedPages(): number[] {
+    return this.mapped.poisonedPages();
+  }
+
+  trackUndecided(): void {
+    run(() => this.mapped.trackUndecided());
+  }
+
+  undecidedLineCount(): number {
+    return this.mapped.undecidedLineCount();
+  }
+
+  undecidedCounters(): UndecidedCounters {
+    return this.mapped.undecidedCounters();
+  }
+
+  crash(keep: Keep): CrashCount {
+    const seed = keep.keep === 'seed' ? keep.seed : undefined;
+    return run(() => this.mapped.crash(keep.keep, seed));
+  }
+
+  syncHost(): void {
+    run(() => this.mapped.syncHost());
+  }
+
+  close(): void {
+    this.mapped.close();
+  }
+}
+
+/** Calls the addon; an error that carries an errno becomes an `Errno`, a bug stays what it is. */
+function run<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    if (!(error instanceof Error) || !('errno' in error) || !('code' in error)) throw error;
+    throw new Errno(error.code as ErrnoName, error.message);
+  }
+}
+
+/** The folder above this file that holds the built addon: two up from lib/, three from dist/lib/. */
+function addonPath(): string {
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let dir = start; ; dir = dirname(dir)) {
+    const path = join(dir, 'build', 'Release', 'fauxdax.node');
+    if (existsSync(path)) return path;
+    if (dir === dirname(dir)) {
+      throw new Error(`fauxdax.node was not found above ${start}: run npm run build:native`);
+    }
+  }
+}
 
 /** Loads the addon that node-gyp built. Throws when it was not built. */
 export function loadNative(): Native {
-  return require('../../build/Release/fauxdax.node') as Native;
+  const addon = createRequire(import.meta.url)(addonPath()) as Addon;
+  return {
+    openRegion: (path, pageCount, options) =>
+      new MappedRegion(addon, path, pageCount, options.readOnly),
+    openSession(options) {
+      const { region } = options;
+      if (!(region instanceof MappedRegion)) throw new TypeError('region is not a mapped region');
+      return run(() => new addon.Session({ ...options, region: region.mapped }));
+    },
+    mountFuse: (dir, source, flags, data) => run(() => addon.mountFuse(dir, source, flags, data)),
+    unmount: (dir, lazy) => run(() => addon.unmount(dir, lazy)),
+    receiveDescriptor: (fd) => run(() => addon.receiveDescriptor(fd)),
+    socketPair: () => run(() => addon.socketPair()),
+    lockFile: (fd) => run(() => addon.lockFile(fd)),
+    allocateFile: (fd, lengthBytes) => run(() => addon.allocateFile(fd, lengthBytes)),
+    closeDescriptor: (fd) => run(() => addon.closeDescriptor(fd)),
+    decodeName: (bytes) => addon.decodeName(bytes),
+    encodeName: (name) => run(() => addon.encodeName(name)),
+  };
 }
+
 export type { Keep };

@@ -143,27 +143,32 @@ int Region::ZeroFlushed(uint64_t offset, uint64_t length_bytes) {
 int Region::CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes) {
   CheckRange(from_offset, length_bytes);
   CheckRange(to_offset, length_bytes);
-  if (Poisoned(from_offset, length_bytes) || Poisoned(to_offset, length_bytes)) return EIO;
-  const uint64_t distance =
-      from_offset < to_offset ? to_offset - from_offset : from_offset - to_offset;
-  if (distance >= length_bytes) {
+  if (Poisoned(from_offset, length_bytes)) return EIO;
+  const bool heals = Poisoned(to_offset, length_bytes);
+  if (heals && poison_.TouchesInPart(to_offset, length_bytes)) return EIO;
+  if (from_offset + length_bytes <= to_offset || to_offset + length_bytes <= from_offset) {
     Change(to_offset, length_bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
       persist_.CopyFlushed(base_ + at, base_ + from_offset + (at - to_offset), piece_bytes);
     });
-    return 0;
+  } else {
+    MoveFlushed(from_offset, to_offset, length_bytes);
   }
-  // Overlapping: piece by piece, from the end when moving up, so that no source byte is lost.
+  if (heals) poison_.ClearCovered(to_offset, length_bytes);
+  return 0;
+}
+
+// Overlapping ranges: piece by piece, from the end when moving up, so that no source byte is lost.
+void Region::MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes) {
   const bool upwards = to_offset > from_offset;
   for (uint64_t done = 0; done < length_bytes;) {
     const uint64_t piece_bytes = std::min(length_bytes - done, kTrackedPieceBytes);
-    const uint64_t start = upwards ? length_bytes - done - piece_bytes : done;
-    Change(to_offset + start, piece_bytes, After::kFlushed, [&](uint64_t at, uint64_t bytes) {
+    const uint64_t start = to_offset + (upwards ? length_bytes - done - piece_bytes : done);
+    Change(start, piece_bytes, After::kFlushed, [&](uint64_t at, uint64_t bytes) {
       std::memmove(base_ + at, base_ + from_offset + (at - to_offset), bytes);
       persist_.Flush(base_ + at, bytes);
     });
     done += piece_bytes;
   }
-  return 0;
 }
 
 void Region::Flush(uint64_t offset, uint64_t length_bytes) {

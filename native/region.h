@@ -66,7 +66,8 @@ class Region {
   [[nodiscard]] int StoreFlushed(uint64_t offset, const void* source, uint64_t length_bytes);
   // Zeroes and flushes. EIO, with nothing changed, when the range touches a poisoned page.
   [[nodiscard]] int ZeroFlushed(uint64_t offset, uint64_t length_bytes);
-  // Copies inside the region and flushes; the ranges may overlap. EIO when either is poisoned.
+  // Copies inside the region and flushes; the ranges may overlap. EIO, with nothing changed, when
+  // the source is poisoned or the target covers a part of a poisoned page; whole pages are healed.
   [[nodiscard]] int CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
 
   // Pushes the lines that hold the range towards the persistence domain.
@@ -105,6 +106,7 @@ class Region {
 
   Region(std::string path, uint8_t* base, uint64_t page_count, bool read_only, bool synchronous);
   void CheckRange(uint64_t offset, uint64_t length_bytes) const;
+  void MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
   // The one place that changes bytes: write(offset, length_bytes) is called for consecutive pieces.
   template <typename Write>
   void Change(uint64_t offset, uint64_t length_bytes, After after, Write write);
