@@ -27,15 +27,13 @@ export function report(error: unknown): number {
     process.stderr.write(`fauxdax: bug: thrown ${String(error)}\n`);
     return EXIT_FAILURE;
   }
-  // Node's own argument and system errors are named after built-in classes but carry a code.
-  const code = (error as NodeJS.ErrnoException).code;
   if (BUGS.has(error.name) && !isSystemError(error)) {
     process.stderr.write(`fauxdax: bug, please report it: ${error.stack ?? error.message}\n`);
     return EXIT_FAILURE;
   }
   const text = isSystemError(error) ? describeSystemError(error) : error.message;
   process.stderr.write(`fauxdax: ${text.replaceAll('\n', ' ')}\n`);
-  if (error instanceof UsageError || code === 'EUSAGE') return EXIT_USAGE;
+  if (error instanceof UsageError) return EXIT_USAGE;
   return error instanceof Failure ? error.exitStatus : EXIT_FAILURE;
 }
 

@@ -5,7 +5,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Control, connect } from '../fs/mount.js';
-import { Failure } from './failure.js';
+import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';
 import { canonical, type MountEntry, mountAt, mountOf, mountOfImage } from './mountinfo.js';
 
 export type Target =
@@ -53,7 +53,7 @@ function findMount(what: string, path: string): MountEntry | undefined {
 
 /**
  * Asks the daemon of a mount and hangs up again.
- * @throws {Failure} the daemon is gone
+ * @throws {Failure} the daemon is gone, or said no
  */
 export async function ask<T>(
   what: string,
@@ -69,6 +69,12 @@ export async function ask<T>(
   }
   try {
     return await question(control);
+  } catch (error) {
+    // The daemon's errors carry a code: an errno name, or the name of its error class.
+    const { code, message } = error as { code?: string; message: string };
+    if (code === undefined) throw error;
+    const exitStatus = code === 'UsageError' ? EXIT_USAGE : EXIT_FAILURE;
+    throw new Failure(`${what}: ${mount.dir}: ${message}`, exitStatus);
   } finally {
     control.close();
   }

@@ -48,11 +48,7 @@ async function demo(): Promise<void> {
   const plug = new Plug(places.image, places.dir);
   try {
     heading(`An image of 64 MiB, mounted on ${places.dir}`);
-    makeImage(places.image, {
-      sizeBytes: IMAGE_BYTES,
-      force: false,
-      allocate: loadNative().allocateFile,
-    });
+    makeImage(places.image, { sizeBytes: IMAGE_BYTES, allocate: loadNative().allocateFile });
     await plug.in();
     const acknowledged = await cutByHand(plug, join(places.dir, 'orders.db'));
     await cutAtWrite(plug, join(places.dir, 'orders.db'), acknowledged);

@@ -39,11 +39,13 @@ function mkfs(image: string, options: Options): void {
   if (mounted !== undefined) {
     throw new Failure(`mkfs: ${image}: mounted on ${mounted.dir}: umount it first`);
   }
+  const { allocateFile, lockFile } = loadNative();
   makeImage(canonical(image), {
     sizeBytes,
     force: options.force === true,
     ...(options.uuid === undefined ? {} : { uuid: options.uuid.toLowerCase() }),
-    allocate: loadNative().allocateFile,
+    allocate: allocateFile,
+    lockFile,
   });
   process.stdout.write(`${image}: ${formatSize(sizeBytes)}, ${sizeBytes / PAGE_BYTES} pages\n`);
 }
