@@ -16,15 +16,15 @@ const SEQUENCE_BYTES_MAX = 4;
 /** Never fails: any bytes are a name. */
 export function decodeName(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (isAscii(buffer)) return buffer.latin1Slice();
+  if (isAscii(buffer)) return buffer.toString('latin1');
   if (isUtf8(buffer)) {
-    const text = buffer.utf8Slice();
+    const text = buffer.toString('utf8');
     if (!ESCAPE.test(text)) return text;
   }
   let name = '';
   for (let at = 0; at < buffer.length; ) {
     const lengthBytes = wellFormedBytes(buffer, at);
-    const text = buffer.utf8Slice(at, at + lengthBytes);
+    const text = buffer.toString('utf8', at, at + lengthBytes);
     if (lengthBytes > 0 && text.codePointAt(0)! < ESCAPE_BASE) {
       name += text;
       at += lengthBytes;

@@ -51,8 +51,10 @@ export interface SessionCounters {
 /** Times a native read or write left on a file, not yet known to the metadata. */
 export interface TouchedTimes {
   ino: number;
-  atimeSec: number; atimeNsec: number; // atimeSec is NaN when only mtime changed
-  mtimeSec: number; mtimeNsec: number; // mtimeSec is NaN when only atime changed
+  atimeSec: number;
+  atimeNsec: number; // atimeSec is NaN when only mtime changed
+  mtimeSec: number;
+  mtimeNsec: number; // mtimeSec is NaN when only atime changed
 }
 
 /**
@@ -71,7 +73,13 @@ export interface Session {
    * Replaces the map of pages [filePage, endPage) by `count` extents of 4 numbers each
    * (filePage, regionPage, pageCount, state 0 unwritten / 1 written), sorted, inside the range.
    */
-  setMap(ino: number, filePage: number, endPage: number, extents: Float64Array, count: number): void;
+  setMap(
+    ino: number,
+    filePage: number,
+    endPage: number,
+    extents: Float64Array,
+    count: number,
+  ): void;
   setSize(ino: number, sizeBytes: number): void;
   /** What native service may do: bit 0 reads, bit 1 writes, bit 2 reads update atime (relatime). */
   setService(ino: number, bits: number): void;
