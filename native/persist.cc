@@ -3,6 +3,7 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "check.h"
@@ -11,14 +12,6 @@
 namespace fauxdax {
 
 namespace {
-
-// Measured with bench/persist. Below these a copy through the cache and a flush of its lines is as
-// fast or faster, above them non-temporal stores are.
-constexpr size_t kStreamCopyBytesMin = 1024;
-constexpr size_t kStreamZeroBytesMin = 1024;
-
-static_assert(kStreamCopyBytesMin >= 2 * kLineBytes, "a streamed range holds a whole line");
-static_assert(kStreamZeroBytesMin >= 2 * kLineBytes, "a streamed range holds a whole line");
 
 // CPUID.(EAX=7,ECX=0):EBX
 constexpr unsigned kClflushoptBit = 1u << 23;
@@ -119,9 +112,18 @@ void StreamZero128(uint8_t* target, size_t line_count) {
   }
 }
 
-// Bytes from `address` to the next line boundary, 0 when it is on one.
-size_t BytesToLine(const uint8_t* address) {
-  return static_cast<size_t>(-reinterpret_cast<uintptr_t>(address) & (kLineBytes - 1));
+// A range as bytes before the first whole line, whole lines, and bytes after the last.
+struct Split {
+  size_t head_bytes;
+  size_t line_count;
+  size_t tail_bytes;
+};
+
+Split SplitAtLines(const uint8_t* start, size_t length_bytes) {
+  const size_t to_line = static_cast<size_t>(-reinterpret_cast<uintptr_t>(start)) % kLineBytes;
+  const size_t head_bytes = std::min(to_line, length_bytes);
+  const size_t rest_bytes = length_bytes - head_bytes;
+  return Split{head_bytes, rest_bytes / kLineBytes, rest_bytes % kLineBytes};
 }
 
 }  // namespace
@@ -172,52 +174,44 @@ Persist::Persist(FlushInstruction instruction, size_t stream_vector_bytes)
 }
 
 void Persist::CopyFlushed(uint8_t* target, const uint8_t* source, size_t length_bytes) const {
-  if (length_bytes < kStreamCopyBytesMin) {
-    std::memcpy(target, source, length_bytes);
-    Flush(target, length_bytes);
-    return;
+  const Split split = SplitAtLines(target, length_bytes);
+  if (split.head_bytes > 0) {
+    std::memcpy(target, source, split.head_bytes);
+    FlushLine(target);
+    target += split.head_bytes;
+    source += split.head_bytes;
   }
-  const size_t head_bytes = BytesToLine(target);
-  if (head_bytes > 0) {
-    std::memcpy(target, source, head_bytes);
-    flush_lines_(target - (kLineBytes - head_bytes), 1);
-  }
-  const size_t line_count = (length_bytes - head_bytes) / kLineBytes;
-  stream_copy_(target + head_bytes, source + head_bytes, line_count);
-  const size_t done_bytes = head_bytes + line_count * kLineBytes;
-  if (done_bytes < length_bytes) {
-    std::memcpy(target + done_bytes, source + done_bytes, length_bytes - done_bytes);
-    flush_lines_(target + done_bytes, 1);
+  stream_copy_(target, source, split.line_count);
+  if (split.tail_bytes > 0) {
+    target += split.line_count * kLineBytes;
+    source += split.line_count * kLineBytes;
+    std::memcpy(target, source, split.tail_bytes);
+    FlushLine(target);
   }
 }
 
 void Persist::ZeroFlushed(uint8_t* target, size_t length_bytes) const {
-  if (length_bytes < kStreamZeroBytesMin) {
-    std::memset(target, 0, length_bytes);
-    Flush(target, length_bytes);
-    return;
+  const Split split = SplitAtLines(target, length_bytes);
+  if (split.head_bytes > 0) {
+    std::memset(target, 0, split.head_bytes);
+    FlushLine(target);
+    target += split.head_bytes;
   }
-  const size_t head_bytes = BytesToLine(target);
-  if (head_bytes > 0) {
-    std::memset(target, 0, head_bytes);
-    flush_lines_(target - (kLineBytes - head_bytes), 1);
-  }
-  const size_t line_count = (length_bytes - head_bytes) / kLineBytes;
-  stream_zero_(target + head_bytes, line_count);
-  const size_t done_bytes = head_bytes + line_count * kLineBytes;
-  if (done_bytes < length_bytes) {
-    std::memset(target + done_bytes, 0, length_bytes - done_bytes);
-    flush_lines_(target + done_bytes, 1);
+  stream_zero_(target, split.line_count);
+  if (split.tail_bytes > 0) {
+    target += split.line_count * kLineBytes;
+    std::memset(target, 0, split.tail_bytes);
+    FlushLine(target);
   }
 }
 
 void Persist::Flush(const uint8_t* start, size_t length_bytes) const {
   if (length_bytes == 0) return;
-  const uintptr_t first = reinterpret_cast<uintptr_t>(start) & ~(kLineBytes - 1);
-  const uintptr_t end = reinterpret_cast<uintptr_t>(start) + length_bytes;
-  flush_lines_(reinterpret_cast<const uint8_t*>(first),
-               (end - first + kLineBytes - 1) / kLineBytes);
+  const size_t before_bytes = reinterpret_cast<uintptr_t>(start) % kLineBytes;
+  flush_lines_(start - before_bytes, (before_bytes + length_bytes + kLineBytes - 1) / kLineBytes);
 }
+
+void Persist::FlushLine(const uint8_t* address) const { Flush(address, 1); }
 
 void Persist::Fence() { _mm_sfence(); }
 

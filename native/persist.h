@@ -41,6 +41,8 @@ class Persist {
   using StreamZero = void (*)(uint8_t* target, size_t line_count);
   using FlushLines = void (*)(const uint8_t* first_line, size_t line_count);
 
+  void FlushLine(const uint8_t* address) const;
+
   FlushInstruction instruction_;
   size_t stream_vector_bytes_;
   StreamCopy stream_copy_;
