@@ -1,0 +1,615 @@
+/**
+ * The bytes of files: over the region, through the map that the metadata keeps. Offsets and lengths
+ * are bytes. Synchronous, on the JavaScript thread; native service of the same file on another
+ * thread is kept out by the gate while its map or size changes.
+ *
+ * Order in everything that allocates: take pages → fill them wholly, flushed → map them as written
+ * in the running transaction. The fence comes before the commit, by whoever commits. A crash in
+ * between leaves pages without owner, which are free again; it never shows what they held before.
+ *
+ * Bytes past the end of a file in its last page may be anything (a mapping can store there). They
+ * are zeroed when the file grows over them.
+ */
+import assert from 'node:assert/strict';
+import { Errno } from '../errno.js';
+import type { Inode } from '../metadata/inode.js';
+import type { Metadata } from '../metadata/metadata.js';
+import type { Region } from '../region.js';
+import type { Allocator, PageRun } from '../space/allocator.js';
+import { type Extent, type ExtentList, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
+import { FILE_BYTES_MAX, PAGE_BYTES, PAGES_PER_HUGE, pageOf, pagesFor } from '../units.js';
+import { type BugSwitches, NO_BUGS } from './bugs.js';
+
+const COPY_BYTES = 1024 * 1024;
+
+/** Told of every change of a file's map or size, while its gate is closed. */
+export interface MapPort {
+  /** Waits for native operations on the file to leave, then keeps new ones out. Not nested. */
+  closeGate(ino: number): void;
+  openGate(ino: number): void;
+  /** Pages [filePage, endPage) may be mapped otherwise now. */
+  mapChanged(inode: Inode, filePage: number, endPage: number): void;
+  sizeChanged(inode: Inode): void;
+}
+
+export interface FileDataParts {
+  region: Region;
+  metadata: Metadata;
+  allocator: Allocator;
+  bugs?: Readonly<BugSwitches>;
+  mapPort?: MapPort;
+  commit?: () => void;
+}
+
+export class FileData {
+  mapPort: MapPort | undefined;
+  /**
+   * Fences and commits; called before a change that needs pages which only a commit makes free.
+   * Whoever fills freed pages or syncs the host at commits replaces it.
+   */
+  commit: () => void;
+
+  private readonly region: Region;
+  private readonly metadata: Metadata;
+  private readonly allocator: Allocator;
+  private readonly bugs: Readonly<BugSwitches>;
+  private readonly pageBuffer = Buffer.alloc(PAGE_BYTES);
+  /** Ranges stored and left unflushed, by the bug that commits before data. */
+  private unflushed: { offset: number; lengthBytes: number }[] = [];
+
+  constructor(parts: FileDataParts) {
+    this.region = parts.region;
+    this.metadata = parts.metadata;
+    this.allocator = parts.allocator;
+    this.bugs = parts.bugs ?? NO_BUGS;
+    this.mapPort = parts.mapPort;
+    this.commit = parts.commit ?? (() => this.fenceAndCommit());
+    if (this.bugs.commitBeforeData) this.metadata.afterCommit.push(() => this.flushLate());
+  }
+
+  /**
+   * Reads into `target`; holes and unwritten extents are zeroes.
+   * @returns bytes read: fewer than asked for at the end of the file or before a poisoned page
+   * @throws {Errno} EIO when the first page is poisoned
+   */
+  read(inode: Inode, offset: number, target: Uint8Array): number {
+    const length = Math.min(target.length, inode.sizeBytes - offset);
+    if (length <= 0) return 0;
+    const list = this.metadata.extents(inode);
+    const endPage = pagesFor(offset + length);
+    let done = 0;
+    while (done < length) {
+      const at = offset + done;
+      const piece = pieceAt(list, pageOf(at), endPage);
+      const pieceEnd = (piece.filePage + piece.pageCount) * PAGE_BYTES;
+      const part = target.subarray(done, Math.min(length, pieceEnd - offset));
+      if (piece.extent?.state === WRITTEN) {
+        try {
+          this.region.read(regionOffset(piece.extent, at), part);
+        } catch (error) {
+          if (!(error instanceof Errno)) throw error;
+          return this.readUpToPoison(piece.extent, at, part, done, error);
+        }
+      } else {
+        part.fill(0);
+      }
+      done += part.length;
+    }
+    return done;
+  }
+
+  /**
+   * Writes, and grows the file when it ends beyond; leaves times and mode alone. Flushed, not
+   * fenced: a commit or fence makes it durable.
+   *
+   * @returns bytes written: fewer than given when space ran out or a poisoned page came after them
+   * @throws {Errno} ENOSPC, EIO when nothing was written; EFBIG at the largest offset
+   */
+  write(inode: Inode, offset: number, source: Uint8Array): number {
+    assert(Number.isSafeInteger(offset) && offset >= 0);
+    if (source.length === 0) return 0;
+    if (offset >= FILE_BYTES_MAX) throw new Errno('EFBIG', `write at ${offset}`);
+    const room = FILE_BYTES_MAX - offset;
+    const bytes = source.length > room ? source.subarray(0, room) : source;
+    const end = offset + bytes.length;
+    const list = this.metadata.extents(inode);
+    if (end <= inode.sizeBytes && isWritten(list, pageOf(offset), pagesFor(end))) {
+      return this.writePieces(inode, offset, bytes);
+    }
+    return this.changing(inode, () => {
+      const firstPage = pageOf(offset);
+      const endPage = pagesFor(end);
+      this.reserve(holePages(list, firstPage, endPage));
+      this.zeroPastEnd(inode, offset);
+      const sizeBefore = inode.sizeBytes;
+      try {
+        return this.writePieces(inode, offset, bytes);
+      } finally {
+        this.mapPort?.mapChanged(inode, firstPage, endPage);
+        if (inode.sizeBytes !== sizeBefore) this.mapPort?.sizeChanged(inode);
+      }
+    });
+  }
+
+  /**
+   * Cuts or grows the file. What is cut off is freed and the rest of the last page zeroed (flushed,
+   * so that a mapping never sees it again); what is grown is a hole.
+   * @throws {Errno} EFBIG; EIO when the last page is poisoned, nothing is changed then
+   */
+  setSize(inode: Inode, sizeBytes: number): void {
+    assert(Number.isSafeInteger(sizeBytes) && sizeBytes >= 0);
+    if (sizeBytes > FILE_BYTES_MAX) throw new Errno('EFBIG', `size ${sizeBytes}`);
+    if (sizeBytes === inode.sizeBytes) return;
+    this.changing(inode, () => {
+      if (sizeBytes < inode.sizeBytes) {
+        const firstPage = pagesFor(sizeBytes);
+        this.zeroWritten(inode, sizeBytes, firstPage * PAGE_BYTES);
+        this.unmap(inode, firstPage, Infinity);
+        this.metadata.updateInode(inode, { sizeBytes });
+        this.mapPort?.sizeChanged(inode);
+      } else {
+        this.grow(inode, sizeBytes);
+      }
+    });
+  }
+
+  /**
+   * Backs every page of the range, holes as unwritten extents, as fallocate(2) does.
+   * @throws {Errno} ENOSPC, EFBIG: nothing is changed; EIO
+   */
+  allocate(inode: Inode, offset: number, length: number, options: { keepSize: boolean }): void {
+    checkRange(offset, length);
+    this.changing(inode, () => {
+      this.fillHoles(inode, pageOf(offset), pagesFor(offset + length));
+      if (!options.keepSize) this.grow(inode, offset + length);
+    });
+  }
+
+  /**
+   * Makes the range read as zeroes and backs it, as FALLOC_FL_ZERO_RANGE: whole pages become
+   * unwritten, parts of pages are zeroed in place.
+   * @throws {Errno} ENOSPC, EFBIG: nothing is changed; EIO
+   */
+  zeroRange(inode: Inode, offset: number, length: number, options: { keepSize: boolean }): void {
+    checkRange(offset, length);
+    const end = offset + length;
+    this.changing(inode, () => {
+      this.fillHoles(inode, pageOf(offset), pagesFor(end));
+      const whole = this.zeroEdges(inode, offset, end);
+      const list = this.metadata.extents(inode);
+      for (const extent of list.slice(whole.filePage, whole.endPage)) {
+        if (extent.state === WRITTEN) this.metadata.map(inode, { ...extent, state: UNWRITTEN });
+      }
+      this.mapPort?.mapChanged(inode, pageOf(offset), pagesFor(end));
+      if (!options.keepSize) this.grow(inode, end);
+    });
+  }
+
+  /**
+   * Makes the range a hole: whole pages are freed, parts of pages zeroed in place. The size stays.
+   * @throws {Errno} EIO when a page that is kept is poisoned, EFBIG
+   */
+  punch(inode: Inode, offset: number, length: number): void {
+    checkRange(offset, length);
+    this.changing(inode, () => {
+      const whole = this.zeroEdges(inode, offset, offset + length);
+      this.unmap(inode, whole.filePage, whole.endPage);
+    });
+  }
+
+  /**
+   * Takes the range out; what follows moves down. As FALLOC_FL_COLLAPSE_RANGE.
+   * @throws {Errno} EINVAL when not page aligned or when the range reaches the end of the file
+   */
+  collapse(inode: Inode, offset: number, length: number): void {
+    checkAligned(offset, length);
+    if (offset + length >= inode.sizeBytes) throw new Errno('EINVAL', 'collapse reaches the end');
+    this.changing(inode, () => {
+      const list = this.metadata.extents(inode);
+      const endPageBefore = Math.max(list.endPage, pagesFor(inode.sizeBytes));
+      const [filePage, pageCount] = [offset / PAGE_BYTES, length / PAGE_BYTES];
+      this.metadata.unmap(inode, { filePage, pageCount });
+      this.metadata.shift(inode, { fromPage: filePage + pageCount, deltaPages: -pageCount });
+      this.metadata.updateInode(inode, { sizeBytes: inode.sizeBytes - length });
+      this.mapPort?.mapChanged(inode, filePage, endPageBefore);
+      this.mapPort?.sizeChanged(inode);
+    });
+  }
+
+  /**
+   * Puts a hole in; what follows moves up. As FALLOC_FL_INSERT_RANGE.
+   * @throws {Errno} EINVAL when not page aligned or at or past the end of the file, EFBIG
+   */
+  insert(inode: Inode, offset: number, length: number): void {
+    checkAligned(offset, length);
+    if (offset >= inode.sizeBytes) throw new Errno('EINVAL', 'insert past the end');
+    const list = this.metadata.extents(inode);
+    const endBytes = Math.max(inode.sizeBytes, list.endPage * PAGE_BYTES);
+    if (endBytes + length > FILE_BYTES_MAX) throw new Errno('EFBIG', `insert of ${length}`);
+    this.changing(inode, () => {
+      const [filePage, pageCount] = [offset / PAGE_BYTES, length / PAGE_BYTES];
+      this.metadata.shift(inode, { fromPage: filePage, deltaPages: pageCount });
+      this.metadata.updateInode(inode, { sizeBytes: inode.sizeBytes + length });
+      this.mapPort?.mapChanged(inode, filePage, pagesFor(endBytes + length));
+      this.mapPort?.sizeChanged(inode);
+    });
+  }
+
+  /** SEEK_DATA: unwritten extents are holes. @throws {Errno} ENXIO when no data follows */
+  seekData(inode: Inode, offset: number): number {
+    const list = this.metadata.extents(inode);
+    for (let index = list.indexFrom(pageOf(offset)); index < list.length; index++) {
+      const extent = list.at(index)!;
+      const found = Math.max(offset, extent.filePage * PAGE_BYTES);
+      if (found >= inode.sizeBytes) break;
+      if (extent.state === WRITTEN) return found;
+    }
+    throw new Errno('ENXIO', `no data from ${offset} on`);
+  }
+
+  /** SEEK_HOLE: the end of the file is one. @throws {Errno} ENXIO at or past the end of the file */
+  seekHole(inode: Inode, offset: number): number {
+    if (offset >= inode.sizeBytes) throw new Errno('ENXIO', `${offset} is past the end`);
+    const list = this.metadata.extents(inode);
+    let page = pageOf(offset);
+    for (let index = list.indexFrom(page); index < list.length; index++) {
+      const extent = list.at(index)!;
+      if (extent.filePage > page || extent.state !== WRITTEN) break;
+      page = extent.filePage + extent.pageCount;
+    }
+    return Math.min(inode.sizeBytes, Math.max(offset, page * PAGE_BYTES));
+  }
+
+  /**
+   * Copies a range of a file into a file, as copy_file_range(2); where the source is a hole nothing
+   * is allocated.
+   * @returns bytes copied: fewer at the end of the source or when an error came after them
+   * @throws {Errno} EINVAL for overlapping ranges of one file; ENOSPC, EIO, EFBIG as write()
+   */
+  copy(from: Inode, fromOffset: number, to: Inode, toOffset: number, length: number): number {
+    const count = Math.min(length, from.sizeBytes - fromOffset);
+    if (count <= 0) return 0;
+    if (from === to && fromOffset < toOffset + count && toOffset < fromOffset + count) {
+      throw new Errno('EINVAL', 'ranges overlap');
+    }
+    const buffer = Buffer.allocUnsafe(Math.min(count, COPY_BYTES));
+    let done = 0;
+    while (done < count) {
+      try {
+        const copied = this.copyPiece(from, fromOffset + done, to, toOffset + done, {
+          lengthMax: count - done,
+          buffer,
+        });
+        done += copied.bytes;
+        if (copied.isShort) break;
+      } catch (error) {
+        if (done > 0 && error instanceof Errno) break;
+        throw error;
+      }
+    }
+    return done;
+  }
+
+  /** Frees all pages of a file, before its inode is removed. The size stays. */
+  free(inode: Inode): void {
+    if (this.metadata.extents(inode).length === 0) return;
+    this.changing(inode, () => this.unmap(inode, 0, Infinity));
+  }
+
+  /** Overwrites, and allocates or converts on the way. @returns bytes written, some at least */
+  private writePieces(inode: Inode, offset: number, bytes: Uint8Array): number {
+    const list = this.metadata.extents(inode);
+    const endPage = pagesFor(offset + bytes.length);
+    let done = 0;
+    while (done < bytes.length) {
+      const at = offset + done;
+      const piece = pieceAt(list, pageOf(at), endPage);
+      try {
+        const end = this.writePiece(inode, piece, at, bytes.subarray(done));
+        done = end - offset;
+      } catch (error) {
+        if (done > 0 && error instanceof Errno) break;
+        throw error;
+      }
+    }
+    return done;
+  }
+
+  /** Writes what of `bytes` falls into one piece. @returns the offset after it */
+  private writePiece(inode: Inode, piece: Piece, offset: number, bytes: Uint8Array): number {
+    const { extent } = piece;
+    if (extent?.state === WRITTEN) {
+      const pieceEnd = (piece.filePage + piece.pageCount) * PAGE_BYTES;
+      const part = bytes.subarray(0, Math.min(bytes.length, pieceEnd - offset));
+      this.region.storeFlushed(regionOffset(extent, offset), part);
+      this.growTo(inode, offset + part.length);
+      return offset + part.length;
+    }
+    if (extent !== undefined) {
+      return this.writeNew(inode, { ...extent, state: WRITTEN }, offset, bytes);
+    }
+    const run = this.take(inode, piece);
+    const { filePage } = piece;
+    const taken = { filePage, regionPage: run.page, pageCount: run.pageCount, state: WRITTEN };
+    try {
+      return this.writeNew(inode, taken as Extent, offset, bytes);
+    } catch (error) {
+      const mapped = this.metadata.extents(inode).find(filePage);
+      if (mapped === undefined) this.allocator.cancel(run);
+      throw error;
+    }
+  }
+
+  /** Fills pages that nobody may see yet, then shows them. @returns the offset after the bytes */
+  private writeNew(inode: Inode, extent: Extent, offset: number, bytes: Uint8Array): number {
+    const extentEnd = (extent.filePage + extent.pageCount) * PAGE_BYTES;
+    const part = bytes.subarray(0, Math.min(bytes.length, extentEnd - offset));
+    const end = offset + part.length;
+    const show = () => {
+      this.metadata.map(inode, extent);
+      this.growTo(inode, end);
+    };
+    if (this.bugs.convertBeforeZero) {
+      show();
+      this.commit();
+      this.fillPages(extent, offset, part);
+    } else {
+      this.fillPages(extent, offset, part);
+      show();
+    }
+    return end;
+  }
+
+  /** Stores all pages of `extent`: the bytes at `offset`, zeroes before and after them. */
+  private fillPages(extent: Extent, offset: number, bytes: Uint8Array): void {
+    const start = extent.filePage * PAGE_BYTES;
+    const end = start + extent.pageCount * PAGE_BYTES;
+    const bytesEnd = offset + bytes.length;
+    const wholeStart = pagesFor(offset) * PAGE_BYTES;
+    const wholeEnd = pageOf(bytesEnd) * PAGE_BYTES;
+    assert(offset >= start && offset - start < PAGE_BYTES && end - bytesEnd < PAGE_BYTES);
+    // Partial pages are made whole first: one store, which also heals a poisoned page.
+    if (wholeStart > start) this.fillPage(extent, start, offset, bytes);
+    if (wholeEnd > wholeStart) {
+      const whole = bytes.subarray(wholeStart - offset, wholeEnd - offset);
+      this.storeNew(regionOffset(extent, wholeStart), whole);
+    }
+    if (wholeEnd < end && wholeEnd >= wholeStart) this.fillPage(extent, wholeEnd, offset, bytes);
+  }
+
+  private fillPage(extent: Extent, pageStart: number, offset: number, bytes: Uint8Array): void {
+    const from = Math.max(pageStart, offset);
+    const to = Math.min(pageStart + PAGE_BYTES, offset + bytes.length);
+    this.pageBuffer.fill(0);
+    this.pageBuffer.set(bytes.subarray(from - offset, to - offset), from - pageStart);
+    this.storeNew(regionOffset(extent, pageStart), this.pageBuffer);
+  }
+
+  private storeNew(offset: number, bytes: Uint8Array): void {
+    if (!this.bugs.commitBeforeData) {
+      this.region.storeFlushed(offset, bytes);
+    } else {
+      this.region.store(offset, bytes);
+      this.unflushed.push({ offset, lengthBytes: bytes.length });
+    }
+  }
+
+  private flushLate(): void {
+    for (const { offset, lengthBytes } of this.unflushed) this.region.flush(offset, lengthBytes);
+    this.unflushed = [];
+  }
+
+  /** @returns a run for the start of a hole. @throws {Errno} ENOSPC */
+  private take(inode: Inode, hole: { filePage: number; pageCount: number }): PageRun {
+    const { filePage, pageCount } = hole;
+    const inChunk = filePage % PAGES_PER_HUGE;
+    const toBoundary = PAGES_PER_HUGE - inChunk;
+    // A head up to the boundary of 2 MiB is taken alone, so that what follows can be aligned.
+    const hasBody = inChunk !== 0 && pageCount - toBoundary >= PAGES_PER_HUGE;
+    const pageCountMax = hasBody ? toBoundary : pageCount;
+    const run = this.allocator.allocate({
+      pageCountMin: 1,
+      pageCountMax,
+      goalPage: goalFor(this.metadata.extents(inode), filePage),
+      alignHuge: inChunk === 0 && (filePage > 0 || pageCountMax >= PAGES_PER_HUGE),
+    });
+    if (run === undefined) throw new Errno('ENOSPC', `no free page for inode ${inode.ino}`);
+    return run;
+  }
+
+  /** Backs the holes of a range with unwritten extents. @throws {Errno} ENOSPC: nothing changed */
+  private fillHoles(inode: Inode, firstPage: number, endPage: number): void {
+    const list = this.metadata.extents(inode);
+    const needed = holePages(list, firstPage, endPage);
+    this.reserve(needed);
+    if (needed > this.allocator.freePages) {
+      throw new Errno('ENOSPC', `no ${needed} free pages for inode ${inode.ino}`);
+    }
+    for (let page = firstPage; page < endPage; ) {
+      const piece = pieceAt(list, page, endPage);
+      page += piece.pageCount;
+      if (piece.extent !== undefined) continue;
+      const run = this.take(inode, piece);
+      const { filePage } = piece;
+      const { page: regionPage, pageCount } = run;
+      this.metadata.map(inode, { filePage, regionPage, pageCount, state: UNWRITTEN });
+      page = filePage + pageCount;
+    }
+    this.mapPort?.mapChanged(inode, firstPage, endPage);
+  }
+
+  /** Commits when the pages are there but busy. Called before the first change of an operation. */
+  private reserve(pageCount: number): void {
+    if (pageCount > this.allocator.freePages && this.allocator.busyPages > 0) this.commit();
+  }
+
+  private fenceAndCommit(): void {
+    this.region.fence();
+    this.metadata.commit();
+  }
+
+  /** Zeroes the parts of the range that are not whole pages. @returns the whole pages */
+  private zeroEdges(inode: Inode, offset: number, end: number): PageRange {
+    const filePage = pagesFor(offset);
+    const endPage = pageOf(end);
+    if (filePage > endPage) {
+      this.zeroWritten(inode, offset, end);
+      return { filePage, endPage: filePage };
+    }
+    this.zeroWritten(inode, offset, filePage * PAGE_BYTES);
+    this.zeroWritten(inode, endPage * PAGE_BYTES, end);
+    return { filePage, endPage };
+  }
+
+  /** Zeroes [offset, end) where it is written; the rest reads as zeroes anyway. */
+  private zeroWritten(inode: Inode, offset: number, end: number): void {
+    if (offset >= end) return;
+    for (const extent of this.metadata.extents(inode).slice(pageOf(offset), pagesFor(end))) {
+      if (extent.state !== WRITTEN) continue;
+      const from = Math.max(offset, extent.filePage * PAGE_BYTES);
+      const to = Math.min(end, (extent.filePage + extent.pageCount) * PAGE_BYTES);
+      this.region.zeroFlushed(regionOffset(extent, from), to - from);
+    }
+  }
+
+  /** Zeroes what a mapping may have stored past the end, as far as `offset` lies beyond it. */
+  private zeroPastEnd(inode: Inode, offset: number): void {
+    const pageEnd = pagesFor(inode.sizeBytes) * PAGE_BYTES;
+    this.zeroWritten(inode, inode.sizeBytes, Math.min(offset, pageEnd));
+  }
+
+  /** Grows the file with zeroes; the gate is closed. */
+  private grow(inode: Inode, sizeBytes: number): void {
+    if (sizeBytes <= inode.sizeBytes) return;
+    this.zeroPastEnd(inode, sizeBytes);
+    this.growTo(inode, sizeBytes);
+    this.mapPort?.sizeChanged(inode);
+  }
+
+  private growTo(inode: Inode, sizeBytes: number): void {
+    if (sizeBytes > inode.sizeBytes) this.metadata.updateInode(inode, { sizeBytes });
+  }
+
+  private unmap(inode: Inode, firstPage: number, endPageMax: number): void {
+    const list = this.metadata.extents(inode);
+    const endPage = Math.min(endPageMax, list.endPage);
+    if (firstPage >= endPage) return;
+    this.metadata.unmap(inode, { filePage: firstPage, pageCount: endPage - firstPage });
+    this.mapPort?.mapChanged(inode, firstPage, endPage);
+  }
+
+  private readUpToPoison(
+    extent: Extent, offset: number, part: Uint8Array, doneBefore: number, error: Errno,
+  ): number { // prettier-ignore
+    let done = 0;
+    while (done < part.length) {
+      const inPage = Math.min(part.length - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
+      try {
+        this.region.read(regionOffset(extent, offset + done), part.subarray(done, done + inPage));
+      } catch (pageError) {
+        if (!(pageError instanceof Errno)) throw pageError;
+        break;
+      }
+      done += inPage;
+    }
+    if (doneBefore + done === 0) throw error;
+    return doneBefore + done;
+  }
+
+  private copyPiece(
+    from: Inode, fromOffset: number, to: Inode, toOffset: number,
+    options: { lengthMax: number; buffer: Buffer },
+  ): { bytes: number; isShort: boolean } { // prettier-ignore
+    const { lengthMax, buffer } = options;
+    const list = this.metadata.extents(from);
+    const piece = pieceAt(list, pageOf(fromOffset), pagesFor(fromOffset + lengthMax));
+    const pieceEnd = (piece.filePage + piece.pageCount) * PAGE_BYTES;
+    const length = Math.min(lengthMax, pieceEnd - fromOffset);
+    if (piece.extent?.state !== WRITTEN) {
+      if (toOffset + length > FILE_BYTES_MAX) throw new Errno('EFBIG', `copy to ${toOffset}`);
+      this.changing(to, () => {
+        this.zeroWritten(to, toOffset, toOffset + length);
+        this.grow(to, toOffset + length);
+      });
+      return { bytes: length, isShort: false };
+    }
+    const part = buffer.subarray(0, Math.min(length, buffer.length));
+    const count = this.read(from, fromOffset, part);
+    const bytes = this.write(to, toOffset, part.subarray(0, count));
+    return { bytes, isShort: bytes < part.length };
+  }
+
+  private changing<T>(inode: Inode, change: () => T): T {
+    this.mapPort?.closeGate(inode.ino);
+    try {
+      return change();
+    } finally {
+      this.mapPort?.openGate(inode.ino);
+    }
+  }
+}
+
+interface PageRange {
+  filePage: number;
+  endPage: number;
+}
+
+/** Pages backed alike: by one extent (cut to them), or by none. */
+interface Piece {
+  filePage: number;
+  pageCount: number;
+  extent: Extent | undefined;
+}
+
+/** The piece that starts at `filePage` and ends at `endPage` or before. */
+function pieceAt(list: ExtentList, filePage: number, endPage: number): Piece {
+  const extent = list.at(list.indexFrom(filePage));
+  if (extent === undefined || extent.filePage > filePage) {
+    const holeEnd = Math.min(endPage, extent?.filePage ?? endPage);
+    return { filePage, pageCount: holeEnd - filePage, extent: undefined };
+  }
+  const pieceEnd = Math.min(endPage, extent.filePage + extent.pageCount);
+  const pageCount = pieceEnd - filePage;
+  const regionPage = extent.regionPage + (filePage - extent.filePage);
+  const part = { filePage, regionPage, pageCount, state: extent.state };
+  return { filePage, pageCount, extent: part };
+}
+
+function regionOffset(extent: Extent, offset: number): number {
+  return extent.regionPage * PAGE_BYTES + (offset - extent.filePage * PAGE_BYTES);
+}
+
+function isWritten(list: ExtentList, firstPage: number, endPage: number): boolean {
+  let page = firstPage;
+  for (let index = list.indexFrom(page); page < endPage; index++) {
+    const extent = list.at(index);
+    if (extent === undefined || extent.filePage > page || extent.state !== WRITTEN) return false;
+    page = extent.filePage + extent.pageCount;
+  }
+  return true;
+}
+
+function holePages(list: ExtentList, firstPage: number, endPage: number): number {
+  let pages = endPage - firstPage;
+  for (const extent of list.slice(firstPage, endPage)) pages -= extent.pageCount;
+  return pages;
+}
+
+/** Where a file page would lie if the file were in one run with its neighbour extent. */
+function goalFor(list: ExtentList, filePage: number): number | undefined {
+  const index = list.indexFrom(filePage);
+  const near = list.at(index - 1) ?? list.at(index);
+  return near === undefined ? undefined : near.regionPage + (filePage - near.filePage);
+}
+
+function checkRange(offset: number, length: number): void {
+  if (!(offset >= 0) || !(length > 0)) throw new Errno('EINVAL', `range ${offset}+${length}`);
+  if (offset + length > FILE_BYTES_MAX) throw new Errno('EFBIG', `range ${offset}+${length}`);
+}
+
+function checkAligned(offset: number, length: number): void {
+  checkRange(offset, length);
+  if (offset % PAGE_BYTES !== 0 || length % PAGE_BYTES !== 0) {
+    throw new Errno('EINVAL', `range ${offset}+${length} is not page aligned`);
+  }
+}

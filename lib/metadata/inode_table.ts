@@ -1,0 +1,137 @@
+/**
+ * Inode and extent rows: how live objects are read from SQLite and written behind to it. Rows are
+ * checked against their invariants where they are read back.
+ */
+import assert from 'node:assert/strict';
+import type Database from 'better-sqlite3';
+import { type Extent, ExtentList, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
+import { CachedInode } from './inode_cache.js';
+import type { Transaction } from './transaction.js';
+
+type InodeRow = [
+  mode: number, uid: number, gid: number, nlink: number, rdev: number,
+  sizeBytes: number, flags: number, projectId: number,
+  atimeSec: number, atimeNsec: number, mtimeSec: number, mtimeNsec: number,
+  ctimeSec: number, ctimeNsec: number, btimeSec: number, btimeNsec: number,
+  parentIno: number, target: string | null,
+]; // prettier-ignore
+
+type ExtentRow = [filePage: number, regionPage: number, pageCount: number, state: number];
+
+export interface TableCounts {
+  inodes: number;
+  names: number;
+  extents: number;
+}
+
+export class InodeTable {
+  private readonly getInode: Database.Statement;
+  private readonly putInode: Database.Statement;
+  private readonly deleteInode: Database.Statement;
+  private readonly listOrphans: Database.Statement;
+  private readonly listExtents: Database.Statement;
+  private readonly putExtent: Database.Statement;
+  private readonly deleteExtent: Database.Statement;
+  private readonly deleteExtents: Database.Statement;
+  private readonly pageCount: number;
+
+  constructor(
+    private readonly db: Database.Database,
+    private readonly transaction: Transaction,
+    options: { pageCount: number },
+  ) {
+    this.pageCount = options.pageCount;
+    this.getInode = db
+      .prepare(
+        `SELECT mode, uid, gid, nlink, rdev, size_bytes, flags, project_id, atime_sec, atime_nsec,
+           mtime_sec, mtime_nsec, ctime_sec, ctime_nsec, btime_sec, btime_nsec, parent_ino, target
+         FROM inode WHERE ino = ?`,
+      )
+      .raw();
+    this.putInode = db.prepare(
+      `INSERT OR REPLACE INTO inode VALUES (${Array(19).fill('?').join(', ')})`,
+    );
+    this.deleteInode = db.prepare('DELETE FROM inode WHERE ino = ?');
+    this.listOrphans = db.prepare('SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino').pluck();
+    this.listExtents = db
+      .prepare(
+        'SELECT file_page, region_page, page_count, state FROM extent WHERE ino = ? ' +
+          'ORDER BY file_page',
+      )
+      .raw();
+    this.putExtent = db.prepare('INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?)');
+    this.deleteExtent = db.prepare('DELETE FROM extent WHERE ino = ? AND file_page = ?');
+    this.deleteExtents = db.prepare('DELETE FROM extent WHERE ino = ?');
+  }
+
+  load(ino: number): CachedInode | undefined {
+    const row = this.getInode.get(ino) as InodeRow | undefined;
+    if (row === undefined) return undefined;
+    const [mode, uid, gid, nlink, rdev, sizeBytes, flags, projectId] = row;
+    const [, , , , , , , , atimeSec, atimeNsec, mtimeSec, mtimeNsec] = row;
+    const [, , , , , , , , , , , , ctimeSec, ctimeNsec, btimeSec, btimeNsec, parentIno, target] =
+      row;
+    const times = {
+      atimeSec, atimeNsec, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec, btimeSec, btimeNsec,
+    }; // prettier-ignore
+    const fields = { mode, uid, gid, nlink, rdev, sizeBytes, flags, projectId, parentIno, target };
+    return new CachedInode(ino, { ...fields, ...times }, true);
+  }
+
+  loadExtents(ino: number): ExtentList {
+    const extents: Extent[] = [];
+    for (const row of this.listExtents.all(ino) as ExtentRow[]) {
+      const [filePage, regionPage, pageCount, state] = row;
+      assert(state === WRITTEN || state === UNWRITTEN);
+      assert(regionPage > 0 && pageCount > 0 && regionPage + pageCount <= this.pageCount);
+      extents.push({ filePage, regionPage, pageCount, state });
+    }
+    return new ExtentList(extents);
+  }
+
+  /** @param keepsUnwritten the bug that never commits an extent as written */
+  save(inode: CachedInode, keepsUnwritten: boolean): void {
+    this.transaction.runWriteBehind(this.putInode, [
+      inode.ino, inode.mode, inode.uid, inode.gid, inode.nlink, inode.rdev,
+      inode.sizeBytes, inode.flags, inode.projectId,
+      inode.atimeSec, inode.atimeNsec, inode.mtimeSec, inode.mtimeNsec,
+      inode.ctimeSec, inode.ctimeNsec, inode.btimeSec, inode.btimeNsec,
+      inode.parentIno, inode.target,
+    ]); // prettier-ignore
+    inode.hasRow = true;
+    const { extents } = inode;
+    if (extents === undefined) return;
+    for (const filePage of extents.changedPages()) {
+      const extent = extents.startingAt(filePage);
+      if (extent === undefined) {
+        this.transaction.runWriteBehind(this.deleteExtent, [inode.ino, filePage]);
+      } else {
+        const { regionPage, pageCount } = extent;
+        const state = keepsUnwritten ? UNWRITTEN : extent.state;
+        const values = [inode.ino, filePage, regionPage, pageCount, state];
+        this.transaction.runWriteBehind(this.putExtent, values);
+      }
+    }
+  }
+
+  /** Removes the inode's row and its extents' rows. */
+  remove(ino: number): void {
+    this.transaction.run(this.deleteExtents, [ino]);
+    this.transaction.run(this.deleteInode, [ino]);
+  }
+
+  orphans(): number[] {
+    return this.listOrphans.all() as number[];
+  }
+
+  /** The highest inode number in use. */
+  lastIno(): number {
+    return this.db.prepare('SELECT coalesce(max(ino), 0) FROM inode').pluck().get() as number;
+  }
+
+  counts(): TableCounts {
+    const count = (table: string) =>
+      this.db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number;
+    return { inodes: count('inode'), names: count('name'), extents: count('extent') };
+  }
+}
