@@ -21,6 +21,8 @@ namespace {
 
 constexpr int64_t kChunkBytes = 256 * 1024;
 constexpr int64_t kWholeFileBytesMax = 1 << 20;
+constexpr size_t kPathBytesMax = 3000;
+constexpr int kEntryCountMax = 250;
 
 struct Chunks {
   uint8_t* a;
@@ -135,14 +137,19 @@ class TreeWalk {
   TreeWalk(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold)
       : a_(a), b_(b), world_(world), rules_(rules), cold_(cold) {}
 
-  std::string Directory(const std::string& relative, int depth) {
-    if (depth > 64) return relative + ": too deep";
+  bool Overgrown() const { return overgrown_; }
+
+  std::string Directory(const std::string& relative) {
+    if (relative.size() > kPathBytesMax) {
+      overgrown_ = true;
+      return "";
+    }
     const std::vector<std::string> names = Names(a_.Root() + relative);
     const std::vector<std::string> names_b = Names(b_.Root() + relative);
     if (names != names_b) return relative + "/: " + NamesOnOneSide(names, names_b);
     for (const std::string& name : names) {
       if (name == "." || name == "..") continue;
-      std::string difference = Entry(relative + "/" + name, depth);
+      std::string difference = Entry(relative + "/" + name);
       if (!difference.empty()) return difference;
     }
     return "";
@@ -160,7 +167,8 @@ class TreeWalk {
     return text;
   }
 
-  std::string Entry(const std::string& relative, int depth) {
+  std::string Entry(const std::string& relative) {
+    overgrown_ = overgrown_ || ++entry_count_ > kEntryCountMax;
     const std::string path_a = a_.Root() + relative, path_b = b_.Root() + relative;
     struct stat a, b;
     if (lstat(path_a.c_str(), &a) != 0) return relative + ": lstat on A: " + strerror(errno);
@@ -171,7 +179,7 @@ class TreeWalk {
     if (known.first->second != a.st_ino) return relative + ": hard links of one file are two files on A";
     if (Attributes(path_a) != Attributes(path_b))
       return relative + ": attributes A={" + Attributes(path_a) + "} B={" + Attributes(path_b) + "}";
-    if (S_ISDIR(a.st_mode)) return Directory(relative, depth + 1);
+    if (S_ISDIR(a.st_mode)) return Directory(relative);
     if (!known.second) return "";
     if (S_ISLNK(a.st_mode)) return Link(relative, path_a, path_b);
     if (S_ISREG(a.st_mode)) return File(relative, path_a, path_b);
@@ -205,6 +213,8 @@ class TreeWalk {
   const Rules& rules_;
   const bool cold_;
   std::map<ino_t, ino_t> inodes_;
+  int entry_count_ = 0;
+  bool overgrown_ = false;
 };
 
 }  // namespace
@@ -266,8 +276,12 @@ std::string CompareContents(int descriptor_a, int descriptor_b) {
   return difference;
 }
 
-std::string CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold) {
-  return TreeWalk(a, b, world, rules, cold).Directory("", 0);
+TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold) {
+  TreeWalk walk(a, b, world, rules, cold);
+  TreeResult result;
+  result.difference = walk.Directory("");
+  result.overgrown = walk.Overgrown();
+  return result;
 }
 
 }  // namespace fxdiff

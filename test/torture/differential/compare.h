@@ -25,10 +25,17 @@ std::string CompareBytes(int descriptor_a, int descriptor_b, int64_t offset, int
 /** Whole contents of two regular files; holes that A reports must read as zero. */
 std::string CompareContents(int descriptor_a, int descriptor_b);
 
+struct TreeResult {
+  std::string difference;
+  // Renames bury directories in each other; what is too many or too deep is no longer walked, and the
+  // caller starts again from an empty tree.
+  bool overgrown = false;
+};
+
 /**
  * Both trees: names, stat, link identity, contents, symbolic links, extended attributes. When `cold`,
  * file data is first written out and dropped from the page cache on side A.
  */
-std::string CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold);
+TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold);
 
 }  // namespace fxdiff

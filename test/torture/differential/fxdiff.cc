@@ -7,11 +7,11 @@
 // command runs, and the trees must be what they were. Exit status 0: equal; 1: a difference, with the
 // line that replays it; 2: usage; 3: the run could not go on.
 #include <fcntl.h>
-#include <ftw.h>
 #include <getopt.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +40,7 @@ struct Options {
   uint64_t tree_every = 1000;
   uint64_t remount_every = 50000;
   bool keep = false;
+  bool statistics = false;
 };
 
 struct Past {
@@ -51,16 +52,27 @@ struct Past {
   fprintf(status == 0 ? stdout : stderr,
           "usage: fxdiff --dir A --peer B [--seed N] [--ops N] [--tree-every N]\n"
           "              [--remount CMD [--remount-every N]] [--replay SEED:OP] [--skip times,dir-links]\n"
-          "              [--plant KIND:OP] [--keep]\n"
+          "              [--plant KIND:OP] [--keep] [--statistics]\n"
           "Works in A/fxdiff and B/fxdiff, which it empties first.\n"
           "  fxdiff --dir /mnt/fx --peer /var/tmp --seed 7 --ops 1000000\n");
   exit(status);
 }
 
-int RemoveEntry(const char* path, const struct stat*, int, FTW*) { return remove(path); }
+// rm walks trees whose paths are longer than PATH_MAX.
+void Remove(const std::string& path) {
+  const pid_t child = fork();
+  if (child == 0) {
+    execlp("rm", "rm", "-rf", "--", path.c_str(), nullptr);
+    _exit(127);
+  }
+  int status = 0;
+  if (child > 0 && waitpid(child, &status, 0) == child && status == 0) return;
+  fprintf(stderr, "fxdiff: cannot remove %s\n", path.c_str());
+  exit(3);
+}
 
 void MakeEmpty(const std::string& path) {
-  nftw(path.c_str(), RemoveEntry, 32, FTW_DEPTH | FTW_PHYS);
+  Remove(path);
   if (mkdir(path.c_str(), 0755) == 0) return;
   fprintf(stderr, "fxdiff: cannot make %s: %s\n", path.c_str(), strerror(errno));
   exit(3);
@@ -95,9 +107,15 @@ class Run {
     if (!difference.empty()) return Report(options_.op_count - 1, difference);
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = double(end.tv_sec - start.tv_sec) + double(end.tv_nsec - start.tv_nsec) / 1e9;
+    uint64_t success_count = 0;
+    for (size_t kind = 0; kind < count_.size(); kind++) {
+      success_count += success_[kind];
+      if (options_.statistics)
+        printf("%16s %9llu, %9llu succeeded\n", KindName(Kind(kind)), U(count_[kind]), U(success_[kind]));
+    }
     printf("fxdiff: seed %llu: %llu operations, %llu succeeded, %llu trees compared, %llu remounts, "
            "no difference (%.0f operations/s)\n",
-           U(options_.seed), U(options_.op_count), U(success_count_), U(tree_count_), U(remount_count_),
+           U(options_.seed), U(options_.op_count), U(success_count), U(tree_count_), U(remount_count_),
            double(options_.op_count) / seconds);
     if (!options_.keep) CleanUp();
     return 0;
@@ -115,7 +133,8 @@ class Run {
     past.b = b_.Run(op, world_);
     history_.push_back(past);
     if (history_.size() > kHistoryCountMax) history_.pop_front();
-    if (past.b.error == 0) success_count_++;
+    count_[size_t(op.kind)]++;
+    if (past.b.error == 0) success_[size_t(op.kind)]++;
     std::string difference = CompareOutcomes(op, a_, past.a, b_, past.b);
     if (!difference.empty()) return difference;
     Follow(op, past.b);
@@ -188,9 +207,10 @@ class Run {
   }
 
   std::string ComparePath(int path) {
-    struct stat a, b;
+    struct stat a, b = {};
     const int error_a = lstat(a_.Path(path).c_str(), &a) == 0 ? 0 : errno;
     const int error_b = lstat(b_.Path(path).c_str(), &b) == 0 ? 0 : errno;
+    world_.kinds[size_t(path)] = error_b == 0 ? b.st_mode & S_IFMT : 0;
     if (error_a != error_b) {
       return std::string("lstat of \"") + Paths()[size_t(path)] + "\" A=" + strerrorname_np(error_a) +
              " B=" + strerrorname_np(error_b);
@@ -200,13 +220,18 @@ class Run {
 
   std::string Everything() {
     tree_count_++;
-    std::string difference = CompareTrees(a_, b_, world_, rules_, tree_count_ % 4 == 0);
+    const TreeResult tree = CompareTrees(a_, b_, world_, rules_, tree_count_ % 4 == 0);
+    std::string difference = tree.difference;
     for (int slot = 0; slot < kSlotCountMax && difference.empty(); slot++) {
       const SlotState& state = world_.slots[size_t(slot)];
       if (!state.open || !state.regular || (state.flags & O_ACCMODE) == O_WRONLY || (state.flags & O_DIRECT))
         continue;
       difference = CompareContents(a_.Descriptor(slot), b_.Descriptor(slot));
       if (!difference.empty()) difference = "open file in slot " + std::to_string(slot) + ": " + difference;
+    }
+    if (difference.empty() && tree.overgrown) {
+      MakeEmpty(a_.Root());
+      MakeEmpty(b_.Root());
     }
     return difference;
   }
@@ -222,7 +247,7 @@ class Run {
       fprintf(stderr, "fxdiff: seed %llu: remount command failed with status %d\n", U(options_.seed), status);
       exit(3);
     }
-    std::string difference = CompareTrees(a_, b_, world_, rules_, false);
+    const std::string difference = CompareTrees(a_, b_, world_, rules_, false).difference;
     return difference.empty() ? "" : "after remount: " + difference;
   }
 
@@ -256,7 +281,7 @@ class Run {
   void CleanUp() {
     a_.LetGo();
     b_.LetGo();
-    for (const Side* side : {&a_, &b_}) nftw(side->Root().c_str(), RemoveEntry, 32, FTW_DEPTH | FTW_PHYS);
+    for (const Side* side : {&a_, &b_}) Remove(side->Root());
   }
 
   const Options options_;
@@ -265,7 +290,8 @@ class Run {
   Side a_, b_;
   World world_;
   std::deque<Past> history_;
-  uint64_t success_count_ = 0, tree_count_ = 0, remount_count_ = 0;
+  std::array<uint64_t, size_t(Kind::Count)> count_ = {}, success_ = {};
+  uint64_t tree_count_ = 0, remount_count_ = 0;
 };
 
 uint64_t Number(const char* text) {
@@ -276,14 +302,15 @@ uint64_t Number(const char* text) {
 }
 
 Options Parse(int count, char** words) {
-  enum { kDir = 1, kPeer, kSeed, kOps, kTree, kRemount, kRemountEvery, kReplay, kSkip, kPlant, kKeep, kHelp };
+  enum { kDir = 1, kPeer, kSeed, kOps, kTree, kRemount, kRemountEvery, kReplay, kSkip, kPlant, kKeep, kStatistics, kHelp };
   static const option kOptions[] = {
       {"dir", 1, nullptr, kDir},       {"peer", 1, nullptr, kPeer},
       {"seed", 1, nullptr, kSeed},     {"ops", 1, nullptr, kOps},
       {"tree-every", 1, nullptr, kTree}, {"remount", 1, nullptr, kRemount},
       {"remount-every", 1, nullptr, kRemountEvery}, {"replay", 1, nullptr, kReplay},
       {"skip", 1, nullptr, kSkip},     {"plant", 1, nullptr, kPlant},
-      {"keep", 0, nullptr, kKeep},     {"help", 0, nullptr, kHelp},
+      {"keep", 0, nullptr, kKeep},     {"statistics", 0, nullptr, kStatistics},
+      {"help", 0, nullptr, kHelp},
       {nullptr, 0, nullptr, 0},
   };
   Options options;
@@ -307,6 +334,7 @@ Options Parse(int count, char** words) {
       case kSkip: options.skip = optarg; break;
       case kPlant: options.plant = optarg; break;
       case kKeep: options.keep = true; break;
+      case kStatistics: options.statistics = true; break;
       case kHelp: Usage(0);
       default: Usage(2);
     }

@@ -25,8 +25,8 @@ struct Weight {
 };
 
 constexpr Weight kWeights[] = {
-    {Kind::Open, "open", 80},          {Kind::Tmpfile, "tmpfile", 8},
-    {Kind::Close, "close", 45},        {Kind::Read, "read", 30},
+    {Kind::Open, "open", 70},          {Kind::Tmpfile, "tmpfile", 8},
+    {Kind::Close, "close", 22},        {Kind::Read, "read", 30},
     {Kind::Pread, "pread", 60},        {Kind::Readv, "readv", 15},
     {Kind::Write, "write", 50},        {Kind::Pwrite, "pwrite", 110},
     {Kind::Writev, "writev", 15},      {Kind::Seek, "seek", 30},
@@ -36,8 +36,8 @@ constexpr Weight kWeights[] = {
     {Kind::Ftruncate, "ftruncate", 40}, {Kind::Fallocate, "fallocate", 70},
     {Kind::CopyRange, "copy_file_range", 25}, {Kind::Rename, "rename", 25},
     {Kind::Link, "link", 12},          {Kind::LinkSlot, "link-slot", 8},
-    {Kind::Unlink, "unlink", 25},      {Kind::Mkdir, "mkdir", 14},
-    {Kind::Rmdir, "rmdir", 8},         {Kind::Symlink, "symlink", 5},
+    {Kind::Unlink, "unlink", 25},      {Kind::Mkdir, "mkdir", 9},
+    {Kind::Rmdir, "rmdir", 14},         {Kind::Symlink, "symlink", 5},
     {Kind::Readlink, "readlink", 4},   {Kind::Mkfifo, "mkfifo", 2},
     {Kind::Chmod, "chmod", 8},         {Kind::Fchmod, "fchmod", 5},
     {Kind::Chown, "chown", 8},         {Kind::Utimens, "utimens", 12},
@@ -69,21 +69,31 @@ int PickPath(Rng& rng) {
   return int(rng.OneIn(6) ? rng.Below(Paths().size()) : rng.Below(28));
 }
 
-// Mostly a slot in use; sometimes any, so that a closed one is met too.
+// Mostly a path that was of this kind when last seen (0: nothing there), so that calls succeed often.
+int PickPathOf(Rng& rng, const World& world, mode_t kind) {
+  int path = PickPath(rng);
+  for (int tries = 0; tries < 6 && world.kinds[size_t(path)] != kind; tries++) path = PickPath(rng);
+  return path;
+}
+
+// Mostly a regular file that is open; sometimes any slot, so that the others are met too.
 int PickSlot(Rng& rng, const World& world) {
-  for (int tries = 0; tries < 4; tries++) {
-    int slot = int(rng.Below(kSlotCountMax));
-    if (world.slots[slot].open) return slot;
+  const int start = int(rng.Below(kSlotCountMax));
+  if (rng.OneIn(16)) return start;
+  for (int step = 0; step < kSlotCountMax; step++) {
+    const int slot = (start + step) % kSlotCountMax;
+    if (world.slots[size_t(slot)].regular) return slot;
   }
-  return int(rng.Below(kSlotCountMax));
+  return start;
 }
 
 int PickFreeSlot(Rng& rng, const World& world) {
-  for (int tries = 0; tries < 4; tries++) {
-    int slot = int(rng.Below(kSlotCountMax));
-    if (!world.slots[slot].open) return slot;
+  const int start = int(rng.Below(kSlotCountMax));
+  for (int step = 0; step < kSlotCountMax; step++) {
+    const int slot = (start + step) % kSlotCountMax;
+    if (!world.slots[size_t(slot)].open) return slot;
   }
-  return int(rng.Below(kSlotCountMax));
+  return start;
 }
 
 int PickMap(Rng& rng, const World& world, bool live) {
@@ -204,9 +214,12 @@ void PlanMapped(Op& op, Rng& rng, const World& world) {
   op.flags = rng.OneIn(5) ? MS_ASYNC : MS_SYNC;
 }
 
-void PlanNames(Op& op, Rng& rng) {
-  op.path = PickPath(rng);
-  op.path2 = PickPath(rng);
+void PlanNames(Op& op, Rng& rng, const World& world) {
+  const bool directory = op.kind == Kind::Rmdir || op.kind == Kind::List || (op.kind == Kind::Rename && rng.OneIn(4));
+  const bool makes = op.kind == Kind::Mkdir || op.kind == Kind::Symlink || op.kind == Kind::Mkfifo;
+  const mode_t kind = makes ? 0 : directory ? S_IFDIR : op.kind == Kind::Readlink ? S_IFLNK : S_IFREG;
+  op.path = rng.OneIn(4) ? PickPath(rng) : PickPathOf(rng, world, kind);
+  op.path2 = rng.OneIn(2) ? PickPath(rng) : PickPathOf(rng, world, 0);
   static const int kRenameFlags[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
   op.flags = op.kind == Kind::Rename ? kRenameFlags[rng.Below(6)] : 0;
   op.mode = mode_t(rng.Below(01000));
@@ -215,21 +228,21 @@ void PlanNames(Op& op, Rng& rng) {
 }
 
 void PlanAttributes(Op& op, Rng& rng, const World& world) {
-  op.path = PickPath(rng);
+  op.path = PickPathOf(rng, world, rng.OneIn(3) ? S_IFDIR : S_IFREG);
   op.slot = PickSlot(rng, world);
   op.mode = mode_t(rng.OneIn(4) ? rng.Below(010000) : rng.Below(01000));
   op.uid = rng.OneIn(4) ? uid_t(-1) : uid_t(rng.Below(70000));
   op.gid = rng.OneIn(4) ? gid_t(-1) : gid_t(rng.Below(70000));
   op.times[0] = PickTime(rng);
   op.times[1] = PickTime(rng);
-  op.xattr = int(rng.Below(XattrNames().size()));
+  op.xattr = int(rng.Below(rng.OneIn(6) ? XattrNames().size() : 4));
   op.length = int64_t(rng.OneIn(5) ? 0 : rng.Below(300));
   op.data = rng.Next() | 1;
   static const int kXattrFlags[] = {0, 0, XATTR_CREATE, XATTR_REPLACE};
   op.flags = kXattrFlags[rng.Below(4)];
 }
 
-std::array<std::string, 48> MakePaths() {
+std::array<std::string, kPathCount> MakePaths() {
   std::vector<std::string> paths = {
       "a", "b", "c", "d", "e", "f", "g", "h", "a/a", "a/b", "a/c", "a/d", "b/a", "b/b", "b/c", "b/d",
       "c/a", "c/b", "c/c", "d/a", "d/b", "a/b/a", "a/b/b", "a/c/a", "b/a/a", "b/a/b", "b/a/b/c", "c/a/a",
@@ -246,7 +259,7 @@ std::array<std::string, 48> MakePaths() {
   paths.push_back("a/\xe6\x97\xa5\xe6\x9c\xac");
   paths.push_back("space in name");
   paths.push_back("-rf");
-  std::array<std::string, 48> table;
+  std::array<std::string, kPathCount> table;
   if (paths.size() != table.size()) abort();
   for (size_t index = 0; index < table.size(); index++) table[index] = paths[index];
   return table;
@@ -272,8 +285,8 @@ bool World::HasWritableMap(ino_t inode) const {
   return false;
 }
 
-const std::array<std::string, 48>& Paths() {
-  static const std::array<std::string, 48> paths = MakePaths();
+const std::array<std::string, kPathCount>& Paths() {
+  static const std::array<std::string, kPathCount> paths = MakePaths();
   return paths;
 }
 
@@ -293,7 +306,8 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
   switch (op.kind) {
     case Kind::Open: case Kind::Tmpfile:
       op.slot = PickFreeSlot(rng, world);
-      op.path = PickPath(rng);
+      op.path = rng.OneIn(3) ? PickPath(rng)
+                             : PickPathOf(rng, world, op.kind == Kind::Tmpfile ? S_IFDIR : S_IFREG);
       op.flags = PickOpenFlags(rng);
       op.mode = mode_t(rng.Below(01000));
       break;
@@ -306,10 +320,10 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
       break;
     case Kind::Rename: case Kind::Link: case Kind::Unlink: case Kind::Mkdir: case Kind::Rmdir:
     case Kind::Symlink: case Kind::Readlink: case Kind::Mkfifo: case Kind::List:
-      PlanNames(op, rng);
+      PlanNames(op, rng, world);
       break;
     case Kind::Truncate: case Kind::Ftruncate: case Kind::Fallocate: case Kind::Seek:
-      op.path = PickPath(rng);
+      op.path = PickPathOf(rng, world, S_IFREG);
       op.slot = PickSlot(rng, world);
       op.offset = PickOffset(rng, world.slots[op.slot].size);
       op.length = PickLength(rng);
@@ -328,7 +342,7 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
       break;
     case Kind::LinkSlot:
       op.slot = PickSlot(rng, world);
-      op.path2 = PickPath(rng);
+      op.path2 = PickPathOf(rng, world, 0);
       break;
     default:
       PlanAttributes(op, rng, world);
@@ -337,9 +351,11 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
   return op;
 }
 
+const char* KindName(Kind kind) { return kWeights[size_t(kind)].name; }
+
 std::string Describe(const Op& op) {
   char text[1024];
-  std::string line = "op " + std::to_string(op.number) + " " + kWeights[size_t(op.kind)].name;
+  std::string line = "op " + std::to_string(op.number) + " " + KindName(op.kind);
   auto add = [&](const char* format, auto... values) {
     snprintf(text, sizeof text, format, values...);
     line += text;

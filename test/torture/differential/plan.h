@@ -17,6 +17,7 @@ namespace fxdiff {
 
 constexpr int kSlotCountMax = 16;
 constexpr int kMapCountMax = 6;
+constexpr int kPathCount = 48;
 constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kTransferBytesMax = 128 * 1024;
 // Times below this are ones that utimens set; above it they are "now", which two sides never share.
@@ -70,6 +71,8 @@ struct MapState {
 struct World {
   std::array<SlotState, kSlotCountMax> slots;
   std::array<MapState, kMapCountMax> maps;
+  // S_IFMT bits of what each path was when last looked at; 0 when there was nothing.
+  std::array<mode_t, kPathCount> kinds = {};
   // Inodes stored to through a mapping: when their mtime moves is the writeback's choice.
   std::set<ino_t> loose_times;
   bool HasWritableMap(ino_t inode) const;
@@ -87,11 +90,14 @@ class Rng {
   uint64_t state_;
 };
 
-const std::array<std::string, 48>& Paths();
+const std::array<std::string, kPathCount>& Paths();
 const std::array<const char*, 8>& XattrNames();
 
 /** The operation with this number. */
 Op Plan(uint64_t seed, uint64_t number, const World& world);
+
+/** The operation's name as it is printed. */
+const char* KindName(Kind kind);
 
 /** One line that names the operation and everything that matters to it. */
 std::string Describe(const Op& op);

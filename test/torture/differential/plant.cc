@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,7 +17,7 @@ namespace fxdiff {
 namespace {
 
 constexpr std::array<const char*, 9> kKinds = {"flip-byte",   "short-write", "drop-punch",
-                                               "stale-tail",  "lost-store",  "lost-name",
+                                               "stale-tail",  "wrong-store", "lost-name",
                                                "wrong-errno", "lost-mtime",  "lost-xattr"};
 
 void WriteByte(int descriptor, off_t offset, uint8_t byte) {
@@ -59,10 +60,17 @@ Outcome Plant::Run(const Op& op, const World& world, Side& a) const {
   const int descriptor = op.slot >= 0 ? a.Descriptor(op.slot) : -1;
   struct stat before = {};
   if (descriptor >= 0) fstat(descriptor, &before);
-  if (kind_ == "drop-punch" && op.kind == Kind::Fallocate && (op.flags & FALLOC_FL_PUNCH_HOLE) && slot.regular)
+  if (kind_ == "drop-punch" && op.kind == Kind::Fallocate && slot.regular &&
+      op.flags == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) && (slot.flags & O_ACCMODE) != O_RDONLY) {
+    const timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
+    futimens(descriptor, times);
     return Outcome();
-  if (kind_ == "lost-store" && op.kind == Kind::Store) return Outcome();
-  if (kind_ == "lost-xattr" && op.kind == Kind::SetXattr) return Outcome();
+  }
+  if (kind_ == "wrong-store" && op.kind == Kind::Store) {
+    Op other = op;
+    other.data += 2;
+    return a.Run(other, world);
+  }
   if (kind_ == "short-write" && op.kind == Kind::Pwrite && slot.regular && op.length > 1) {
     Op shorter = op;
     shorter.length -= slot.flags & O_DIRECT ? kPageBytes : 1;
@@ -73,7 +81,15 @@ Outcome Plant::Run(const Op& op, const World& world, Side& a) const {
   Outcome outcome = a.Run(op, world);
   if (kind_ == "wrong-errno" && outcome.error == ENOENT) outcome.error = EIO;
   if (outcome.error != 0) return outcome;
-  if (kind_ == "flip-byte" && slot.regular) FlipFirstByte(descriptor);
+  if (kind_ == "flip-byte" && slot.regular) {
+    struct stat after;
+    fstat(descriptor, &after);
+    FlipFirstByte(descriptor);
+    const timespec times[2] = {{0, UTIME_OMIT}, after.st_mtim};
+    futimens(descriptor, times);
+  }
+  if (kind_ == "lost-xattr" && op.kind == Kind::SetXattr)
+    lremovexattr(a.Path(op.path).c_str(), XattrNames()[size_t(op.xattr)]);
   if (kind_ == "lost-name" && op.kind == Kind::Rename) unlink(a.Path(op.path2).c_str());
   if (kind_ == "stale-tail" && op.kind == Kind::Ftruncate && op.offset > before.st_size)
     WriteByte(descriptor, before.st_size, 0xaa);
