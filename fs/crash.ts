@@ -1,0 +1,150 @@
+/**
+ * The power cut by hand: the mount and all open descriptors stay, what was not durable goes. The
+ * state is cut at one instant, synchronously; then the kernel is told to forget what it caches,
+ * and only when it has is the crash answered. Page-cache pages that were never written back are
+ * lost with the power, so their writebacks are thrown away meanwhile.
+ *
+ * A `seed` decides two things: whether the running transaction's timer had fired just before the
+ * power went, and, line by line, what each undecided line holds.
+ */
+import assert from 'node:assert/strict';
+import { Errno } from '../lib/errno.js';
+import type { MetadataRecord } from '../lib/metadata/records.js';
+import { isRegular } from '../lib/metadata/inode.js';
+import type { Session } from '../lib/native.js';
+import type { CrashCount, Keep } from '../lib/region.js';
+import type { Filesystem } from './filesystem.js';
+
+export interface CrashReport extends CrashCount {
+  keep: string;
+  /** Operations of the running transaction when the power went. */
+  undecidedOperations: number;
+  /** Of those, operations that survived: the commit timer had fired just before. */
+  keptOperations: number;
+  /** Names that changed hands in those operations. */
+  lostNames: string[];
+  /** Inodes the kernel still refers to that no longer exist; their descriptors answer ESTALE. */
+  staleInodes: number;
+}
+
+const NAME_RECORDS = new Set(['add-name', 'remove-name', 'replace-name']);
+const LOST_NAMES_MAX = 1000;
+
+interface LostName {
+  parentIno: number;
+  name: string;
+}
+
+/** Names and operations of the running transaction, so that a crash can say what it took. */
+export class Pending {
+  readonly names: LostName[] = [];
+  operations = 0;
+  #empty = true;
+
+  note(record: MetadataRecord): void {
+    if (record.type === 'end-operation') {
+      if (!this.#empty) this.operations += 1;
+      this.#empty = true;
+      return;
+    }
+    this.#empty = false;
+    if (NAME_RECORDS.has(record.type) && 'name' in record && 'parentIno' in record) {
+      this.names.push({ parentIno: record.parentIno, name: record.name });
+    }
+  }
+
+  clear(): void {
+    this.names.length = 0;
+    this.operations = 0;
+    this.#empty = true;
+  }
+}
+
+export class Power {
+  readonly #fs: Filesystem;
+  readonly #pending = new Pending();
+  #session: Session | undefined;
+  #busy: Promise<unknown> = Promise.resolve();
+
+  constructor(fs: Filesystem) {
+    this.#fs = fs;
+    if (!fs.options.crashable) return;
+    fs.image.region.trackUndecided();
+    fs.metadata.sink = (record) => this.#pending.note(record);
+    fs.metadata.afterCommit.push(() => this.#pending.clear());
+  }
+
+  attach(session: Session): void {
+    this.#session = session;
+  }
+
+  /**
+   * Cuts the power and answers when no process can see anything from before.
+   * @throws {Errno} EOPNOTSUPP when the mount is not crashable
+   */
+  crash(keep: Keep): Promise<CrashReport> {
+    if (!this.#fs.options.crashable) {
+      throw new Errno('EOPNOTSUPP', 'mounted without -o crashable');
+    }
+    const report = this.#cut(keep);
+    const settled = this.#busy.then(() => this.#settle(report.names));
+    this.#busy = settled.catch(() => undefined);
+    return settled.then(() => report.report);
+  }
+
+  /** The instant itself. Nothing of the kernel's is asked; everything after it is new. */
+  #cut(keep: Keep): { report: CrashReport; names: LostName[] } {
+    const fs = this.#fs;
+    this.#session?.discardWriteback(true);
+    fs.sharing.collectTimes();
+    fs.sharing.forgetAll();
+    fs.metadata.endOperation();
+    const names = [...this.#pending.names];
+    const undecidedOperations = this.#pending.operations;
+    let keptOperations = 0;
+    if (keep.keep === 'all' || (keep.keep === 'seed' && timerFired(keep.seed))) {
+      fs.commit('timer');
+      keptOperations = undecidedOperations;
+    }
+    fs.metadata.rollback();
+    this.#pending.clear();
+    const count = fs.image.region.crash(keep);
+    fs.recover();
+    const gone = keptOperations === undecidedOperations ? [] : names;
+    const lost = gone.map(({ parentIno, name }) => fs.nodes.pathOf(parentIno, name));
+    let staleInodes = 0;
+    for (const node of fs.nodes.all()) {
+      if (fs.metadata.inode(node.ino) === undefined) staleInodes += 1;
+    }
+    assert.equal(fs.metadata.dirty, false, 'nothing is pending after a crash');
+    const report: CrashReport = {
+      ...count,
+      keep: keep.keep === 'seed' ? `seed:${keep.seed}` : keep.keep,
+      undecidedOperations,
+      keptOperations,
+      lostNames: [...new Set(lost)].slice(0, LOST_NAMES_MAX),
+      staleInodes,
+    };
+    return { report, names };
+  }
+
+  /** Makes the kernel forget: pages and attributes of every inode, and the names that changed. */
+  async #settle(names: readonly LostName[]): Promise<void> {
+    const session = this.#session;
+    if (session === undefined) return;
+    for (const { parentIno, name } of names) session.invalidateEntry(parentIno, name);
+    for (const node of this.#fs.nodes.all()) {
+      const inode = this.#fs.metadata.inode(node.ino);
+      const pages = inode === undefined || isRegular(inode);
+      session.invalidateInode(node.ino, pages ? 0 : -1, 0);
+    }
+    await session.notificationsDone();
+    session.discardWriteback(false);
+  }
+}
+
+/** Half of all seeds: the commit timer fired just before the power went. */
+function timerFired(seed: number): boolean {
+  const mixed = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b);
+  return ((mixed ^ (mixed >>> 13)) & 1) === 1;
+}

@@ -1,0 +1,262 @@
+/**
+ * The daemon of one mount: a process of its own that owns the image, serves the kernel and the
+ * control socket, commits on its timer, and ends when the kernel unmounts it. Started by
+ * fs/mount.ts with a job as its only argument; it answers one line on descriptor 3: ready, or why
+ * not. It never touches its own mount, and what it is asked to unmount a child process unmounts.
+ */
+import { closeSync, writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Logger, pino } from 'pino';
+import { Errno } from '../lib/errno.js';
+import { type OpenImage, openImage } from '../lib/image.js';
+import { isRegular } from '../lib/metadata/inode.js';
+import { loadNative, type NativeRegion, type Session } from '../lib/native.js';
+import type { Keep } from '../lib/region.js';
+import { ControlServer } from './control.js';
+import { Power } from './crash.js';
+import { Dispatch } from './dispatch.js';
+import type { FaultRule } from './faults.js';
+import { Filesystem } from './filesystem.js';
+import { startFuseNative } from './fuse_native.js';
+import { imageGeometry, type ImageInfo } from './info.js';
+import type { Job } from './job.js';
+import { mountKernel, unmountKernel } from './kernel_mount.js';
+
+const READY_FD = 3;
+/** What serves the mount: the native session, or fuse-native. */
+interface Transport {
+  unmount(lazy: boolean): Promise<void>;
+  close(): void;
+  session?: Session;
+}
+
+class Daemon {
+  readonly #job: Job;
+  readonly #log: Logger;
+  readonly #fs: Filesystem;
+  readonly #power: Power;
+  readonly #image: OpenImage;
+  readonly #startedMs = Date.now();
+  #transport: Transport | undefined;
+  #control: ControlServer | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #ended = false;
+
+  constructor(job: Job, log: Logger) {
+    this.#job = job;
+    this.#log = log;
+    const native = loadNative();
+    this.#image = openImage(job.imageDir, {
+      readOnly: job.options.readOnly,
+      durable: job.options.durable,
+      bugs: job.options.bugs,
+      openRegion: native.openRegion,
+      lockFile: native.lockFile,
+    });
+    this.#fs = new Filesystem(this.#image, job.options);
+    this.#power = new Power(this.#fs);
+  }
+
+  async start(): Promise<void> {
+    const { imageDir, dir, options } = this.#job;
+    try {
+      this.#control = await ControlServer.listen(imageDir, this.#calls());
+      this.#transport =
+        options.transport === 'kernel' ? await this.#startKernel() : await this.#startFuseNative();
+    } catch (error) {
+      this.#control?.close();
+      this.#image.close();
+      throw error;
+    }
+    if (!options.readOnly) {
+      this.#timer = setInterval(() => this.#tick(), options.commitSeconds * 1000);
+    }
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(signal, () => void this.#stop(`signal ${signal}`, true));
+    }
+    process.on('uncaughtException', (error) => this.#failed(error));
+    process.on('unhandledRejection', (error) => this.#failed(error));
+    this.#log.info({ imageDir, dir, options }, 'mounted');
+  }
+
+  async #startKernel(): Promise<Transport> {
+    const { imageDir, dir, options } = this.#job;
+    const native = loadNative();
+    const fd = await mountKernel(native, imageDir, dir, options);
+    const dispatch = new Dispatch(this.#fs, {
+      crash: (keep) => this.#crash(keep),
+      failed: (error) => this.#failed(error),
+    });
+    const session = native.openSession({
+      fd,
+      region: this.#image.region as NativeRegion,
+      request: dispatch.request,
+      reply: dispatch.reply,
+      handler: (opcode, name, name2) => dispatch.handle(opcode, name, name2),
+      onEnd: (reason) => (reason === undefined ? this.#end() : this.#failed(new Error(reason))),
+      readOnly: options.readOnly,
+    });
+    dispatch.attach(session);
+    this.#power.attach(session);
+    this.#fs.sharing.attach(session);
+    return {
+      session,
+      unmount: (lazy) => unmountKernel(dir, lazy),
+      close: () => session.close(),
+    };
+  }
+
+  async #startFuseNative(): Promise<Transport> {
+    const { imageDir, dir } = this.#job;
+    const transport = await startFuseNative(this.#fs, { imageDir, dir, onEnd: () => this.#end() });
+    this.#log.warn({ cannot: transport.cannot }, 'fuse-native transport: refuses what it cannot do');
+    return transport;
+  }
+
+  #tick(): void {
+    try {
+      this.#fs.commit('timer');
+    } catch (error) {
+      if (!(error instanceof Errno)) throw error;
+      this.#log.warn({ error: error.message }, 'commit failed; it will be tried again');
+    }
+  }
+
+  #crash(keep: Keep): ReturnType<Power['crash']> {
+    this.#log.info({ keep }, 'power cut');
+    return this.#power.crash(keep);
+  }
+
+  #calls(): Record<string, (args: Record<string, unknown>) => unknown> {
+    const fs = this.#fs;
+    return {
+      info: () => this.#info(),
+      map: ({ ino }) => this.#map(Number(ino)),
+      crash: ({ keep }) => this.#crash(keep as Keep),
+      'fault-add': ({ rule }) => {
+        const wish = rule as FaultRule;
+        if (wish.action?.do === 'crash' && !fs.options.crashable) {
+          throw new Errno('EOPNOTSUPP', 'mounted without -o crashable');
+        }
+        const added = fs.faults.add(wish);
+        fs.sharing.watch(fs.faults.watchesData);
+        return added;
+      },
+      'fault-list': () => fs.faults.list(),
+      'fault-clear': ({ id }) => {
+        const count = fs.faults.clear(id === undefined ? undefined : Number(id));
+        fs.sharing.watch(fs.faults.watchesData);
+        return count;
+      },
+      commit: () => fs.options.readOnly || fs.commit('fsync'),
+      stop: ({ lazy }) => this.#stop('control', lazy === true),
+    };
+  }
+
+  #map(ino: number): { size: number; extents: unknown[] } {
+    const inode = this.#fs.metadata.inode(ino);
+    if (inode === undefined || !isRegular(inode)) throw new Errno('EINVAL', 'not a regular file');
+    const extents = this.#fs.metadata.extents(inode).slice(0, Number.MAX_SAFE_INTEGER);
+    return {
+      size: inode.sizeBytes,
+      extents: extents.map(({ filePage, regionPage, pageCount, state }) => {
+        return { filePage, regionPage, pageCount, state: state === 1 ? 'written' : 'unwritten' };
+      }),
+    };
+  }
+
+  #info(): ImageInfo {
+    const { options, nodes, commits, faults } = this.#fs;
+    const region = this.#image.region as NativeRegion;
+    return {
+      ...imageGeometry(this.#image),
+      daemon: {
+        pid: process.pid,
+        dir: this.#job.dir,
+        options,
+        uptimeSec: Math.round((Date.now() - this.#startedMs) / 1000),
+        flushInstruction: region.flushInstruction,
+        nodes: nodes.count,
+        undecidedLines: options.crashable ? region.undecidedLineCount() : 0,
+        poisonedPages: region.poisonedPages().length,
+        faultRules: faults.list().length,
+        commits,
+        counters: this.#transport?.session?.counters() ?? null,
+      },
+    };
+  }
+
+  /** Unmounts; the end follows from the kernel. `lazy`: open files do not hold it up. */
+  async #stop(why: string, lazy: boolean): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#log.info({ why }, 'unmounting');
+    try {
+      await this.#transport?.unmount(false);
+    } catch (error) {
+      this.#stopping = false;
+      if (!lazy) throw error;
+      this.#log.warn({ reason: (error as Error).message }, 'busy: detaching, open files are lost');
+      await this.#transport?.unmount(true).catch(() => undefined);
+      this.#end();
+    }
+  }
+
+  /** The mount is gone: everything done so far is committed, then the process ends. */
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    clearInterval(this.#timer);
+    let status = 0;
+    try {
+      if (!this.#job.options.readOnly) this.#fs.commit('timer');
+    } catch (error) {
+      this.#log.error({ error: (error as Error).message }, 'last commit failed');
+      status = 1;
+    }
+    this.#transport?.close();
+    this.#control?.close();
+    this.#image.close();
+    this.#log.info('unmounted');
+    process.exit(status);
+  }
+
+  /**
+   * A bug. What the running transaction holds is not to be trusted: it is dropped, as in a power
+   * cut, and the mount goes away rather than serve wrong answers.
+   */
+  #failed(error: unknown): void {
+    this.#log.fatal({ err: error }, 'stopping the mount: nothing further is committed');
+    this.#transport?.close();
+    this.#control?.close();
+    const exit = (): never => process.exit(70);
+    unmountKernel(this.#job.dir, true).then(exit, exit);
+  }
+}
+
+async function main(): Promise<void> {
+  const job = JSON.parse(process.argv[2] ?? '') as Job;
+  process.title = `fauxdax ${job.imageDir} ${job.dir}`;
+  process.chdir('/');
+  const log = pino({ name: 'fauxdax' }, pino.destination({ dest: 2, sync: true }));
+  let line: string;
+  try {
+    await new Daemon(job, log).start();
+    line = JSON.stringify({ pid: process.pid });
+  } catch (error) {
+    const { name, message, code } = error as Error & { code?: string };
+    log.error({ err: error }, 'not mounted');
+    line = JSON.stringify({ error: { name, message, code } });
+    process.exitCode = 1;
+  }
+  try {
+    writeSync(READY_FD, `${line}\n`);
+    closeSync(READY_FD);
+  } catch {
+    // Whoever started us has gone; the mount stands all the same.
+  }
+  if (process.exitCode === 1) process.exit(1);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

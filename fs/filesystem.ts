@@ -1,0 +1,175 @@
+/**
+ * A mounted filesystem: an open image, what the kernel references of it, and the rules every
+ * operation shares (time, commit, references, what may change). The operations themselves are
+ * functions over it, one file a group: namespace, attributes, content, directories, xattrs, ioctl.
+ *
+ * Everything runs synchronously on the one thread that owns the metadata.
+ */
+import assert from 'node:assert/strict';
+import { Errno } from '../lib/errno.js';
+import type { OpenImage } from '../lib/image.js';
+import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
+import { Clock, type Time } from './clock.js';
+import { Faults } from './faults.js';
+import { Nodes } from './nodes.js';
+import type { MountOptions } from './options.js';
+import { Sharing } from './sharing.js';
+
+/** Who asks: ids as the kernel gives them. */
+export interface Caller {
+  uid: number;
+  gid: number;
+  pid: number;
+}
+
+export const FS_SYNC_FL = 0x08;
+export const FS_IMMUTABLE_FL = 0x10;
+export const FS_APPEND_FL = 0x20;
+export const FS_NODUMP_FL = 0x40;
+export const FS_NOATIME_FL = 0x80;
+export const FS_DAX_FL = 0x0200_0000;
+export const FS_PROJINHERIT_FL = 0x2000_0000;
+
+/** Records in the running transaction beyond which the next operation commits it. */
+const PENDING_RECORDS_MAX = 50_000;
+
+export class Filesystem {
+  readonly image: OpenImage;
+  readonly options: MountOptions;
+  readonly nodes = new Nodes();
+  readonly faults = new Faults();
+  readonly sharing: Sharing;
+  readonly clock = new Clock();
+  /** Commits since mount, by what asked for them. */
+  readonly commits = { fsync: 0, timer: 0, limit: 0, space: 0 };
+
+  constructor(image: OpenImage, options: MountOptions) {
+    this.image = image;
+    this.options = options;
+    this.sharing = new Sharing(image.metadata, options.readOnly);
+    image.fileData.mapPort = this.sharing;
+    image.fileData.commit = () => void this.commit('space');
+    if (options.canary) {
+      this.metadata.afterCommit.push((released) => {
+        for (const run of released) image.region.fillCanary(run.page, run.pageCount, run.ownerIno);
+      });
+    }
+    if (!options.readOnly) this.#removeOrphans();
+  }
+
+  get metadata(): OpenImage['metadata'] {
+    return this.image.metadata;
+  }
+
+  get data(): OpenImage['fileData'] {
+    return this.image.fileData;
+  }
+
+  now(): Time {
+    return this.clock.now();
+  }
+
+  /** @throws {Errno} ESTALE when the kernel names an inode that a crash or removal took away */
+  inode(ino: number): Inode {
+    const inode = this.metadata.inode(ino);
+    if (inode === undefined) throw new Errno('ESTALE', `inode ${ino} is gone`);
+    return inode;
+  }
+
+  /** @throws {Errno} ENOTDIR, ESTALE */
+  directory(ino: number): Inode {
+    const inode = this.inode(ino);
+    if (!isDirectory(inode)) throw new Errno('ENOTDIR', `inode ${ino}`);
+    return inode;
+  }
+
+  /** @throws {Errno} EROFS */
+  assertWritable(): void {
+    if (this.options.readOnly) throw new Errno('EROFS', 'mounted read-only');
+  }
+
+  /** For changes of an inode's own contents or attributes. @throws {Errno} EROFS, EPERM */
+  assertMutable(inode: Inode): void {
+    this.assertWritable();
+    if ((inode.flags & FS_IMMUTABLE_FL) !== 0) throw new Errno('EPERM', `${inode.ino}: immutable`);
+  }
+
+  /** For removal of a name: neither the directory nor the inode may be locked. @throws {Errno} */
+  assertRemovable(parent: Inode, inode: Inode): void {
+    this.assertMutable(parent);
+    this.assertMutable(inode);
+    if (((parent.flags | inode.flags) & FS_APPEND_FL) !== 0) {
+      throw new Errno('EPERM', `${inode.ino}: append-only`);
+    }
+  }
+
+  /** The end of one operation: its records are one atomic group of the running transaction. */
+  endOperation(): void {
+    this.metadata.endOperation();
+    if (this.metadata.pendingRecordCount > PENDING_RECORDS_MAX) this.commit('limit');
+  }
+
+  /**
+   * Makes everything done so far durable. Flushed lines are fenced before the metadata that shows
+   * them is committed, so a crash in between leaves at most pages that nobody owns.
+   *
+   * @returns true when the running transaction held something
+   * @throws {Errno} ENOSPC when the host's disk is full; the transaction stays and can be retried
+   */
+  commit(reason: keyof Filesystem['commits']): boolean {
+    assert(!this.options.readOnly, 'nothing to commit on a read-only mount');
+    this.sharing.collectTimes();
+    this.metadata.endOperation();
+    this.#makeDataDurable();
+    if (!this.metadata.dirty) return false;
+    this.metadata.commit();
+    this.commits[reason] += 1;
+    return true;
+  }
+
+  /** fdatasync: as commit, but times alone are not worth a transaction. */
+  commitData(): void {
+    if (this.metadata.dirty) this.commit('fsync');
+    else this.#makeDataDurable();
+  }
+
+  #makeDataDurable(): void {
+    this.image.region.fence();
+    if (this.options.durable === 'host') this.image.region.syncHost();
+  }
+
+  /** The kernel took a reference: keep the inode's object until it is given back. */
+  reference(inode: Inode, parentIno: number, name: string): void {
+    if (this.nodes.looked(inode.ino, parentIno, name)) this.metadata.pin(inode.ino);
+  }
+
+  /** FORGET. The last reference to an inode without names removes it. */
+  forget(ino: number, count: number): void {
+    if (this.nodes.forget(ino, count) === undefined) return;
+    this.sharing.drop(ino);
+    this.metadata.unpin(ino);
+    const inode = this.metadata.inode(ino);
+    if (inode === undefined || inode.nlink > 0 || this.options.readOnly) return;
+    this.metadata.removeInode(inode);
+    this.endOperation();
+  }
+
+  /** Gives the pages of a file without names back as soon as nobody can read them. */
+  freeUnreachable(inode: Inode): void {
+    const opens = this.nodes.get(inode.ino)?.opens ?? 0;
+    if (inode.nlink > 0 || opens > 0 || !isRegular(inode)) return;
+    this.data.free(inode);
+  }
+
+  /** Inodes that lost their last name but were open when the power went. */
+  #removeOrphans(): void {
+    const orphans = this.metadata.orphans();
+    for (const ino of orphans) this.metadata.removeInode(this.inode(ino));
+    if (orphans.length > 0) this.commit('limit');
+  }
+
+  /** After a power cut in place: what recovery at mount would do. */
+  recover(): void {
+    this.#removeOrphans();
+  }
+}

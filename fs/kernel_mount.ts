@@ -1,0 +1,94 @@
+/**
+ * Attaching to the kernel's FUSE and letting go: mount(2) as root, fusermount3 for everybody else
+ * (it sends the descriptor over a socket, _FUSE_COMMFD). Unmounting is always left to a child
+ * process: umount(2) writes dirty pages back to us first, and we must be free to take them.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { Errno } from '../lib/errno.js';
+import type { Native } from '../lib/native.js';
+import type { MountOptions } from './options.js';
+
+const SUBTYPE = 'fauxdax';
+const UMOUNT_MS_MAX = 60_000;
+
+/** Bits of mount(2) by the names of mount(8). */
+const MS_FLAGS: Record<string, number> = {
+  ro: 1, nosuid: 2, nodev: 4, noexec: 8, sync: 16, dirsync: 128, noatime: 1024, nodiratime: 2048,
+  relatime: 1 << 21, strictatime: 1 << 24,
+}; // prettier-ignore
+
+const isRoot = (): boolean => process.geteuid?.() === 0;
+
+/**
+ * Mounts `dir` and returns the /dev/fuse descriptor that serves it.
+ * @throws {Errno} with mount(2)'s reason, or what fusermount3 said
+ */
+export async function mountKernel(
+  native: Native,
+  imageDir: string,
+  dir: string,
+  options: MountOptions,
+): Promise<number> {
+  if (!isRoot()) return await mountAsUser(native, imageDir, dir, options);
+  const words = [...(options.readOnly ? ['ro'] : []), ...options.mountFlags];
+  const flags = words.reduce((all, word) => all | (MS_FLAGS[word] ?? 0), 0);
+  const uid = process.getuid?.() ?? 0;
+  const gid = process.getgid?.() ?? 0;
+  const data = [`rootmode=40000,user_id=${uid},group_id=${gid},default_permissions`];
+  if (options.allowOther) data.push('allow_other');
+  return native.mountFuse(dir, imageDir, flags, data.join(','));
+}
+
+async function mountAsUser(
+  native: Native,
+  imageDir: string,
+  dir: string,
+  options: MountOptions,
+): Promise<number> {
+  const source = imageDir.replace(/[\\,]/g, '\\$&');
+  const words = [`fsname=${source}`, `subtype=${SUBTYPE}`, 'default_permissions'];
+  if (options.readOnly) words.push('ro');
+  if (options.allowOther) words.push('allow_other');
+  words.push(...options.mountFlags);
+  const [ours, theirs] = native.socketPair();
+  const child = spawn('fusermount3', ['-o', words.join(','), '--', dir], {
+    stdio: ['ignore', 'ignore', 'pipe', theirs],
+    env: { ...process.env, _FUSE_COMMFD: '3' },
+  });
+  let said = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const status = await new Promise<number | Error>((resolve) => {
+    child.once('error', resolve);
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+  native.closeDescriptor(theirs);
+  try {
+    if (status instanceof Error) {
+      throw new Errno('ENOENT', `${dir}: fusermount3 is missing: install the package fuse3`);
+    }
+    if (status !== 0) throw new Errno('EPERM', `${dir}: ${said.trim() || 'fusermount3 failed'}`);
+    return native.receiveDescriptor(ours);
+  } finally {
+    native.closeDescriptor(ours);
+  }
+}
+
+/**
+ * Unmounts by a child process.
+ * @param lazy detach now, let go when the last file in it is closed
+ * @throws {Errno} EBUSY when files in it are open; EIO with what the helper said otherwise
+ */
+export async function unmountKernel(dir: string, lazy: boolean): Promise<void> {
+  const [program, args] = isRoot()
+    ? ['umount', lazy ? ['-i', '-l', dir] : ['-i', dir]]
+    : ['fusermount3', lazy ? ['-u', '-z', '--', dir] : ['-u', '--', dir]];
+  await new Promise<void>((resolve, reject) => {
+    execFile(program, args, { timeout: UMOUNT_MS_MAX }, (error, _stdout, stderr) => {
+      if (error === null) return resolve();
+      const reason = stderr.trim() || error.message;
+      reject(new Errno(/busy/i.test(reason) ? 'EBUSY' : 'EIO', `umount ${dir}: ${reason}`));
+    });
+  });
+}

@@ -1,0 +1,218 @@
+/**
+ * Mounting from another process: starts the daemon, waits until the directory is usable, and talks
+ * to it over its control socket. Used by the command line, and by programs as
+ * `import { mount } from 'fauxdax'`. The daemon outlives its starter.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, realpathSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Keep } from '../lib/region.js';
+import { ControlClient } from './control.js';
+import type { CrashReport } from './crash.js';
+import type { FaultRule, FaultState } from './faults.js';
+import type { ImageInfo } from './info.js';
+import { type Job, openLog } from './job.js';
+import { unmountKernel } from './kernel_mount.js';
+import { DEFAULT_OPTIONS, type MountOptions } from './options.js';
+
+export type { CrashReport, ImageInfo };
+
+export interface FileMap {
+  /** Bytes. */
+  size: number;
+  extents: {
+    filePage: number;
+    regionPage: number;
+    pageCount: number;
+    state: 'written' | 'unwritten';
+  }[];
+}
+
+/** The mount could not be made; the message is one line for a person. */
+export class MountError extends Error {
+  override readonly name = 'MountError';
+}
+
+/** The daemon of an image, over its control socket. Every call rejects with ControlError. */
+export class Control {
+  readonly #client: ControlClient;
+
+  constructor(client: ControlClient) {
+    this.#client = client;
+  }
+
+  info(): Promise<ImageInfo & { daemon: NonNullable<ImageInfo['daemon']> }> {
+    return this.#client.call('info') as ReturnType<Control['info']>;
+  }
+
+  /** @param ino inode number as stat(2) shows it */
+  map(ino: number): Promise<FileMap> {
+    return this.#client.call('map', { ino }) as Promise<FileMap>;
+  }
+
+  /** Cuts the power; resolves when no process can see anything from before. */
+  crash(keep: Keep): Promise<CrashReport> {
+    return this.#client.call('crash', { keep }) as Promise<CrashReport>;
+  }
+
+  faultAdd(rule: FaultRule): Promise<FaultState> {
+    return this.#client.call('fault-add', { rule }) as Promise<FaultState>;
+  }
+
+  faultList(): Promise<FaultState[]> {
+    return this.#client.call('fault-list') as Promise<FaultState[]>;
+  }
+
+  /** Removes one rule or all; returns how many went. */
+  faultClear(id?: number): Promise<number> {
+    return this.#client.call('fault-clear', { id }) as Promise<number>;
+  }
+
+  /** Commits the running transaction, as sync(2) would. */
+  async commit(): Promise<void> {
+    await this.#client.call('commit');
+  }
+
+  /** Asks the daemon to unmount and end. Rejects with EBUSY unless `lazy`. */
+  async stop(lazy = false): Promise<void> {
+    await this.#client.call('stop', { lazy });
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+/** @throws {Errno} ENOTCONN when no daemon serves the image */
+export async function connect(imageDir: string): Promise<Control> {
+  return new Control(await ControlClient.connect(realpathSync(imageDir)));
+}
+
+/** A mount made by this process. */
+export class Mount {
+  readonly dir: string;
+  readonly imageDir: string;
+  readonly pid: number;
+  /** Resolves with the daemon's exit status when it has ended. */
+  readonly exited: Promise<number>;
+  readonly #control: Control;
+
+  constructor(job: Job, pid: number, exited: Promise<number>, control: Control) {
+    this.dir = job.dir;
+    this.imageDir = job.imageDir;
+    this.pid = pid;
+    this.exited = exited;
+    this.#control = control;
+  }
+
+  get control(): Control {
+    return this.#control;
+  }
+
+  info(): ReturnType<Control['info']> {
+    return this.#control.info();
+  }
+
+  /** The extents of a file of this mount, by its path. */
+  map(path: string): Promise<FileMap> {
+    return this.#control.map(statSync(path).ino);
+  }
+
+  crash(keep: Keep = { keep: 'none' }): Promise<CrashReport> {
+    return this.#control.crash(keep);
+  }
+
+  readonly fault = {
+    add: (rule: FaultRule): Promise<FaultState> => this.#control.faultAdd(rule),
+    list: (): Promise<FaultState[]> => this.#control.faultList(),
+    clear: (id?: number): Promise<number> => this.#control.faultClear(id),
+  };
+
+  /** Unmounts; resolves when all is committed and the daemon has ended. @throws {Errno} EBUSY */
+  async unmount(): Promise<void> {
+    await unmountKernel(this.dir, false);
+    await this.exited;
+    this.#control.close();
+  }
+
+  /** Ends the daemon as kill -9 does, and takes the dead mount away. For tests of recovery. */
+  async kill(): Promise<void> {
+    process.kill(this.pid, 'SIGKILL');
+    await this.exited;
+    this.#control.close();
+    await unmountKernel(this.dir, true);
+  }
+}
+
+export interface MountHow {
+  /** The daemon stays attached: logs to our stderr and ends with us. */
+  foreground?: boolean;
+}
+
+/**
+ * Mounts an image on a directory; resolves when the directory is usable.
+ * @throws {MountError} one line: what, where, what to do
+ */
+export async function mount(
+  imageDir: string,
+  dir: string,
+  options: Partial<MountOptions> = {},
+  how: MountHow = {},
+): Promise<Mount> {
+  const job: Job = {
+    imageDir: existingDirectory('image', imageDir),
+    dir: existingDirectory('mount point', dir),
+    options: { ...DEFAULT_OPTIONS, ...options },
+  };
+  const program = fileURLToPath(new URL('./daemon.js', import.meta.url));
+  const log = how.foreground === true ? 'inherit' : openLog(job.imageDir);
+  const child = spawn(process.execPath, [program, JSON.stringify(job)], {
+    detached: how.foreground !== true,
+    stdio: ['ignore', log, log, 'pipe'],
+  });
+  if (typeof log === 'number') closeSync(log);
+  const exited = new Promise<number>((resolve) => {
+    child.once('exit', (code) => resolve(code ?? 128));
+  });
+  const pid = await ready(child, exited, job);
+  const control = await connect(job.imageDir);
+  if (how.foreground !== true) child.unref();
+  return new Mount(job, pid, exited, control);
+}
+
+function existingDirectory(what: string, path: string): string {
+  try {
+    const real = realpathSync(path);
+    if (!statSync(real).isDirectory()) throw new MountError(`mount: ${path}: ${what} is no directory`);
+    return real;
+  } catch (error) {
+    if (error instanceof MountError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    const hint = code === 'ENOTCONN' ? 'a dead mount is in the way: umount it first' : code;
+    throw new MountError(`mount: ${path}: ${what}: ${hint}`);
+  }
+}
+
+async function ready(child: ChildProcess, exited: Promise<number>, job: Job): Promise<number> {
+  const pipe = child.stdio[3] as NodeJS.ReadableStream;
+  let said = '';
+  pipe.setEncoding('utf8');
+  await new Promise<void>((resolve) => {
+    pipe.on('data', (text: string) => {
+      said += text;
+      if (said.includes('\n')) resolve();
+    });
+    pipe.on('end', resolve);
+    void exited.then(() => sleep(50)).then(resolve);
+  });
+  (pipe as NodeJS.ReadableStream & { destroy(): void }).destroy();
+  const answer = (said === '' ? {} : JSON.parse(said)) as {
+    pid?: number;
+    error?: { name: string; message: string };
+  };
+  if (answer.pid !== undefined) return answer.pid;
+  await exited;
+  const reason = answer.error?.message ?? `the daemon died; see ${job.imageDir}/daemon.log`;
+  throw new MountError(reason.startsWith('mount') ? reason : `mount: ${reason}`);
+}

@@ -1,0 +1,145 @@
+/**
+ * Which files the native session serves by itself, and the port through which file data tells it
+ * that a map or size changed. The session owns a copy of each shared file's extents; this file
+ * keeps the copies true. With a transport that has no session nothing is shared and all is script.
+ */
+import type { MapPort } from '../lib/dax/file_data.js';
+import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/inode.js';
+import type { Metadata } from '../lib/metadata/metadata.js';
+import type { Session, TouchedTimes } from '../lib/native.js';
+import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
+
+export const SERVE_READS = 1;
+export const SERVE_WRITES = 2;
+export const SERVE_ATIME = 4;
+/** Writes need not ask whether set-id bits or capabilities must go. */
+export const NOTHING_TO_KILL = 8;
+
+const FS_IMMUTABLE_FL = 0x10;
+const FS_NOATIME_FL = 0x80;
+const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
+
+export class Sharing implements MapPort {
+  readonly #metadata: Metadata;
+  readonly #readOnly: boolean;
+  readonly #shared = new Set<number>();
+  #session: Session | undefined;
+  #watched = false;
+
+  constructor(metadata: Metadata, readOnly: boolean) {
+    this.#metadata = metadata;
+    this.#readOnly = readOnly;
+  }
+
+  attach(session: Session): void {
+    this.#session = session;
+  }
+
+  /** While watched, every read and write comes to TypeScript. */
+  watch(on: boolean): void {
+    this.#watched = on;
+    if (on) this.dropAll();
+  }
+
+  has(ino: number): boolean {
+    return this.#shared.has(ino);
+  }
+
+  /** Lets the session serve a regular file natively from here on. */
+  share(inode: Inode): void {
+    const session = this.#session;
+    if (session === undefined || this.#watched || this.#shared.has(inode.ino)) return;
+    if ((inode.mode & S_IFMT) !== S_IFREG) return;
+    session.shareFile(inode.ino, inode.sizeBytes);
+    this.#shared.add(inode.ino);
+    this.#push(inode, 0, PAGES_MAX);
+    this.refresh(inode);
+  }
+
+  /** Ends native service and takes over the times it left. */
+  drop(ino: number): void {
+    if (!this.#shared.delete(ino)) return;
+    for (const touched of this.#session?.takeTouched(ino) ?? []) this.#settle(touched);
+    this.#session?.unshareFile(ino);
+  }
+
+  dropAll(): void {
+    for (const ino of [...this.#shared]) this.drop(ino);
+  }
+
+  /** After a power cut: forgets every copy and the times that came with it. */
+  forgetAll(): void {
+    for (const ino of this.#shared) {
+      this.#session?.takeTouched(ino);
+      this.#session?.unshareFile(ino);
+    }
+    this.#shared.clear();
+  }
+
+  /** Recomputes what native service may do, after a change of mode, flags or capabilities. */
+  refresh(inode: Inode): void {
+    if (!this.#shared.has(inode.ino)) return;
+    let bits = SERVE_READS;
+    const immutable = (inode.flags & FS_IMMUTABLE_FL) !== 0;
+    if (!this.#readOnly && !immutable) bits |= SERVE_WRITES;
+    if (!this.#readOnly && (inode.flags & FS_NOATIME_FL) === 0) bits |= SERVE_ATIME;
+    const setId = inode.mode & (S_ISUID | S_ISGID);
+    if (setId === 0 && this.#metadata.xattr(inode.ino, 'security.capability') === undefined) {
+      bits |= NOTHING_TO_KILL;
+    }
+    this.#session?.setService(inode.ino, bits);
+  }
+
+  /** Brings the times of one file, or of all when absent, from the session into the metadata. */
+  collectTimes(ino = 0): void {
+    if (ino !== 0 && !this.#shared.has(ino)) return;
+    if (this.#shared.size === 0) return;
+    for (const touched of this.#session?.takeTouched(ino) ?? []) this.#settle(touched);
+  }
+
+  closeGate(ino: number): void {
+    if (this.#shared.has(ino)) this.#session?.closeGate(ino);
+  }
+
+  openGate(ino: number): void {
+    if (this.#shared.has(ino)) this.#session?.openGate(ino);
+  }
+
+  mapChanged(inode: Inode, filePage: number, endPage: number): void {
+    if (this.#shared.has(inode.ino)) this.#push(inode, filePage, endPage);
+  }
+
+  sizeChanged(inode: Inode): void {
+    if (this.#shared.has(inode.ino)) this.#session?.setSize(inode.ino, inode.sizeBytes);
+  }
+
+  #push(inode: Inode, filePage: number, endPage: number): void {
+    const extents = this.#metadata.extents(inode).slice(filePage, endPage);
+    const numbers = new Float64Array(extents.length * 4);
+    extents.forEach((extent, index) => {
+      numbers[index * 4] = extent.filePage;
+      numbers[index * 4 + 1] = extent.regionPage;
+      numbers[index * 4 + 2] = extent.pageCount;
+      numbers[index * 4 + 3] = extent.state;
+    });
+    this.#session?.setMap(inode.ino, filePage, endPage, numbers, extents.length);
+  }
+
+  #settle(touched: TouchedTimes): void {
+    const inode = this.#metadata.inode(touched.ino);
+    if (inode === undefined) return;
+    if (!Number.isNaN(touched.atimeSec)) {
+      const { atimeSec, atimeNsec } = touched;
+      this.#metadata.updateInode(inode, { atimeSec, atimeNsec });
+    }
+    if (!Number.isNaN(touched.mtimeSec)) {
+      const { mtimeSec, mtimeNsec } = touched;
+      this.#metadata.updateInode(inode, {
+        mtimeSec,
+        mtimeNsec,
+        ctimeSec: mtimeSec,
+        ctimeNsec: mtimeNsec,
+      });
+    }
+  }
+}
