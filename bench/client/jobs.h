@@ -1,0 +1,38 @@
+// The jobs of the client and what they are told; see data.c and names.c.
+
+#ifndef BENCH_CLIENT_JOBS_H
+#define BENCH_CLIENT_JOBS_H
+
+#include "measure.h"
+
+struct settings {
+  const char* job;
+  uint64_t count;       // operations, of each thread
+  uint64_t size_bytes;  // of the file `data`
+  uint64_t block_bytes;
+  int threads;
+};
+
+// Each job runs in the mounted directory (the working directory) and prints one line.
+
+/** Writes all of `data` with its pattern and fsyncs it. */
+void JobPrepare(const struct settings* settings);
+void JobReadRandom(const struct settings* settings);
+void JobWriteRandom(const struct settings* settings);
+void JobReadSequential(const struct settings* settings);
+void JobWriteSequential(const struct settings* settings);
+
+/** statx(2) on a descriptor, forced to ask the filesystem. */
+void JobGetAttributes(const struct settings* settings);
+/** open(O_CREAT | O_EXCL), close, unlink, a new name each time; one operation is all three. */
+void JobPairs(const struct settings* settings);
+/** `count` files created with one block each, then all unlinked; one operation is one file. */
+void JobSmallFiles(const struct settings* settings);
+/** Makes `count` empty files for JobStatFiles. */
+void JobMakeFiles(const struct settings* settings);
+/** stat(2) of each of those files, with nothing about them cached in the kernel. */
+void JobStatFiles(const struct settings* settings);
+/** `count` files of one block each in directories of a thousand, left in place. */
+void JobPopulate(const struct settings* settings);
+
+#endif

@@ -1,0 +1,80 @@
+// The benchmark's client: one job on one mounted directory, one line of JSON on standard output.
+//
+//   client JOB DIRECTORY [--count N] [--threads N] [--block BYTES] [--size-mib N]
+//
+// It refuses to measure anything that is not a FUSE mount: a mount that failed leaves an ordinary
+// directory behind, and that is very fast.
+
+#include <errno.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "jobs.h"
+
+static const long kFuseMagic = 0x65735546;
+
+struct job {
+  const char* name;
+  void (*run)(const struct settings*);
+};
+
+static const struct job jobs[] = {
+    {"prepare", JobPrepare},
+    {"read-random", JobReadRandom},
+    {"write-random", JobWriteRandom},
+    {"read-sequential", JobReadSequential},
+    {"write-sequential", JobWriteSequential},
+    {"getattr", JobGetAttributes},
+    {"pairs", JobPairs},
+    {"small-files", JobSmallFiles},
+    {"make-files", JobMakeFiles},
+    {"stat-files", JobStatFiles},
+    {"populate", JobPopulate},
+};
+
+static void Usage(void) {
+  fprintf(stderr,
+          "usage: client JOB DIRECTORY [--count N] [--threads N] [--block BYTES] "
+          "[--size-mib N]\njobs:");
+  for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) fprintf(stderr, " %s", jobs[i].name);
+  fputc('\n', stderr);
+  exit(2);
+}
+
+static struct settings ReadSettings(int count, char** words) {
+  if (count < 3 || count % 2 == 0) Usage();
+  struct settings settings = {
+      .job = words[1], .count = 1000, .size_bytes = 64 << 20, .block_bytes = 4096, .threads = 1};
+  for (int i = 3; i < count; i += 2) {
+    char* end;
+    unsigned long long value = strtoull(words[i + 1], &end, 10);
+    if (*end != 0 || value == 0) Usage();
+    if (strcmp(words[i], "--count") == 0) {
+      settings.count = value;
+    } else if (strcmp(words[i], "--threads") == 0) {
+      settings.threads = (int)value;
+    } else if (strcmp(words[i], "--block") == 0 && value % 8 == 0) {
+      settings.block_bytes = value;
+    } else if (strcmp(words[i], "--size-mib") == 0) {
+      settings.size_bytes = (uint64_t)value << 20;
+    } else {
+      Usage();
+    }
+  }
+  return settings;
+}
+
+int main(int count, char** words) {
+  struct settings settings = ReadSettings(count, words);
+  struct statfs numbers;
+  if (chdir(words[2]) < 0 || statfs(".", &numbers) < 0) FAIL("%s: %s", words[2], strerror(errno));
+  if (numbers.f_type != kFuseMagic) FAIL("%s is not a FUSE mount", words[2]);
+  for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+    if (strcmp(jobs[i].name, settings.job) == 0) {
+      jobs[i].run(&settings);
+      return 0;
+    }
+  }
+  Usage();
+}

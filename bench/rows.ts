@@ -1,0 +1,207 @@
+/**
+ * The rows of the benchmark table, as data: what is run, on which two systems, and what is to be
+ * reached. Counts are operations of one run; sizes are in the unit their name ends in.
+ */
+
+import type { SystemName } from './systems.js';
+
+/** What a client prints after a job. Rates are per second over the whole job. */
+export interface JobResult {
+  job: string;
+  threads: number;
+  operations: number;
+  seconds: number;
+  opsPerSecond: number;
+  bytesPerSecond: number;
+  p50Us: number;
+  p99Us: number;
+  maxUs: number;
+}
+
+/** One program run on a mount. `count` is scaled by `--scale`. */
+export interface Job {
+  client: 'client' | 'lmdb_commits' | 'sqlite_commits' | 'persist';
+  job: string;
+  count: number;
+  threads?: number;
+  blockBytes?: number;
+  sizeMib?: number;
+}
+
+/** A row that compares a rate on two systems. */
+export interface RateRow {
+  kind: 'rate';
+  name: string;
+  what: string;
+  subject: SystemName;
+  peer: SystemName;
+  unit: 'op/s' | 'MB/s';
+  prepare?: Job;
+  job: Job;
+  /** Least ratio subject / peer of the medians; undefined where the row only informs. */
+  atLeast?: number;
+}
+
+/** A row about the subject alone; `measureImage` in image_rows.ts knows how. */
+export interface ImageRow {
+  kind: 'image';
+  name: 'memory' | 'remount';
+  what: string;
+  subject: SystemName;
+  fileCount: number;
+  unit: 'MiB' | 's';
+  atMost: number;
+}
+
+/** A row whose program measures both sides itself and prints them; see README.md. */
+export interface PairRow {
+  kind: 'pair';
+  name: string;
+  what: string;
+  program: string;
+  atLeast: number;
+}
+
+export type Row = RateRow | ImageRow | PairRow;
+
+const dataMib = 256;
+const prepareData: Job = { client: 'client', job: 'prepare', count: 1, sizeMib: dataMib };
+
+function dataRow(
+  name: string,
+  what: string,
+  job: Pick<Job, 'job' | 'count' | 'threads' | 'blockBytes'>,
+): RateRow {
+  return {
+    kind: 'rate',
+    name,
+    what,
+    subject: 'fauxdax',
+    peer: 'noop',
+    unit: (job.blockBytes ?? 0) > 4096 ? 'MB/s' : 'op/s',
+    prepare: prepareData,
+    job: { client: 'client', sizeMib: dataMib, ...job },
+    atLeast: 0.95,
+  };
+}
+
+function nameRow(
+  name: string,
+  what: string,
+  against: { subject?: SystemName; peer: SystemName; atLeast?: number },
+  job: Job,
+  prepare?: Job,
+): RateRow {
+  const row: RateRow = {
+    kind: 'rate',
+    name,
+    what,
+    subject: against.subject ?? 'fauxdax',
+    peer: against.peer,
+    unit: 'op/s',
+    job,
+  };
+  if (against.atLeast !== undefined) row.atLeast = against.atLeast;
+  if (prepare !== undefined) row.prepare = prepare;
+  return row;
+}
+
+const getattr: Job = { client: 'client', job: 'getattr', count: 40_000 };
+const pairs: Job = { client: 'client', job: 'pairs', count: 8_000 };
+const smallFiles: Job = { client: 'client', job: 'small-files', count: 10_000, blockBytes: 4096 };
+const makeFiles: Job = { client: 'client', job: 'make-files', count: 10_000 };
+const statFiles: Job = { client: 'client', job: 'stat-files', count: 10_000 };
+const sqlite: Job = { client: 'sqlite_commits', job: 'sqlite', count: 2_000 };
+const lmdb: Job = { client: 'lmdb_commits', job: 'lmdb', count: 2_000 };
+
+export const rows: readonly Row[] = [
+  dataRow('read-4k', '4 KiB random read, O_DIRECT, 1 thread', {
+    job: 'read-random',
+    count: 60_000,
+  }),
+  dataRow('read-4k-x4', 'the same, 4 threads', {
+    job: 'read-random',
+    count: 20_000,
+    threads: 4,
+  }),
+  dataRow('write-4k', '4 KiB random write, O_DIRECT, 1 thread', {
+    job: 'write-random',
+    count: 60_000,
+  }),
+  dataRow('write-4k-x4', 'the same, 4 threads', {
+    job: 'write-random',
+    count: 20_000,
+    threads: 4,
+  }),
+  dataRow('read-128k', '128 KiB sequential read, O_DIRECT', {
+    job: 'read-sequential',
+    count: 12_000,
+    blockBytes: 131_072,
+  }),
+  dataRow('write-128k', '128 KiB sequential write, O_DIRECT', {
+    job: 'write-sequential',
+    count: 12_000,
+    blockBytes: 131_072,
+  }),
+  nameRow('getattr', 'getattr round trip', { peer: 'noop-uncached', atLeast: 0.85 }, getattr),
+  nameRow('getattr-native', 'the same', { peer: 'fauxdax-native', atLeast: 2 }, getattr),
+  nameRow('pairs', 'create + close + unlink', { peer: 'noop', atLeast: 0.85 }, pairs),
+  nameRow('pairs-native', 'the same', { peer: 'fauxdax-native', atLeast: 2 }, pairs),
+  nameRow(
+    'small-files',
+    'create + write 4 KiB + unlink of 10,000 files',
+    { peer: 'passthrough', atLeast: 1 },
+    smallFiles,
+  ),
+  nameRow(
+    'stat-files',
+    'stat of 10,000 files, kernel caches dropped',
+    { peer: 'passthrough', atLeast: 1 },
+    statFiles,
+    makeFiles,
+  ),
+  nameRow(
+    'sqlite',
+    'SQLite commits, WAL, synchronous=FULL',
+    { peer: 'passthrough', atLeast: 1 },
+    sqlite,
+  ),
+  nameRow('lmdb', 'LMDB commits, synced', { peer: 'passthrough', atLeast: 1 }, lmdb),
+  nameRow(
+    'sqlite-host',
+    'SQLite commits, durable=host: both reach the disk',
+    { subject: 'fauxdax-host', peer: 'passthrough' },
+    sqlite,
+  ),
+  nameRow(
+    'lmdb-host',
+    'LMDB commits, durable=host: both reach the disk',
+    { subject: 'fauxdax-host', peer: 'passthrough' },
+    lmdb,
+  ),
+  {
+    kind: 'pair',
+    name: 'persist',
+    what: 'copy + persist, against the better hand-written loop',
+    program: 'persist',
+    atLeast: 0.95,
+  },
+  {
+    kind: 'image',
+    name: 'memory',
+    what: 'daemon beyond the region, 100,000 files, 1 GiB',
+    subject: 'fauxdax',
+    fileCount: 100_000,
+    unit: 'MiB',
+    atMost: 200,
+  },
+  {
+    kind: 'image',
+    name: 'remount',
+    what: 'mount after kill -9, 100,000 files',
+    subject: 'fauxdax',
+    fileCount: 100_000,
+    unit: 's',
+    atMost: 1,
+  },
+];

@@ -1,0 +1,60 @@
+/**
+ * SQLite commits: one-row transactions in WAL mode with synchronous=FULL, every one synced. Prints
+ * one line of JSON as the C clients do. Started by the runner, and by hand:
+ *
+ *   node dist/bench/sqlite_commits.js DIRECTORY COUNT
+ */
+
+import { rmSync, statfsSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+
+const fuseMagic = 0x65735546;
+const nsInUs = 1000;
+
+const [directory = '', countWord = ''] = process.argv.slice(2);
+const count = Number(countWord);
+if (!(count > 0)) throw new Error('usage: sqlite_commits DIRECTORY COUNT');
+if (Number(statfsSync(directory).type) !== fuseMagic) {
+  throw new Error(`${directory} is not a FUSE mount`);
+}
+
+const path = join(directory, 'commits.db');
+for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+const database = new Database(path);
+if (database.pragma('journal_mode = WAL', { simple: true }) !== 'wal')
+  throw new Error('no WAL here');
+database.pragma('synchronous = FULL');
+database.exec('CREATE TABLE entry (id INTEGER PRIMARY KEY, value TEXT NOT NULL)');
+const insert = database.prepare('INSERT INTO entry (value) VALUES (?)');
+const value = 'v'.repeat(100);
+
+const latenciesNs = new Float64Array(count);
+const begin = process.hrtime.bigint();
+let start = begin;
+for (let i = 0; i < count; i++) {
+  insert.run(value);
+  const now = process.hrtime.bigint();
+  latenciesNs[i] = Number(now - start);
+  start = now;
+}
+const seconds = Number(start - begin) / 1e9;
+const stored = database.prepare('SELECT count(*) FROM entry').pluck().get();
+if (stored !== count) throw new Error(`${count} rows were committed, ${stored} are there`);
+database.close();
+
+latenciesNs.sort();
+const at = (index: number): number => (latenciesNs[index] ?? 0) / nsInUs;
+console.log(
+  JSON.stringify({
+    job: 'sqlite',
+    threads: 1,
+    operations: count,
+    seconds,
+    opsPerSecond: count / seconds,
+    bytesPerSecond: 0,
+    p50Us: at(Math.floor(count / 2)),
+    p99Us: at(count - 1 - Math.floor(count / 100)),
+    maxUs: at(count - 1),
+  }),
+);

@@ -1,0 +1,169 @@
+/**
+ * The systems that rows compare, each mounted from nothing in a directory of its own.
+ *
+ * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line of
+ * this project on a fresh image. A mounted system knows the process that serves it, which is where
+ * placement and CPU time are read and set.
+ */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { isAlive, killQuietly, onEnd, runChild, startDaemon, waitUntil } from './children.js';
+import { cpuOf, type Placement } from './host.js';
+
+const mountMsMax = 20_000;
+const umountMsMax = 30_000;
+const noopMib = 256;
+
+const root = resolve(import.meta.dirname, '../..');
+export const built = join(root, 'build/bench');
+const command = join(root, 'dist/tools/fauxdax.js');
+
+export const systemNames = [
+  'fauxdax',
+  'fauxdax-native',
+  'fauxdax-host',
+  'noop',
+  'noop-uncached',
+  'passthrough',
+  'passthrough-mt',
+] as const;
+export type SystemName = (typeof systemNames)[number];
+
+/** A system that serves `directory`; `daemonPid` is the process to charge and to kill. */
+export interface Mounted {
+  name: SystemName;
+  directory: string;
+  image: string;
+  daemonPid: number;
+  stop(): Promise<void>;
+}
+
+/** Mount options of the command line for each variant of fauxdax. */
+const mountWords: Partial<Record<SystemName, readonly string[]>> = {
+  fauxdax: [],
+  'fauxdax-native': ['--transport', 'fuse-native'],
+  'fauxdax-host': ['-o', 'durable=host'],
+};
+
+/** Why a system cannot be measured here, or undefined. */
+export function missing(name: SystemName): string | undefined {
+  if (mountWords[name] !== undefined && !existsSync(command)) return `${command} is not built`;
+  return undefined;
+}
+
+/** Mounts a fresh system under `workDirectory`, which is emptied by the caller at the end. */
+export async function start(
+  name: SystemName,
+  workDirectory: string,
+  placement: Placement,
+): Promise<Mounted> {
+  const directory = join(workDirectory, `${name}.mount`);
+  const below = join(workDirectory, `${name}.below`);
+  mkdirSync(directory, { recursive: true });
+  const forget = onEnd(() => detach(directory));
+  const mounted =
+    mountWords[name] === undefined
+      ? await startPeer(name, directory, below)
+      : await startFauxdax(name, directory, below);
+  place(mounted.daemonPid, placement);
+  return {
+    ...mounted,
+    async stop() {
+      await mounted.stop();
+      forget();
+    },
+  };
+}
+
+async function startPeer(name: SystemName, directory: string, below: string): Promise<Mounted> {
+  let words: string[];
+  if (name === 'noop' || name === 'noop-uncached') {
+    const attributeSeconds = name === 'noop' ? '1' : '0';
+    words = [join(built, 'noop'), directory, String(noopMib), attributeSeconds];
+  } else {
+    mkdirSync(below);
+    words = [join(built, 'passthrough'), directory, below, name === 'passthrough' ? '1' : '4'];
+  }
+  const child = startDaemon(words);
+  const daemonPid = child.pid ?? 0;
+  const forget = onEnd(() => killQuietly(daemonPid));
+  await waitUntil(`${name} mounting`, mountMsMax, () => {
+    if (child.exitCode !== null) throw new Error(`${name} ended with status ${child.exitCode}`);
+    return isMounted(directory);
+  });
+  return {
+    name,
+    directory,
+    image: below,
+    daemonPid,
+    async stop() {
+      child.kill('SIGTERM');
+      await waitUntil(`${name} ending`, umountMsMax, () => !isAlive(daemonPid));
+      forget();
+    },
+  };
+}
+
+async function startFauxdax(name: SystemName, directory: string, image: string): Promise<Mounted> {
+  await fauxdax(['mkfs', image, '--size', '1G']);
+  return mountFauxdax(name, directory, image);
+}
+
+/** Mounts an image that exists. The daemon's number is asked of the mount itself. */
+export async function mountFauxdax(
+  name: SystemName,
+  directory: string,
+  image: string,
+): Promise<Mounted> {
+  await fauxdax(['mount', image, directory, ...(mountWords[name] ?? [])]);
+  const info = JSON.parse(await fauxdax(['info', directory, '--json']));
+  const daemonPid: unknown = info.daemon?.pid;
+  if (typeof daemonPid !== 'number') throw new Error('fauxdax info --json tells no daemon.pid');
+  const forget = onEnd(() => killQuietly(daemonPid));
+  return {
+    name,
+    directory,
+    image,
+    daemonPid,
+    async stop() {
+      await fauxdax(['umount', directory]);
+      await waitUntil(`${name} ending`, umountMsMax, () => !isAlive(daemonPid));
+      forget();
+    },
+  };
+}
+
+function fauxdax(words: readonly string[]): Promise<string> {
+  return runChild([process.execPath, command, ...words], mountMsMax);
+}
+
+/** Whether a file system is mounted on exactly this directory. Asks the mount table, not the mount. */
+export function isMounted(directory: string): boolean {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .some((line) => line.split(' ')[4] === directory);
+}
+
+/** Takes a mount away from the tree whatever state its daemon is in. */
+export function detach(directory: string): void {
+  if (isMounted(directory)) spawnSync('umount', ['-l', directory], { timeout: 10_000 });
+}
+
+/** Binds every thread of the daemon to the CPU that the placement gives it. */
+function place(daemonPid: number, placement: Placement): void {
+  const cpu = cpuOf('daemon', placement);
+  if (cpu === undefined) return;
+  const result = spawnSync('taskset', ['-a', '-c', '-p', String(cpu), String(daemonPid)]);
+  if (result.status !== 0) throw new Error(`taskset: ${result.stderr}`);
+}
+
+/** CPU time of all threads of a process so far, nanoseconds. */
+export function cpuNs(pid: number): number {
+  let total = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    total += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+  }
+  return total;
+}
