@@ -8,6 +8,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Errno, type ErrnoName } from './errno.js';
+import { FRAME_VERSION } from './frame.js';
 import type { CrashCount, Keep, Region } from './region.js';
 
 export interface NativeRegion extends Region {
@@ -48,7 +49,11 @@ export interface SessionCounters {
   notifications: number;
 }
 
-/** Times a native read or write left on a file, not yet known to the metadata. */
+/**
+ * Times a native read or write left on a file, not yet known to the metadata. An atime is only a
+ * candidate: native service does not know the times from before the file was shared, so apply the
+ * rule of relatime (after the mtime, when that is the earlier one).
+ */
 export interface TouchedTimes {
   ino: number;
   atimeSec: number;
@@ -60,7 +65,10 @@ export interface TouchedTimes {
 /**
  * One FUSE connection, served on the thread that made it. A file shared with shareFile() has its
  * READs answered natively where the map says written or hole, and its WRITEs where they stay inside
- * the size and the map says written. All other requests call the handler.
+ * the size and the map says written. All other requests call the handler. Calls that change a file
+ * which is not shared do nothing; setMap and setSize close the gate themselves when it is open.
+ *
+ * A handler that throws is a bug: its request gets EIO, and the session ends through onEnd.
  */
 export interface Session {
   readonly requestBytes: Uint8Array;
@@ -81,7 +89,11 @@ export interface Session {
     count: number,
   ): void;
   setSize(ino: number, sizeBytes: number): void;
-  /** What native service may do: bit 0 reads, bit 1 writes, bit 2 reads update atime (relatime). */
+  /**
+   * What native service may do: bit 0 reads, bit 1 writes, bit 2 reads update atime (relatime),
+   * bit 3 the file has no set-id bits or capabilities that a write must take away (without it the
+   * writes of unprivileged callers, which ask for that, go to the handler).
+   */
   setService(ino: number, bits: number): void;
   /** Waits for native operations on the file to leave, then keeps new ones out. Not nested. */
   closeGate(ino: number): void;
@@ -165,7 +177,9 @@ interface AddonRegion {
 /** The addon as native/addon.cc exports it. */
 interface Addon extends Omit<Native, 'openRegion' | 'openSession'> {
   Region: new (path: string, pageCount: number, readOnly: boolean) => AddonRegion;
-  Session: new (options: Omit<SessionOptions, 'region'> & { region: AddonRegion }) => Session;
+  Session: new (
+    options: Omit<SessionOptions, 'region'> & { region: AddonRegion; frameVersion: number },
+  ) => Session;
 }
 
 class MappedRegion implements NativeRegion {
@@ -283,7 +297,8 @@ export function loadNative(): Native {
     openSession(options) {
       const { region } = options;
       if (!(region instanceof MappedRegion)) throw new TypeError('region is not a mapped region');
-      return run(() => new addon.Session({ ...options, region: region.mapped }));
+      const frameVersion = FRAME_VERSION;
+      return run(() => new addon.Session({ ...options, region: region.mapped, frameVersion }));
     },
     mountFuse: (dir, source, flags, data) => run(() => addon.mountFuse(dir, source, flags, data)),
     unmount: (dir, lazy) => run(() => addon.unmount(dir, lazy)),

@@ -1,0 +1,106 @@
+#include "file_map.h"
+
+#include <algorithm>
+
+#include "check.h"
+
+namespace fauxdax {
+
+namespace {
+
+constexpr int64_t kDayNsec = int64_t{24} * 60 * 60 * 1'000'000'000;
+
+// The part of `extent` inside [file_page, end_page), which it overlaps.
+MapExtent Clip(const MapExtent& extent, uint64_t file_page, uint64_t end_page) {
+  const uint64_t start = std::max(extent.file_page, file_page);
+  const uint64_t end = std::min(extent.end_page(), end_page);
+  return {start, extent.region_page + (start - extent.file_page), end - start, extent.written};
+}
+
+// Adds `extent` behind the others, merged into the last one when it continues it.
+void Append(std::vector<MapExtent>* extents, const MapExtent& extent) {
+  if (!extents->empty()) {
+    MapExtent& last = extents->back();
+    if (last.end_page() == extent.file_page && last.written == extent.written &&
+        last.region_page + last.page_count == extent.region_page) {
+      last.page_count += extent.page_count;
+      return;
+    }
+  }
+  extents->push_back(extent);
+}
+
+}  // namespace
+
+void FileMap::Splice(uint64_t file_page, uint64_t end_page, const std::vector<MapExtent>& extents) {
+  CHECK(file_page < end_page, "a splice covers at least one page");
+  const Gate::Hold hold(&gate_);
+  // Take one neighbour on each side along, so that what touches is merged.
+  size_t first = FirstFrom(file_page);
+  if (first > 0) first--;
+  size_t last = first;
+  while (last < extents_.size() && extents_[last].file_page <= end_page) last++;
+
+  std::vector<MapExtent> changed;
+  changed.reserve(last - first + extents.size() + 1);
+  for (size_t i = first; i < last && extents_[i].file_page < file_page; i++) {
+    Append(&changed, Clip(extents_[i], 0, file_page));
+  }
+  uint64_t filled_to = file_page;
+  for (const MapExtent& extent : extents) {
+    CHECK(extent.page_count > 0, "an extent has pages");
+    CHECK(extent.file_page >= filled_to, "extents are sorted and apart");
+    CHECK(extent.end_page() <= end_page, "extents lie inside the spliced range");
+    filled_to = extent.end_page();
+    Append(&changed, extent);
+  }
+  for (size_t i = first; i < last; i++) {
+    if (extents_[i].end_page() > end_page) {
+      Append(&changed, Clip(extents_[i], end_page, extents_[i].end_page()));
+    }
+  }
+
+  // Overwrite in place, then insert or erase the difference: an append to a long map stays cheap.
+  const size_t common = std::min(changed.size(), last - first);
+  std::copy_n(changed.begin(), common, extents_.begin() + first);
+  if (changed.size() > common) {
+    extents_.insert(extents_.begin() + last, changed.begin() + common, changed.end());
+  } else {
+    extents_.erase(extents_.begin() + first + common, extents_.begin() + last);
+  }
+}
+
+void FileMap::SetSize(uint64_t size_bytes) {
+  const Gate::Hold hold(&gate_);
+  size_bytes_ = size_bytes;
+}
+
+size_t FileMap::FirstFrom(uint64_t file_page) const {
+  const auto found = std::upper_bound(
+      extents_.begin(), extents_.end(), file_page,
+      [](uint64_t page, const MapExtent& extent) { return page < extent.end_page(); });
+  return found - extents_.begin();
+}
+
+bool FileMap::TouchMtime(int64_t now) {
+  seen_mtime_.store(now, std::memory_order_relaxed);
+  pending_mtime_.store(now, std::memory_order_relaxed);
+  return !touched_.exchange(true);
+}
+
+bool FileMap::TouchAtime(int64_t now) {
+  const int64_t atime = seen_atime_.load(std::memory_order_relaxed);
+  const int64_t mtime = seen_mtime_.load(std::memory_order_relaxed);
+  const bool due = atime == kTimeNone || atime <= mtime || now - atime >= kDayNsec;
+  if (!due) return false;
+  seen_atime_.store(now, std::memory_order_relaxed);
+  pending_atime_.store(now, std::memory_order_relaxed);
+  return !touched_.exchange(true);
+}
+
+void FileMap::TakeTimes(int64_t* atime, int64_t* mtime) {
+  *atime = pending_atime_.exchange(kTimeNone);
+  *mtime = pending_mtime_.exchange(kTimeNone);
+}
+
+}  // namespace fauxdax

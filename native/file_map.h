@@ -1,0 +1,120 @@
+// What native service knows of one shared file: a copy of its extents, its size, what it may do,
+// its gate, and the times that native reads and writes left behind. Pages count 4 KiB, times are
+// nanoseconds since 1970.
+//
+// The JavaScript thread owns it and changes map and size with the gate closed; either serving
+// thread reads them from inside the gate. Service bits and times are atomic and need no gate.
+#ifndef FAUXDAX_FILE_MAP_H_
+#define FAUXDAX_FILE_MAP_H_
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "gate.h"
+#include "units.h"
+
+namespace fauxdax {
+
+// A run of file pages on region pages. Unwritten pages read as zeros and are not written natively.
+struct MapExtent {
+  uint64_t file_page;
+  uint64_t region_page;
+  uint64_t page_count;
+  bool written;
+
+  uint64_t end_page() const { return file_page + page_count; }
+};
+
+// What native service may do with a file.
+enum Service : uint32_t {
+  kServeReads = 1 << 0,
+  kServeWrites = 1 << 1,
+  kReadsTouchAtime = 1 << 2,  // relatime; without it reads leave atime alone
+  kNothingToKill = 1 << 3,    // no set-id bits or capabilities: FUSE_WRITE_KILL_SUIDGID is moot
+  kServiceBits = (1 << 4) - 1,
+};
+
+constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();
+
+class FileMap {
+ public:
+  FileMap(uint64_t ino, uint64_t size_bytes) : ino_(ino), size_bytes_(size_bytes) {}
+
+  uint64_t ino() const { return ino_; }
+  Gate& gate() { return gate_; }
+
+  // Inside the gate. Calls piece(region_offset, length_bytes, written) for the consecutive pieces
+  // that back [offset, offset + length_bytes); a hole or an unwritten extent has written false and
+  // region_offset 0. Stops, and returns false, when piece does.
+  template <typename Piece>
+  bool ForEachPiece(uint64_t offset, uint64_t length_bytes, Piece piece) const;
+
+  // Inside the gate.
+  uint64_t size_bytes() const { return size_bytes_; }
+
+  // JavaScript thread; each closes the gate for itself when it is open. Extents are sorted, apart,
+  // and inside [file_page, end_page).
+  void Splice(uint64_t file_page, uint64_t end_page, const std::vector<MapExtent>& extents);
+  void SetSize(uint64_t size_bytes);
+  size_t extent_count() const { return extents_.size(); }
+
+  uint32_t service() const { return service_.load(std::memory_order_relaxed); }
+  void SetService(uint32_t bits) { service_.store(bits, std::memory_order_relaxed); }
+
+  // Both return true when this is the file's first touch since ClearTouched().
+  bool TouchMtime(int64_t now);
+  // Under the rule of relatime: when no read was seen yet, or none since the last write, or none
+  // for a day. What the file's times were before it was shared is not known here.
+  bool TouchAtime(int64_t now);
+  // Forgets the pending times; kTimeNone for a time that is not pending.
+  void TakeTimes(int64_t* atime, int64_t* mtime);
+  void ClearTouched() { touched_.store(false); }
+
+ private:
+  // Index of the first extent that ends after `file_page`.
+  size_t FirstFrom(uint64_t file_page) const;
+
+  const uint64_t ino_;
+  uint64_t size_bytes_;
+  std::vector<MapExtent> extents_;  // sorted by file_page, apart, neighbours merged
+  Gate gate_;
+  std::atomic<uint32_t> service_{0};
+  std::atomic<bool> touched_{false};
+  std::atomic<int64_t> pending_atime_{kTimeNone};
+  std::atomic<int64_t> pending_mtime_{kTimeNone};
+  std::atomic<int64_t> seen_atime_{kTimeNone};
+  std::atomic<int64_t> seen_mtime_{kTimeNone};
+};
+
+template <typename Piece>
+bool FileMap::ForEachPiece(uint64_t offset, uint64_t length_bytes, Piece piece) const {
+  const uint64_t end = offset + length_bytes;
+  size_t index = FirstFrom(offset >> kPageShift);
+  while (offset < end) {
+    uint64_t piece_end = end;
+    uint64_t region_offset = 0;
+    bool written = false;
+    if (index < extents_.size()) {
+      const MapExtent& extent = extents_[index];
+      const uint64_t start = extent.file_page << kPageShift;
+      if (start > offset) {
+        piece_end = start;
+      } else {
+        piece_end = extent.end_page() << kPageShift;
+        written = extent.written;
+        if (written) region_offset = (extent.region_page << kPageShift) + (offset - start);
+        index++;
+      }
+      if (piece_end > end) piece_end = end;
+    }
+    if (!piece(region_offset, piece_end - offset, written)) return false;
+    offset = piece_end;
+  }
+  return true;
+}
+
+}  // namespace fauxdax
+
+#endif  // FAUXDAX_FILE_MAP_H_

@@ -1,0 +1,70 @@
+// The shared files of one session by inode number: a flat hash table, open addressing, linear
+// probes.
+//
+// Only the JavaScript thread adds and removes, so it looks up without a lock; the helper holds
+// SharedLock() from its look-up to its last use of the file. Inode 0 is no file.
+#ifndef FAUXDAX_FILE_TABLE_H_
+#define FAUXDAX_FILE_TABLE_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <vector>
+
+#include "file_map.h"
+
+namespace fauxdax {
+
+// The pending times of one file; kTimeNone for a time that is not pending.
+struct TouchedFile {
+  uint64_t ino;
+  int64_t atime;
+  int64_t mtime;
+};
+
+class FileTable {
+ public:
+  FileTable() : slots_(kSlotsMin) {}
+
+  // The file, or nullptr when it is not shared. JavaScript thread, or inside SharedLock().
+  FileMap* Find(uint64_t ino) const {
+    for (size_t i = Home(ino);; i = Next(i)) {
+      FileMap* file = slots_[i].get();
+      if (file == nullptr || file->ino() == ino) return file;
+    }
+  }
+
+  std::shared_lock<std::shared_mutex> SharedLock() { return std::shared_lock(mutex_); }
+
+  // JavaScript thread. Add() replaces a file that is already there. Both wait for the helper.
+  void Add(uint64_t ino, uint64_t size_bytes);
+  void Remove(uint64_t ino);
+  size_t count() const { return count_; }
+
+  // Either thread: remembers that the file has pending times; called at its first touch.
+  void NoteTouched(uint64_t ino);
+  // JavaScript thread. The pending times of one file, or of all when `ino` is 0, are forgotten
+  // here.
+  std::vector<TouchedFile> TakeTouched(uint64_t ino);
+
+ private:
+  static constexpr size_t kSlotsMin = 64;  // a power of two
+
+  size_t Home(uint64_t ino) const {
+    return ((ino * 0x9E3779B97F4A7C15u) >> 32) & (slots_.size() - 1);
+  }
+  size_t Next(size_t index) const { return (index + 1) & (slots_.size() - 1); }
+  void Insert(std::unique_ptr<FileMap> file);
+
+  std::shared_mutex mutex_;
+  std::vector<std::unique_ptr<FileMap>> slots_;  // at most half full
+  size_t count_ = 0;
+
+  std::mutex touched_mutex_;
+  std::vector<uint64_t> touched_;
+};
+
+}  // namespace fauxdax
+
+#endif  // FAUXDAX_FILE_TABLE_H_

@@ -1,0 +1,93 @@
+// The gate of one shared file: the invalidate lock between native reads and writes and the changes
+// that TypeScript makes to the file's map. Reads pass it together; a write passes it alone, so that
+// a read sees all of a write or nothing of it; a closed gate lets nobody in.
+//
+// Either serving thread enters and leaves; only the JavaScript thread closes and opens. What
+// happens inside is a bounded copy that waits for nothing, so waiting here spins and yields.
+#ifndef FAUXDAX_GATE_H_
+#define FAUXDAX_GATE_H_
+
+#include <sched.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "check.h"
+
+namespace fauxdax {
+
+class Gate {
+ public:
+  // False when the gate is closed.
+  [[nodiscard]] bool EnterShared() {
+    uint32_t state = state_.load(std::memory_order_relaxed);
+    while (!(state & kClosed)) {
+      if (state & kAlone) {
+        sched_yield();
+        state = state_.load(std::memory_order_relaxed);
+      } else if (state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void LeaveShared() { state_.fetch_sub(1, std::memory_order_release); }
+
+  // False when the gate is closed.
+  [[nodiscard]] bool EnterAlone() {
+    uint32_t state = state_.load(std::memory_order_relaxed);
+    while (!(state & kClosed)) {
+      if (state != 0) {
+        sched_yield();
+        state = state_.load(std::memory_order_relaxed);
+      } else if (state_.compare_exchange_weak(state, kAlone, std::memory_order_acquire)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void LeaveAlone() { state_.fetch_and(~kAlone, std::memory_order_release); }
+
+  // Waits until everyone inside has left. Not nested.
+  void Close() {
+    uint32_t before = state_.fetch_or(kClosed, std::memory_order_acquire);
+    CHECK(!(before & kClosed), "a gate is closed once");
+    while (state_.load(std::memory_order_acquire) != kClosed) sched_yield();
+  }
+
+  void Open() {
+    CHECK(closed(), "only a closed gate is opened");
+    state_.fetch_and(~kClosed, std::memory_order_release);
+  }
+
+  // Closes the gate for a scope, unless it is closed already; JavaScript thread.
+  class Hold {
+   public:
+    explicit Hold(Gate* gate) : gate_(gate->closed() ? nullptr : gate) {
+      if (gate_ != nullptr) gate_->Close();
+    }
+    ~Hold() {
+      if (gate_ != nullptr) gate_->Open();
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+
+   private:
+    Gate* const gate_;
+  };
+
+  bool closed() const { return state_.load(std::memory_order_relaxed) & kClosed; }
+
+ private:
+  static constexpr uint32_t kClosed = uint32_t{1} << 31;
+  static constexpr uint32_t kAlone = uint32_t{1} << 30;
+
+  // Those inside together, or kAlone; and kClosed.
+  std::atomic<uint32_t> state_{0};
+};
+
+}  // namespace fauxdax
+
+#endif  // FAUXDAX_GATE_H_

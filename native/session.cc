@@ -1,0 +1,297 @@
+#include "session.h"
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "check.h"
+#include "encode.h"
+#include "frame.h"
+#include "negotiate.h"
+
+namespace fauxdax {
+
+namespace {
+
+// Requests served before the event loop has its turn again.
+constexpr int kBatchMax = 64;
+// How long Close() waits at a time for what the helper's last notification needs.
+constexpr int kClosingWaitMs = 1;
+
+}  // namespace
+
+struct Session::Wakeups {
+  uv_poll_t poll;
+  uv_async_t async;
+  Session* session;  // nullptr once closed
+  SessionScript* script;
+  int open_handles;
+};
+
+Session::Session(int fd, std::shared_ptr<Region> region, bool read_only, const double* reply,
+                 double* request, SessionScript* script)
+    : device_(fd),
+      region_(std::move(region)),
+      reply_(reply),
+      request_(request),
+      script_(script),
+      request_buffer_(std::make_shared<RequestBuffer>()),
+      reply_buffer_(std::make_shared<RequestBuffer>()),
+      data_(&files_, region_.get(), &device_, read_only) {}
+
+Session::~Session() { CHECK(closed_, "a session is closed before it goes"); }
+
+int Session::Start(uv_loop_t* loop) {
+  auto wakeups = std::make_unique<Wakeups>();
+  const int error = uv_poll_init(loop, &wakeups->poll, device_.fd());
+  if (error != 0) return -error;
+  wakeups_ = wakeups.release();
+  wakeups_->session = this;
+  wakeups_->script = script_;
+  wakeups_->poll.data = wakeups_;
+  wakeups_->async.data = wakeups_;
+  wakeups_->open_handles = 2;
+  CHECK(uv_async_init(loop, &wakeups_->async, OnWake) == 0, "the loop takes an async handle");
+  CHECK(uv_poll_start(&wakeups_->poll, UV_READABLE, OnReadable) == 0, "the loop polls");
+  helper_ = std::make_unique<Helper>(
+      &device_, &data_,
+      [](void* wakeups) { uv_async_send(&static_cast<Wakeups*>(wakeups)->async); }, wakeups_);
+  return 0;
+}
+
+void Session::OnReadable(uv_poll_t* poll, int, int) {
+  // An error of the poll shows at the next read, which says which one.
+  Session* session = static_cast<Wakeups*>(poll->data)->session;
+  if (session != nullptr) session->Pump();
+}
+
+void Session::OnWake(uv_async_t* async) {
+  Session* session = static_cast<Wakeups*>(async->data)->session;
+  if (session == nullptr) return;
+  session->helper_->NoteProgress();
+  session->PumpPicked();
+  if (!session->closed_) {
+    session->script_->NotificationsDone(session->helper_->notifications_done());
+  }
+  session->script_->EndBatch();
+}
+
+void Session::Pump() {
+  helper_->NoteProgress();
+  PumpPicked();
+  for (int i = 0; i < kBatchMax && !ended_ && !closed_; i++) {
+    size_t length_bytes = 0;
+    const int error = device_.Receive(*request_buffer_, &length_bytes);
+    if (error == EAGAIN) break;
+    if (error == ENODEV) {
+      End(nullptr);
+      break;
+    }
+    if (error != 0) {
+      EndBroken(std::string("reading /dev/fuse failed: ") + std::strerror(error));
+      break;
+    }
+    Serve(request_buffer_->Parse(length_bytes));
+    if (!closed_) helper_->NoteProgress();
+  }
+  if (!closed_ && device_.broken() != 0) {
+    EndBroken(std::string("the kernel refused an answer: ") + std::strerror(device_.broken()));
+  }
+  script_->EndBatch();
+}
+
+void Session::PumpPicked() {
+  size_t length_bytes = 0;
+  while (!ended_ && !closed_ && helper_->TakePicked(*request_buffer_, &length_bytes)) {
+    Serve(request_buffer_->Parse(length_bytes));
+    if (!closed_) helper_->NoteProgress();
+  }
+}
+
+void Session::Serve(const Request& request) {
+  requests_++;
+  if (data_.Serve(request, ServingThread::kScript)) return;
+  if (ServeNatively(request)) return;
+  Ask(request);
+}
+
+bool Session::ServeNatively(const Request& request) {
+  const uint64_t unique = request.header->unique;
+  switch (request.header->opcode) {
+    case FUSE_INIT:
+      Init(request);
+      return true;
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+      Forget(request);
+      return true;
+    case FUSE_INTERRUPT:
+    case FUSE_NOTIFY_REPLY:
+      // Never answered. A request is answered at once or by its own deferral; interrupting it would
+      // only say EINTR about something that is being done.
+      return true;
+    case FUSE_OPENDIR:
+      // A directory has no state while it is open. Said once, the kernel does not ask again.
+    case FUSE_FLUSH:
+      // Nothing happens at close(): locks are the kernel's, and data is in place.
+      device_.AnswerError(unique, ENOSYS);
+      return true;
+    case FUSE_RELEASEDIR:
+      device_.Answer(unique, 0, nullptr, 0);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void Session::Init(const Request& request) {
+  const Negotiated negotiated = Negotiate(request);
+  const uint64_t unique = request.header->unique;
+  if (negotiated.error != 0) {
+    device_.AnswerError(unique, negotiated.error);
+    EndBroken(negotiated.reason);
+    return;
+  }
+  setxattr_extended_ = negotiated.setxattr_extended;
+  device_.Answer(unique, 0, &negotiated.out, sizeof(negotiated.out));
+}
+
+void Session::Forget(const Request& request) {
+  size_t first = 0;
+  do {
+    first = DecodeForgets(request, first, request_);
+    script_calls_++;
+    const int status = script_->Call(FUSE_FORGET, {}, {});
+    if (closed_) return;
+    if (status != frame::kNoReply) {
+      const std::string what = status == SessionScript::kThrew ? script_->TakeMessage()
+                                                               : "it answered what has no answer";
+      return EndBroken("the handler failed in FORGET: " + what);
+    }
+  } while (first != 0);
+}
+
+void Session::Ask(const Request& request) {
+  const uint64_t unique = request.header->unique;
+  const uint32_t opcode = request.header->opcode;
+  const Decoded decoded =
+      DecodeRequest(request, request_buffer_->data(), setxattr_extended_, request_);
+  if (decoded.error != 0) return device_.AnswerError(unique, decoded.error);
+
+  CHECK(!asking_, "one request is asked at a time");
+  asking_ = true;
+  asked_opcode_ = opcode;
+  asked_bytes_max_ = decoded.answer_bytes_max;
+  entry_bytes_ = 0;
+  script_calls_++;
+  const int status = script_->Call(opcode, decoded.name, decoded.name2);
+  asking_ = false;
+  // Closed from inside: the kernel has already failed the request.
+  if (closed_) return;
+
+  if (status >= 0 && status < 512) return Finish(unique, opcode, status, decoded.answer_bytes_max);
+  if (status == frame::kDeferred && opcode != FUSE_READDIR && opcode != FUSE_READDIRPLUS) {
+    const bool added = deferred_.emplace(unique, Deferred{opcode, decoded.answer_bytes_max}).second;
+    CHECK(added, "a request is deferred once");
+    return;
+  }
+  device_.AnswerError(unique, EIO);
+  const std::string what = status == SessionScript::kThrew
+                               ? script_->TakeMessage()
+                               : "it returned " + std::to_string(status);
+  EndBroken("the handler failed in opcode " + std::to_string(opcode) + ": " + what);
+}
+
+void Session::Finish(uint64_t unique, uint32_t opcode, int status, uint32_t answer_bytes_max) {
+  const ReplySource source = {reply_, reply_buffer_->data(), entry_bytes_};
+  AnswerFromFrame(&device_, unique, opcode, status, answer_bytes_max, source);
+}
+
+bool Session::listing() const {
+  return asking_ && (asked_opcode_ == FUSE_READDIR || asked_opcode_ == FUSE_READDIRPLUS);
+}
+
+bool Session::AddEntry(std::string_view name, uint64_t cookie) {
+  CHECK(listing(), "entries are for a directory being read");
+  const size_t bytes =
+      PackEntry(asked_opcode_ == FUSE_READDIRPLUS, name, cookie, reply_,
+                reply_buffer_->data() + entry_bytes_, asked_bytes_max_ - entry_bytes_);
+  entry_bytes_ += bytes;
+  return bytes != 0;
+}
+
+bool Session::Answer(uint64_t unique, uint32_t opcode, int status) {
+  const auto found = deferred_.find(unique);
+  if (found == deferred_.end() || found->second.opcode != opcode) return false;
+  const Deferred deferred = found->second;
+  deferred_.erase(found);
+  if (!ended_ && !closed_) Finish(unique, opcode, status, deferred.answer_bytes_max);
+  return true;
+}
+
+void Session::EndBroken(const std::string& what) { End(what.c_str()); }
+
+void Session::End(const char* reason) {
+  if (ended_ || closed_) return;
+  ended_ = true;
+  StopPolling();
+  script_->End(reason);
+}
+
+void Session::StopPolling() {
+  if (wakeups_ != nullptr) uv_poll_stop(&wakeups_->poll);
+}
+
+void Session::Close() {
+  if (closed_) return;
+  closed_ = true;
+  StopPolling();
+  if (helper_) {
+    helper_->RequestStop();
+    ServeUntilHelperFinished();
+    helper_requests_ = helper_->requests();
+    notifications_ = helper_->notifications_done();
+    helper_.reset();
+  }
+  device_.Close();
+  if (wakeups_ == nullptr) return;
+  wakeups_->session = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&wakeups_->poll), OnHandleClosed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&wakeups_->async), OnHandleClosed);
+  wakeups_ = nullptr;
+}
+
+void Session::OnHandleClosed(uv_handle_t* handle) {
+  auto* wakeups = static_cast<Wakeups*>(handle->data);
+  if (--wakeups->open_handles > 0) return;
+  SessionScript* script = wakeups->script;
+  delete wakeups;
+  script->Closed();
+}
+
+void Session::ServeUntilHelperFinished() {
+  // The buffer of the current request stays as it is: Close() may have come from inside the script.
+  const RequestBuffer buffer;
+  while (!helper_->finished()) {
+    size_t length_bytes = 0;
+    if (!device_.Readable(kClosingWaitMs)) continue;
+    const int error = device_.Receive(buffer, &length_bytes);
+    if (error == EAGAIN) continue;
+    // Unmounted or aborted: nothing can hold the helper any more.
+    if (error != 0) break;
+    const Request request = buffer.Parse(length_bytes);
+    const uint32_t opcode = request.header->opcode;
+    // As the helper would: a closed gate is no bug here, and nobody is asked.
+    if (data_.Serve(request, ServingThread::kHelper)) continue;
+    if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT) continue;
+    device_.AnswerError(request.header->unique, EIO);
+  }
+}
+
+SessionCounters Session::counters() const {
+  const uint64_t helper_requests = helper_ ? helper_->requests() : helper_requests_;
+  const uint64_t notifications = helper_ ? helper_->notifications_done() : notifications_;
+  return {requests_, script_calls_, helper_requests, notifications};
+}
+
+}  // namespace fauxdax
