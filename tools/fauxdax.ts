@@ -5,4 +5,10 @@
  */
 import { runProgram } from './program.js';
 
+// A reader that has seen enough (`fauxdax info | head -1`) ends the command, as SIGPIPE would.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 process.exitCode = await runProgram(process.argv.slice(2));

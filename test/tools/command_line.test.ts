@@ -17,7 +17,11 @@ interface Ended {
 }
 
 function node(script: string, args: string[]): Ended {
-  return spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', cwd: base });
+  return spawnSync(process.execPath, [script, ...args], {
+    encoding: 'utf8',
+    cwd: base,
+    timeout: 30_000, // so that a command that hangs fails by its status, not with the whole file
+  });
 }
 
 const fauxdax = (...args: string[]): Ended => node(MAIN, args);
@@ -67,7 +71,9 @@ t.test('a usage error names the word and exits with 2', async (t) => {
     ],
     [['crash', '/', '--keep', 'some'], /--keep some: expected none, all or seed:N/],
     [['crash', '/', '--at', 'write'], /--at write: expected OP:GLOB:N/],
-    [['fault', '/'], /Usage/],
+    [['fault'], /Usage/],
+    [['fault', '/'], /expected add, list or clear after \//],
+    [['fault', '/', 'remove'], /not 'remove'/],
     [['fault', '/', 'add'], /required option '--do <FAULT>'/],
     [['fault', '/', 'add', '--do', 'fall'], /--do fall/],
     [['fault', '/', 'add', '--do', 'eio', '--op', 'fly'], /--op fly: expected one of any, /],

@@ -57,15 +57,18 @@ async function crash(dir: string, options: Options): Promise<void> {
 
 /** One sentence: what was undecided, and what of it the cut took. */
 export function describeCrash(report: CrashReport): string {
-  const { undecidedLines, keptLines, lostOperations, lostNames, staleInodes } = report;
-  const lostLines = undecidedLines - keptLines;
+  const { undecidedLines, undecidedOperations, lostNames, staleInodes } = report;
+  const lostLines = undecidedLines - report.keptLines;
+  const lostOperations = undecidedOperations - report.keptOperations;
   const lost: string[] = [];
   if (lostLines > 0) lost.push(`${lostLines} of ${plural(undecidedLines, 'undecided line')}`);
-  if (lostOperations > 0) lost.push(plural(lostOperations, 'uncommitted operation'));
+  if (lostOperations > 0) {
+    lost.push(`${lostOperations} of ${plural(undecidedOperations, 'uncommitted operation')}`);
+  }
   const names = lostNames.slice(0, NAMES_SHOWN_MAX).join(', ');
   const more = lostNames.length > NAMES_SHOWN_MAX ? ', ...' : '';
-  const changed = names === '' ? '' : `; back as they were: ${names}${more}`;
-  const stale = staleInodes === 0 ? '' : `; ${plural(staleInodes, 'open file')} no longer exists`;
+  const changed = names === '' ? '' : `; names as they were before: ${names}${more}`;
+  const stale = staleInodes === 0 ? '' : `; ${plural(staleInodes, 'file')} in use no longer exists`;
   if (lost.length === 0) return `the power was cut; nothing is lost${stale}`;
   return `the power was cut; lost ${lost.join(' and ')}${changed}${stale}`;
 }

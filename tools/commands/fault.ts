@@ -15,11 +15,16 @@ const ACTIONS = ['add', 'list', 'clear'];
 /**
  * The command line says `fault DIR add`, commander wants the word of the subcommand first.
  * @returns the arguments with the two exchanged where the first is no subcommand
+ * @throws {UsageError} no action follows the directory
  */
 export function withDirLast(args: string[]): string[] {
   const [command, dir, action, ...rest] = args;
-  if (command !== 'fault' || dir === undefined || action === undefined) return args;
-  if (ACTIONS.includes(dir) || dir.startsWith('-') || !ACTIONS.includes(action)) return args;
+  if (command !== 'fault' || dir === undefined) return args;
+  if (ACTIONS.includes(dir) || dir.startsWith('-') || action === '--help') return args;
+  if (action === undefined || !ACTIONS.includes(action)) {
+    const what = action === undefined ? 'nothing' : `'${action}'`;
+    throw new UsageError(`fault: expected add, list or clear after ${dir}, not ${what}`);
+  }
   return [command, action, dir, ...rest];
 }
 

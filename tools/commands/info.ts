@@ -3,9 +3,9 @@
  * mounted is read, never written.
  */
 import { Command } from 'commander';
+import { type ImageInfo, imageGeometry } from '../../fs/info.js';
 import { openImage } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
-import { PAGE_BYTES } from '../../lib/units.js';
 import { printJson, section } from '../screen.js';
 import { formatSize } from '../size.js';
 import { ask, findTarget } from '../target.js';
@@ -17,17 +17,6 @@ export function infoCommand(): Command {
     .option('--json', 'print {"geometry","free","inodes","names","extents","daemon"}')
     .addHelpText('after', '\nExample:\n  fauxdax info /mnt --json')
     .action(info);
-}
-
-export interface ImageInfo {
-  geometry: { image: string; uuid: string; pageBytes: number; pageCount: number; bytes: number };
-  /** Busy pages become free with the next commit. */
-  free: { pages: number; bytes: number; busyPages: number };
-  inodes: number;
-  names: number;
-  extents: number;
-  /** Null of an image that is not mounted. */
-  daemon: Record<string, unknown> | null;
 }
 
 async function info(path: string, options: { json?: true }): Promise<void> {
@@ -44,23 +33,7 @@ function readImage(dir: string): ImageInfo {
   const { openRegion, lockFile } = loadNative();
   const image = openImage(dir, { readOnly: true, openRegion, lockFile });
   try {
-    const { pageCount } = image.region;
-    const { freePages, busyPages } = image.allocator;
-    const { inodes, names, extents } = image.metadata.counts();
-    return {
-      geometry: {
-        image: dir,
-        uuid: image.uuid,
-        pageBytes: PAGE_BYTES,
-        pageCount,
-        bytes: pageCount * PAGE_BYTES,
-      },
-      free: { pages: freePages, bytes: freePages * PAGE_BYTES, busyPages },
-      inodes,
-      names,
-      extents,
-      daemon: null,
-    };
+    return imageGeometry(image);
   } finally {
     image.close();
   }
@@ -70,16 +43,16 @@ function describe(found: ImageInfo): string {
   const { geometry, free } = found;
   const parts = [
     section('image', [
-      ['directory', geometry.image],
+      ['directory', found.imageDir],
       ['uuid', geometry.uuid],
-      ['size', `${formatSize(geometry.bytes)}, ${geometry.pageCount} pages`],
+      ['size', `${formatSize(geometry.sizeBytes)}, ${geometry.pages} pages`],
       ['free', `${formatSize(free.bytes)}, ${free.pages} pages (${free.busyPages} busy)`],
       ['inodes', found.inodes],
       ['names', found.names],
       ['extents', found.extents],
     ]),
   ];
-  if (found.daemon === null) parts.push('not mounted\n');
+  if (found.daemon === undefined) parts.push('not mounted\n');
   else parts.push(section('daemon', flatten(found.daemon)));
   return parts.join('\n');
 }

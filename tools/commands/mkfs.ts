@@ -1,4 +1,5 @@
 /** `fauxdax mkfs`: makes an image, a directory that holds `region` and `meta.db`. */
+import { mkdirSync } from 'node:fs';
 import { Command } from 'commander';
 import { UsageError } from '../../fs/options.js';
 import { makeImage } from '../../lib/image.js';
@@ -39,6 +40,7 @@ function mkfs(image: string, options: Options): void {
   if (mounted !== undefined) {
     throw new Failure(`mkfs: ${image}: mounted on ${mounted.dir}: umount it first`);
   }
+  makeDirectory(canonical(image));
   const { allocateFile, lockFile } = loadNative();
   makeImage(canonical(image), {
     sizeBytes,
@@ -48,4 +50,13 @@ function mkfs(image: string, options: Options): void {
     lockFile,
   });
   process.stdout.write(`${image}: ${formatSize(sizeBytes)}, ${sizeBytes / PAGE_BYTES} pages\n`);
+}
+
+/** One directory, not its parents: a typing mistake in a path shall not make a tree. */
+function makeDirectory(dir: string): void {
+  try {
+    mkdirSync(dir);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
 }

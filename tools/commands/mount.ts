@@ -5,6 +5,7 @@
 import { Command, Option } from 'commander';
 import { type Mount, mount as mountImage } from '../../fs/mount.js';
 import { parseMountOptions } from '../../fs/options.js';
+import { Failure } from '../failure.js';
 
 interface Options {
   o: string[];
@@ -59,18 +60,15 @@ async function mount(image: string, dir: string, options: Options): Promise<void
   await stayUntilUnmounted(mounted);
 }
 
-/** ^C and SIGTERM unmount; so does anybody else's umount, which ends the daemon as well. */
+/** ^C and SIGTERM go to the daemon, which unmounts; anybody else's umount ends it as well. */
 async function stayUntilUnmounted(mounted: Mount): Promise<void> {
-  let failure: unknown;
-  const stop = (): void => {
-    mounted.unmount().catch((error: unknown) => {
-      failure = error;
-    });
+  const forward = (signal: NodeJS.Signals): void => {
+    process.kill(mounted.pid, signal);
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  await mounted.exited;
-  process.off('SIGINT', stop);
-  process.off('SIGTERM', stop);
-  if (failure !== undefined) throw failure;
+  process.on('SIGINT', forward);
+  process.on('SIGTERM', forward);
+  const status = await mounted.exited;
+  process.off('SIGINT', forward);
+  process.off('SIGTERM', forward);
+  if (status !== 0) throw new Failure(`mount: the daemon ended with status ${status}: see its log`);
 }

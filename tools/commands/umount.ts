@@ -2,11 +2,11 @@
  * `fauxdax umount`: unmounts and waits until the daemon has committed everything and exited, so
  * that the image may be copied, checked or mounted again at once.
  */
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { loadNative } from '../../lib/native.js';
+import { unmountKernel } from '../../fs/kernel_mount.js';
+import { Errno } from '../../lib/errno.js';
 import { Failure } from '../failure.js';
 import { mountAt } from '../mountinfo.js';
 import { ask } from '../target.js';
@@ -31,8 +31,11 @@ async function umount(dir: string): Promise<void> {
     () => undefined,
   );
   const birth = pid === undefined ? undefined : birthOf(pid);
-  if (process.getuid?.() === 0) unmountAsRoot(mount.dir);
-  else unmountAsUser(mount.dir);
+  await unmountKernel(mount.dir, false).catch((error: unknown) => {
+    if (!(error instanceof Errno) || error.code !== 'EBUSY') throw error;
+    const hint = `close the files open in it (fuser -vm ${mount.dir})`;
+    throw new Failure(`umount: ${dir}: busy: ${hint}`);
+  });
   if (pid === undefined || birth === undefined) return;
   for (let waitedMs = 0; birthOf(pid) === birth; waitedMs += POLL_MS) {
     if (waitedMs >= EXIT_WAIT_MS_MAX) {
@@ -40,31 +43,6 @@ async function umount(dir: string): Promise<void> {
     }
     await sleep(POLL_MS);
   }
-}
-
-function unmountAsRoot(dir: string): void {
-  try {
-    loadNative().unmount(dir, false);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-    throw busy(dir);
-  }
-}
-
-function unmountAsUser(dir: string): void {
-  const { status, stderr, error } = spawnSync('fusermount3', ['-u', '--', dir], {
-    encoding: 'utf8',
-  });
-  if (error !== undefined) {
-    throw new Failure(`umount: ${dir}: fusermount3 is missing: install the package fuse3`);
-  }
-  if (status === 0) return;
-  if (stderr.includes('busy')) throw busy(dir);
-  throw new Failure(`umount: ${dir}: ${stderr.trim()}`);
-}
-
-function busy(dir: string): Failure {
-  return new Failure(`umount: ${dir}: busy: close the files open in it (fuser -vm ${dir})`);
 }
 
 /**
