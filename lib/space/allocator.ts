@@ -177,31 +177,36 @@ export class Allocator {
   private search(request: AllocateRequest): PageRun | undefined {
     const { pageCountMin, pageCountMax, goalPage } = request;
     const isLarge = pageCountMax >= PAGES_PER_HUGE;
+    let atGoal: PageRun | undefined;
     if (goalPage !== undefined && goalPage > 0 && goalPage < this.pageCount) {
       const run = this.runAt(goalPage, pageCountMax);
       const enough = isLarge ? Math.max(pageCountMin, PAGES_PER_HUGE) : pageCountMin;
       const misaligned = request.alignHuge === true && goalPage % PAGES_PER_HUGE !== 0;
       if (run.pageCount >= enough && !misaligned) return run;
+      if (run.pageCount >= pageCountMin) atGoal = run;
     }
     if (isLarge || request.alignHuge === true) {
-      const run = this.runInWholeChunks(pageCountMax);
-      if (run !== undefined && run.pageCount >= pageCountMin) return run;
+      const run = this.runInWholeChunks(pageCountMin, pageCountMax) ?? atGoal;
+      if (run !== undefined) return run;
     }
     const goalChunk = goalPage === undefined ? undefined : Math.floor(goalPage / PAGES_PER_HUGE);
     return this.runInPartialChunks(request, goalChunk ?? this.cursorChunk);
   }
 
-  /** Whole free chunks in a row, from the cursor on, and the free pages that follow them. */
-  private runInWholeChunks(pageCountMax: number): PageRun | undefined {
+  /** The first run that starts in a whole free chunk and is long enough, groups from the cursor. */
+  private runInWholeChunks(pageCountMin: number, pageCountMax: number): PageRun | undefined {
     const groupCount = this.groupWhole.length;
     const firstGroup = Math.floor(this.cursorChunk / CHUNKS_PER_GROUP) % groupCount;
     for (let step = 0; step < groupCount; step++) {
       const group = (firstGroup + step) % groupCount;
       if (this.groupWhole[group] === 0) continue;
       const firstChunk = group * CHUNKS_PER_GROUP;
-      for (let chunk = firstChunk; chunk < this.chunkFree.length; chunk++) {
+      const endChunk = Math.min(this.chunkFree.length, firstChunk + CHUNKS_PER_GROUP);
+      for (let chunk = firstChunk; chunk < endChunk; chunk++) {
         if (this.chunkFree[chunk] !== PAGES_PER_HUGE) continue;
-        return this.runAt(chunk * PAGES_PER_HUGE, pageCountMax);
+        const run = this.runAt(chunk * PAGES_PER_HUGE, pageCountMax);
+        if (run.pageCount >= pageCountMin) return run;
+        chunk += Math.floor(run.pageCount / PAGES_PER_HUGE);
       }
     }
     return undefined;
@@ -221,14 +226,13 @@ export class Allocator {
         return best;
       }
       if (++tried < PARTIAL_CHUNKS_TRIED_MAX) continue;
-      const whole = this.runInWholeChunks(pageCountMax);
-      if (whole !== undefined && whole.pageCount >= pageCountMin) return whole;
+      const whole = this.runInWholeChunks(pageCountMin, pageCountMax);
+      if (whole !== undefined) return whole;
       if (best.pageCount >= pageCountMin) return best;
     }
-    const whole = this.runInWholeChunks(pageCountMax);
-    if (whole !== undefined && whole.pageCount >= Math.max(pageCountMin, best?.pageCount ?? 0)) {
-      return whole;
-    }
+    const least = Math.max(pageCountMin, best?.pageCount ?? 0);
+    const whole = this.runInWholeChunks(least, pageCountMax);
+    if (whole !== undefined) return whole;
     return best !== undefined && best.pageCount >= pageCountMin ? best : undefined;
   }
 

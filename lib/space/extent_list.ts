@@ -82,6 +82,7 @@ export class ExtentList {
   /** The mapped parts of [filePage, endPage), cut to that range, in order. */
   slice(filePage: number, endPage: number): Extent[] {
     const parts: Extent[] = [];
+    if (filePage >= endPage) return parts;
     for (let index = this.indexFrom(filePage); index < this.extents.length; index++) {
       const extent = this.extents[index]!;
       if (extent.filePage >= endPage) break;
@@ -92,6 +93,7 @@ export class ExtentList {
 
   /** Unmaps [filePage, endPage) and returns what was mapped there, cut to the range. */
   remove(filePage: number, endPage: number): Extent[] {
+    if (filePage >= endPage) return [];
     const first = this.indexFrom(filePage);
     const removed: Extent[] = [];
     const kept: Extent[] = [];
