@@ -84,6 +84,18 @@ class Daemon {
     const { imageDir, dir, options } = this.#job;
     const native = loadNative();
     const fd = await mountKernel(native, imageDir, dir, options);
+    try {
+      return this.#serve(fd);
+    } catch (error) {
+      native.closeDescriptor(fd);
+      await unmountKernel(dir, true);
+      throw error;
+    }
+  }
+
+  #serve(fd: number): Transport {
+    const { dir, options } = this.#job;
+    const native = loadNative();
     const dispatch = new Dispatch(this.#fs, {
       crash: (keep) => this.#crash(keep),
       failed: (error) => this.#failed(error),

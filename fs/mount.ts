@@ -97,12 +97,14 @@ export class Mount {
   /** Resolves with the daemon's exit status when it has ended. */
   readonly exited: Promise<number>;
   readonly #control: Control;
+  readonly #daemon: ChildProcess;
 
-  constructor(job: Job, pid: number, exited: Promise<number>, control: Control) {
+  constructor(job: Job, daemon: ChildProcess, exited: Promise<number>, control: Control) {
     this.dir = job.dir;
     this.imageDir = job.imageDir;
-    this.pid = pid;
+    this.pid = daemon.pid ?? 0;
     this.exited = exited;
+    this.#daemon = daemon;
     this.#control = control;
   }
 
@@ -131,6 +133,7 @@ export class Mount {
 
   /** Unmounts; resolves when all is committed and the daemon has ended. @throws {Errno} EBUSY */
   async unmount(): Promise<void> {
+    this.#daemon.ref(); // wait for it, though it may outlive us
     await unmountKernel(this.dir, false);
     await this.exited;
     this.#control.close();
@@ -138,6 +141,7 @@ export class Mount {
 
   /** Ends the daemon as kill -9 does, and takes the dead mount away. For tests of recovery. */
   async kill(): Promise<void> {
+    this.#daemon.ref();
     process.kill(this.pid, 'SIGKILL');
     await this.exited;
     this.#control.close();
@@ -175,10 +179,10 @@ export async function mount(
   const exited = new Promise<number>((resolve) => {
     child.once('exit', (code) => resolve(code ?? 128));
   });
-  const pid = await ready(child, exited, job);
+  await ready(child, exited, job);
   const control = await connect(job.imageDir);
   if (how.foreground !== true) child.unref();
-  return new Mount(job, pid, exited, control);
+  return new Mount(job, child, exited, control);
 }
 
 function existingDirectory(what: string, path: string): string {
@@ -194,7 +198,7 @@ function existingDirectory(what: string, path: string): string {
   }
 }
 
-async function ready(child: ChildProcess, exited: Promise<number>, job: Job): Promise<number> {
+async function ready(child: ChildProcess, exited: Promise<number>, job: Job): Promise<void> {
   const pipe = child.stdio[3] as NodeJS.ReadableStream;
   let said = '';
   pipe.setEncoding('utf8');
@@ -211,7 +215,7 @@ async function ready(child: ChildProcess, exited: Promise<number>, job: Job): Pr
     pid?: number;
     error?: { name: string; message: string };
   };
-  if (answer.pid !== undefined) return answer.pid;
+  if (answer.pid !== undefined) return;
   await exited;
   const reason = answer.error?.message ?? `the daemon died; see ${job.imageDir}/daemon.log`;
   throw new MountError(reason.startsWith('mount') ? reason : `mount: ${reason}`);
