@@ -156,8 +156,8 @@ class Daemon {
         return added;
       },
       'fault-list': () => fs.faults.list(),
-      'fault-clear': ({ id }) => {
-        const count = fs.faults.clear(id === undefined ? undefined : Number(id));
+      'fault-clear': ({ ruleId }) => {
+        const count = fs.faults.clear(ruleId === undefined ? undefined : Number(ruleId));
         fs.sharing.watch(fs.faults.watchesData);
         return count;
       },

@@ -66,7 +66,7 @@ export class Control {
 
   /** Removes one rule or all; returns how many went. */
   faultClear(id?: number): Promise<number> {
-    return this.#client.call('fault-clear', { id }) as Promise<number>;
+    return this.#client.call('fault-clear', { ruleId: id }) as Promise<number>;
   }
 
   /** Commits the running transaction, as sync(2) would. */
