@@ -88,7 +88,11 @@ export class TinyMount {
       request: this.request,
       reply: this.reply,
       handler: (opcode, name, name2) => this.handle(opcode, name, name2),
-      onEnd: end,
+      onEnd: (reason) => {
+        // As a daemon does; who still waits for an answer gets an error instead.
+        this.session.close();
+        end(reason);
+      },
       readOnly: false,
     });
   }
@@ -143,7 +147,7 @@ export class TinyMount {
     reply[REPLY.attrTimeoutSec] = 0;
     reply[REPLY.ino] = ino;
     reply[REPLY.size] = directory ? 4096 : this.sizeBytes;
-    reply[REPLY.blocks] = reply[REPLY.size] / 512;
+    reply[REPLY.blocks] = Math.ceil((directory ? 4096 : this.sizeBytes) / 512);
     reply[REPLY.mode] = directory ? 0o40777 : 0o100666;
     reply[REPLY.nlink] = directory ? 2 : 1;
     reply[REPLY.blksize] = 4096;
@@ -189,7 +193,7 @@ export class TinyMount {
         const offset = request[REQUEST.read.offset] as number;
         const size = request[REQUEST.read.size] as number;
         const length = Math.max(0, Math.min(size, this.sizeBytes - offset));
-        this.region.read(4096 + offset, this.session.replyBytes.subarray(0, length));
+        if (length > 0) this.region.read(4096 + offset, this.session.replyBytes.subarray(0, length));
         reply[REPLY.value] = length;
         return 0;
       }
