@@ -60,7 +60,10 @@ class Undecided {
   void Fence();
   // The current bytes of whole pages are declared durable.
   void Settle(uint64_t page, uint64_t page_count);
-  // Gives every undecided line its value and forgets it.
+  // Gives every undecided line its value and forgets it. kSeed takes value number
+  //   ((M(M(seed) + line) >> 32) * n) >> 32,   M the finaliser of splitmix64, line = offset / 64,
+  // of the line's n values: 0 the durable one, 1 the newest, and, when a store moved past a flushed
+  // value that no fence made durable, 2 that one. It depends on no order of lines or stores.
   CrashCount Crash(const Keep& keep);
 
   uint64_t line_count() const { return line_count_; }

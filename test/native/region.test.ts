@@ -1,4 +1,4 @@
-import { chmodSync, readFileSync, truncateSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/errno.js';
 import { loadNative } from '../../lib/native.js';
@@ -121,7 +121,6 @@ t.test('a file that cannot hold the region is refused by name', async (t) => {
 });
 
 t.test('opening a sparse region file allocates its host blocks', async (t) => {
-  const { statSync } = await import('node:fs');
   const path = scratchFile(t, 256);
   t.equal(statSync(path).blocks, 0);
   native.openRegion(path, 256, { readOnly: false }).close();
@@ -205,6 +204,30 @@ t.test('a poisoned page fails what touches it and nothing else', async (t) => {
   region.read(at + PAGE_BYTES, page);
   t.ok(page.equals(Buffer.alloc(PAGE_BYTES)), 'nor after it');
   region.read(4 * PAGE_BYTES, Buffer.alloc(126 * PAGE_BYTES));
+});
+
+t.test('one poisoned page is found in any range over it, wherever it lies', async (t) => {
+  const pageCount = 200;
+  const region = scratchRegion(t, pageCount);
+  for (const page of [0, 1, 62, 63, 64, 65, 127, 128, 191, 192, 199]) {
+    region.poison(page);
+    for (const [first, end] of [
+      [0, pageCount],
+      [page, pageCount],
+      [0, page + 1],
+    ] as const) {
+      const bytes = Buffer.alloc((end - first) * PAGE_BYTES);
+      throwsErrno(
+        t,
+        'EIO',
+        () => region.read(first * PAGE_BYTES, bytes),
+        `${page} in ${first}..${end}`,
+      );
+    }
+    region.read(0, Buffer.alloc(page * PAGE_BYTES));
+    region.read((page + 1) * PAGE_BYTES, Buffer.alloc((pageCount - page - 1) * PAGE_BYTES));
+    region.heal(page);
+  }
 });
 
 t.test('a flushed store of the whole page heals it, and heal() does', async (t) => {
