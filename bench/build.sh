@@ -4,25 +4,32 @@
 set -eu
 cd "$(dirname "$0")/.."
 out=build/bench
-flags="-std=gnu17 -O2 -Wall -Wextra -Werror -D_GNU_SOURCE -pthread"
+warnings="-O2 -Wall -Wextra -Werror"
 mkdir -p "$out"
 
 for package in fuse3 lmdb; do
   pkg-config --exists "$package" || {
     echo "bench/build.sh: pkg-config knows no $package;" \
-      "apt-get install gcc pkg-config libfuse3-dev liblmdb-dev" >&2
+      "apt-get install gcc g++ pkg-config libfuse3-dev liblmdb-dev" >&2
     exit 3
   }
 done
+
+# stale NAME SOURCE...: whether NAME is missing or older than a source
+stale() {
+  made=$out/$1
+  shift
+  [ ! -e "$made" ] || [ -n "$(find "$@" bench/build.sh -newer "$made" | head -n 1)" ]
+}
 
 # build NAME PACKAGES SOURCE...
 build() {
   name=$1 packages=$2
   shift 2
-  newer=$(find bench/peers bench/client bench/build.sh -newer "$out/$name" 2>&1 | head -n 1)
-  [ -n "$newer" ] || return 0
+  stale "$name" bench/peers bench/client || return 0
   # shellcheck disable=SC2046,SC2086  # flags are words
-  ${CC:-cc} $flags $([ -z "$packages" ] || pkg-config --cflags $packages) "$@" \
+  ${CC:-cc} -std=gnu17 $warnings -D_GNU_SOURCE -pthread \
+    $([ -z "$packages" ] || pkg-config --cflags $packages) "$@" \
     -o "$out/$name.new" $([ -z "$packages" ] || pkg-config --libs $packages)
   mv "$out/$name.new" "$out/$name"
 }
@@ -32,3 +39,8 @@ build passthrough fuse3 bench/peers/passthrough.c bench/peers/nodes.c \
   bench/peers/serve.c
 build client "" bench/client/main.c bench/client/data.c bench/client/names.c bench/client/measure.c
 build lmdb_commits lmdb bench/client/lmdb_commits.c bench/client/measure.c
+
+if stale persist bench/persist.cc native/persist.cc native/persist.h; then
+  # shellcheck disable=SC2086
+  ${CXX:-c++} -std=c++20 $warnings -I native bench/persist.cc native/persist.cc -o "$out/persist"
+fi

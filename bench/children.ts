@@ -9,6 +9,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { favour } from './host.js';
 
 const outputBytesMax = 1 << 20;
 
@@ -18,13 +19,21 @@ export class ChildError extends Error {
 }
 
 /**
- * Runs a program to its end and returns its standard output.
+ * Runs a program to its end, in a session of its own, and returns its standard output. With `ahead`
+ * it runs ahead of everything else on the machine (`favour` in host.ts).
  *
  * @throws {ChildError} when it cannot start, ends with another status than 0, or takes too long
  */
-export function runChild(words: readonly string[], waitMsMax: number): Promise<string> {
+export function runChild(
+  words: readonly string[],
+  waitMsMax: number,
+  { ahead = false } = {},
+): Promise<string> {
   const [program = '', ...rest] = words;
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  const pid = child.pid;
+  const forget = onEnd(() => pid !== undefined && killQuietly(pid));
+  if (pid !== undefined && ahead) favour(pid);
   return new Promise((resolve, reject) => {
     let output = '';
     let complaint = '';
@@ -36,6 +45,7 @@ export function runChild(words: readonly string[], waitMsMax: number): Promise<s
     });
     const fail = (how: string): void => {
       clearTimeout(timer);
+      forget();
       reject(
         new ChildError(`${words.join(' ')}: ${how}${complaint ? `: ${complaint.trim()}` : ''}`),
       );
@@ -52,6 +62,7 @@ export function runChild(words: readonly string[], waitMsMax: number): Promise<s
         return;
       }
       clearTimeout(timer);
+      forget();
       setTimeout(() => {
         child.stdout.destroy();
         child.stderr.destroy();
@@ -61,10 +72,10 @@ export function runChild(words: readonly string[], waitMsMax: number): Promise<s
   });
 }
 
-/** Starts a program that stays; its complaints go to ours. It is killed when undone. */
+/** Starts a program that stays, in a session of its own; its complaints go to ours. */
 export function startDaemon(words: readonly string[]): ChildProcess {
   const [program = '', ...rest] = words;
-  const child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(program, rest, { stdio: ['ignore', 'ignore', 'inherit'], detached: true });
   child.on('error', (error) =>
     process.stderr.write(`bench: ${words.join(' ')}: ${error.message}\n`),
   );

@@ -2,8 +2,8 @@
  * The benchmark: fauxdax beside its peers on this machine, in one table. Started by `bench/run`,
  * which builds first; README.md tells what each row means.
  *
- * Exit status: 0 every row was measured, whether or not its target was met; 1 a row failed; 2 usage;
- * 130 interrupted. Nothing stays mounted, running or on disk in any of these cases.
+ * Exit status: 0 every row was measured, whether or not its target was met; 1 a row failed; 2
+ * usage; 130 interrupted. Nothing stays mounted, running or on disk in any of these cases.
  */
 
 import { mkdirSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
@@ -13,7 +13,8 @@ import { parseArgs } from 'node:util';
 import { undoAll } from './children.js';
 import { describeHost, type Placement, placements } from './host.js';
 import { measureImage } from './image_rows.js';
-import { measurePair, measureRate, type Plan } from './rate_rows.js';
+import { measurePersist } from './persist_row.js';
+import { measureRate, type Plan } from './rate_rows.js';
 import { type Row, rows } from './rows.js';
 import { missing, type SystemName, systemNames } from './systems.js';
 import { formatHost, formatTable, type Line } from './table.js';
@@ -111,14 +112,14 @@ async function measure(row: Row, plan: Plan): Promise<Line> {
   const line: Line = {
     name: row.name,
     what: row.what,
-    unit: row.kind === 'pair' ? '' : row.unit,
+    unit: row.unit,
     target: targetOf(row),
   };
   if (row.kind === 'image') {
     const result = await measureImage(row, plan);
     return { ...line, ...result, met: result.subject.median <= row.atMost };
   }
-  const result = await (row.kind === 'pair' ? measurePair(row, plan) : measureRate(row, plan));
+  const result = await (row.kind === 'persist' ? measurePersist(plan) : measureRate(row, plan));
   if (row.atLeast === undefined) return { ...line, ...result };
   return { ...line, ...result, met: result.ratio >= row.atLeast };
 }
@@ -135,14 +136,13 @@ async function measureOrSayWhy(row: Row, plan: Plan): Promise<Line> {
     return await measure(row, plan);
   } catch (error) {
     const failure = error instanceof Error ? error.message : String(error);
-    const unit = row.kind === 'pair' ? '' : row.unit;
-    return { name: row.name, what: row.what, unit, target: targetOf(row), failure };
+    return { name: row.name, what: row.what, unit: row.unit, target: targetOf(row), failure };
   } finally {
     undoRow(plan.workDirectory);
   }
 }
 
-/** What a failed row left behind goes before the next row starts: its load would be measured too. */
+/** What a failed row left behind goes before the next row starts, or its load is measured too. */
 function undoRow(workDirectory: string): void {
   undoAll();
   rmSync(workDirectory, { recursive: true, force: true });

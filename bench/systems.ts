@@ -1,16 +1,16 @@
 /**
  * The systems that rows compare, each mounted from nothing in a directory of its own.
  *
- * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line of
- * this project on a fresh image. A mounted system knows the process that serves it, which is where
- * placement and CPU time are read and set.
+ * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line
+ * of this project on a fresh image. A mounted system knows the process that serves it, which is
+ * where placement and CPU time are read and set.
  */
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isAlive, killQuietly, onEnd, runChild, startDaemon, waitUntil } from './children.js';
-import { cpuOf, type Placement } from './host.js';
+import { cpuOf, favour, type Placement } from './host.js';
 
 const mountMsMax = 20_000;
 const umountMsMax = 30_000;
@@ -18,7 +18,7 @@ const noopMib = 256;
 
 const root = resolve(import.meta.dirname, '../..');
 export const built = join(root, 'build/bench');
-const command = join(root, 'dist/tools/fauxdax.js');
+const command = process.env['FAUXDAX_COMMAND'] ?? join(root, 'dist/tools/fauxdax.js');
 
 export const systemNames = [
   'fauxdax',
@@ -139,7 +139,7 @@ function fauxdax(words: readonly string[]): Promise<string> {
   return runChild([process.execPath, command, ...words], mountMsMax);
 }
 
-/** Whether a file system is mounted on exactly this directory. Asks the mount table, not the mount. */
+/** Whether something is mounted on exactly this directory; asks the mount table, not the mount. */
 export function isMounted(directory: string): boolean {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
@@ -151,8 +151,9 @@ export function detach(directory: string): void {
   if (isMounted(directory)) spawnSync('umount', ['-l', directory], { timeout: 10_000 });
 }
 
-/** Binds every thread of the daemon to the CPU that the placement gives it. */
+/** Puts every thread of the daemon ahead of neighbours, on the CPU that the placement gives it. */
 function place(daemonPid: number, placement: Placement): void {
+  favour(daemonPid);
   const cpu = cpuOf('daemon', placement);
   if (cpu === undefined) return;
   const result = spawnSync('taskset', ['-a', '-c', '-p', String(cpu), String(daemonPid)]);

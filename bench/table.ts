@@ -16,6 +16,8 @@ export interface Line {
   pairedRatio?: number;
   loadMax?: number;
   memory?: Memory;
+  /** Printed below the table. */
+  details?: string;
   /** Undefined where the row only informs. */
   met?: boolean;
   /** Why nothing was measured. */
@@ -46,6 +48,7 @@ function figure(value: number): string {
 
 function spread(side: Side | undefined): string {
   if (side === undefined) return '';
+  if (side.runs.length === 1) return figure(side.median);
   return [side.min, side.median, side.max].map(figure).join(' - ');
 }
 
@@ -91,10 +94,11 @@ export function formatTable(lines: readonly Line[]): string {
       .trimEnd();
   const text = [layOut(headings), layOut(widths.map((width) => '-'.repeat(width)))];
   for (const row of cells) text.push(layOut(row));
-  for (const { name, memory } of lines) {
+  for (const { name, memory, details } of lines) {
+    if (details) text.push('', `${name}: ${details.trimEnd()}`);
     if (!memory) continue;
     const parts = Object.entries(memory).map(([part, mib]) => `${part} ${mib.toFixed(1)}`);
-    text.push(`${name}, MiB: ${parts.join(', ')}`);
+    text.push('', `${name}, MiB: ${parts.join(', ')}`);
   }
   return text.join('\n');
 }
