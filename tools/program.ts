@@ -18,10 +18,9 @@ import { version } from './version.js';
 
 /** @param args without node and script; @returns the exit status */
 export async function runProgram(args: string[]): Promise<number> {
-  process.exitCode = 0;
   try {
     await makeProgram().parseAsync(withDirLast(args), { from: 'user' });
-    return Number(process.exitCode);
+    return Number(process.exitCode ?? 0);
   } catch (error) {
     if (!(error instanceof CommanderError)) return report(error);
     // Commander has printed its message; help that was asked for is no error.

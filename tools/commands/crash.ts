@@ -57,18 +57,20 @@ async function crash(dir: string, options: Options): Promise<void> {
 
 /** One sentence: what was undecided, and what of it the cut took. */
 export function describeCrash(report: CrashReport): string {
-  const { undecidedLines, undecidedOperations, lostNames, staleInodes } = report;
-  const lostLines = undecidedLines - report.keptLines;
-  const lostOperations = undecidedOperations - report.keptOperations;
-  const lost: string[] = [];
-  if (lostLines > 0) lost.push(`${lostLines} of ${plural(undecidedLines, 'undecided line')}`);
-  if (lostOperations > 0) {
-    lost.push(`${lostOperations} of ${plural(undecidedOperations, 'uncommitted operation')}`);
-  }
+  const { undecidedLines, keptLines, undecidedOperations, keptOperations, lostNames } = report;
+  const lost = [
+    ...describeLost(undecidedLines, keptLines, 'undecided line'),
+    ...describeLost(undecidedOperations, keptOperations, 'uncommitted operation'),
+  ];
+  if (lost.length === 0) return 'the power was cut; nothing is lost';
   const names = lostNames.slice(0, NAMES_SHOWN_MAX).join(', ');
   const more = lostNames.length > NAMES_SHOWN_MAX ? ', ...' : '';
-  const changed = names === '' ? '' : `; names as they were before: ${names}${more}`;
-  const stale = staleInodes === 0 ? '' : `; ${plural(staleInodes, 'file')} in use no longer exists`;
-  if (lost.length === 0) return `the power was cut; nothing is lost${stale}`;
-  return `the power was cut; lost ${lost.join(' and ')}${changed}${stale}`;
+  const taken = names === '' ? '' : `; names as before: ${names}${more}`;
+  return `the power was cut; lost ${lost.join(' and ')}${taken}`;
+}
+
+function describeLost(undecided: number, kept: number, what: string): string[] {
+  if (undecided === kept) return [];
+  if (kept === 0) return [undecided === 1 ? `1 ${what}` : `all ${plural(undecided, what)}`];
+  return [`${undecided - kept} of ${plural(undecided, what)}`];
 }

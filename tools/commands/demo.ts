@@ -25,6 +25,7 @@ const COMMITS = 200;
 /** The second cut comes at this write to the WAL. An order writes a few frames, two writes each. */
 const CUT_AT_WRITE = 500;
 const SEED = 7;
+const EXIT_INTERRUPTED = 130; // 128 + SIGINT, as a shell says it
 const BAR_COMMITS = 10; // commits drawn as one block
 
 interface Survey {
@@ -46,6 +47,14 @@ async function demo(): Promise<void> {
   const places = { image: join(base, 'image'), dir: join(base, 'mnt') };
   mkdirSync(places.dir);
   const plug = new Plug(places.image, places.dir);
+  const interrupted = (): void => {
+    void plug.tear().finally(() => {
+      rmSync(base, { recursive: true, force: true });
+      process.exit(EXIT_INTERRUPTED);
+    });
+  };
+  process.once('SIGINT', interrupted);
+  process.once('SIGTERM', interrupted);
   try {
     heading(`An image of 64 MiB, mounted on ${places.dir}`);
     makeImage(places.image, { sizeBytes: IMAGE_BYTES, allocate: loadNative().allocateFile });
@@ -90,6 +99,11 @@ class Plug {
     await mounted?.unmount();
   }
 
+  /** For ^C: does not wait for anybody who has files open. */
+  async tear(): Promise<void> {
+    await this.#mounted?.kill();
+  }
+
   async again(): Promise<void> {
     await this.out();
     await this.in();
@@ -98,14 +112,14 @@ class Plug {
 
 /** @returns orders acknowledged so far */
 async function cutByHand(plug: Plug, database: string): Promise<number> {
-  heading(`1. SQLite (WAL, synchronous=FULL) commits ${COMMITS} orders, then begins one more`);
+  heading(`1. SQLite (WAL, synchronous=FULL) commits ${COMMITS} orders; the plug is pulled by hand`);
   const client = new Client('work', database, String(COMMITS));
   await client.said((line) => line === 'open');
-  say('a second transaction is open, half of it in the WAL already;');
+  say('a large transaction is open, much of it in the WAL already;');
   say('draft.txt was written and closed, but never fsynced.');
   await client.kill();
   const lost = await plug.mounted.crash({ keep: 'none' });
-  cut(`pulled the plug, keeping nothing undecided: ${describeCrash(lost)}`);
+  cut(describeCrash(lost));
   await plug.again();
   const after = survey(database);
   picture(client.acknowledged, after, 'open transaction');
