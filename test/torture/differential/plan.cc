@@ -328,6 +328,8 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
       op.offset = PickOffset(rng, world.slots[op.slot].size);
       op.length = PickLength(rng);
       op.flags = op.kind == Kind::Seek ? int(rng.Below(5)) : PickFallocateMode(rng);
+      // Directories have positions of the filesystem's own making.
+      if (op.kind == Kind::Seek && !world.slots[op.slot].regular) op.kind = Kind::Fdatasync;
       if (op.kind == Kind::Seek && (op.flags == SEEK_CUR || op.flags == SEEK_END))
         op.offset = int64_t(rng.Below(200000)) - 100000;
       break;
