@@ -19,9 +19,14 @@ export class Transaction {
   private readonly commitStatement: Database.Statement;
   private readonly rollbackStatement: Database.Statement;
   private readonly changes: Change[] = [];
-  private open = false;
+  private open: boolean;
 
-  constructor(private readonly db: Database.Database) {
+  /** @param options.isOpen joins the transaction that the caller began and will end */
+  constructor(
+    private readonly db: Database.Database,
+    options: { isOpen: boolean } = { isOpen: false },
+  ) {
+    this.open = options.isOpen;
     this.beginStatement = db.prepare('BEGIN IMMEDIATE');
     this.commitStatement = db.prepare('COMMIT');
     this.rollbackStatement = db.prepare('ROLLBACK');
