@@ -26,7 +26,7 @@ export interface AttributeChange {
   atime?: { sec: number; nsec: number } | 'now';
   mtime?: { sec: number; nsec: number } | 'now';
   ctime?: { sec: number; nsec: number };
-  /** The caller lacks CAP_FSETID: a truncation takes set-id bits away. */
+  /** Set-id bits go: a truncation by a caller without CAP_FSETID, or that alone is asked for. */
   killSetId?: boolean;
 }
 
@@ -60,11 +60,13 @@ export function setattr(fs: Filesystem, ino: number, change: AttributeChange): I
     }
   }
   if (change.sizeBytes !== undefined) {
-    if (truncate(fs, inode, change.sizeBytes)) {
-      fields.mtimeSec = now.sec;
-      fields.mtimeNsec = now.nsec;
-    }
-    if (change.killSetId === true) fields.mode = withoutSetId(fields.mode ?? inode.mode);
+    truncate(fs, inode, change.sizeBytes);
+    fields.mtimeSec = now.sec;
+    fields.mtimeNsec = now.nsec;
+    fs.metadata.removeXattr(ino, 'security.capability');
+  }
+  if (change.killSetId === true && !isDirectory(inode)) {
+    fields.mode = withoutSetId(fields.mode ?? inode.mode);
     fs.metadata.removeXattr(ino, 'security.capability');
   }
   if (change.atime !== undefined) {
@@ -97,14 +99,13 @@ function chmod(fs: Filesystem, inode: Inode, mode: number): number {
   return (inode.mode & S_IFMT) | (mode & 0o7777);
 }
 
-function truncate(fs: Filesystem, inode: Inode, sizeBytes: number): boolean {
+/** The modification time moves even when the size stays, as POSIX has it. */
+function truncate(fs: Filesystem, inode: Inode, sizeBytes: number): void {
   if (isDirectory(inode)) throw new Errno('EISDIR', `inode ${inode.ino}`);
   if (!isRegular(inode)) throw new Errno('EINVAL', `inode ${inode.ino} has no size`);
   if ((inode.flags & FS_APPEND_FL) !== 0) throw new Errno('EPERM', 'append-only');
   if (sizeBytes > FILE_BYTES_MAX) throw new Errno('EFBIG', `${sizeBytes} bytes`);
-  const changed = sizeBytes !== inode.sizeBytes;
   fs.data.setSize(inode, sizeBytes);
-  return changed;
 }
 
 /** set-user-id goes; set-group-id goes where it means "run as group" (group may execute). */

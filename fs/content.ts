@@ -5,7 +5,9 @@
  */
 import { Errno } from '../lib/errno.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
-import { touchModified, touchRead, withoutSetId } from './attributes.js';
+import { WRITTEN } from '../lib/space/extent_list.js';
+import { pageOf, pagesFor } from '../lib/units.js';
+import { touchModified, touchRead } from './attributes.js';
 import { FS_APPEND_FL, FS_IMMUTABLE_FL, type Filesystem } from './filesystem.js';
 
 const O_ACCMODE = 3;
@@ -150,7 +152,7 @@ export function fallocate(
     default:
       throw new Errno('EOPNOTSUPP', `fallocate mode ${mode}`);
   }
-  touchModified(fs, inode, withoutSetId(inode.mode) !== inode.mode);
+  touchModified(fs, inode, false); // the kernel has sent what set-id bits must go as a setattr
   fs.endOperation();
 }
 
@@ -162,13 +164,27 @@ export function seek(fs: Filesystem, ino: number, offset: number, whence: number
   throw new Errno('EINVAL', `whence ${whence}`);
 }
 
+/**
+ * Whether pages that mappings made dirty, and the kernel has not written back, could change what
+ * seek() finds: they count as data wherever the map still shows a hole or an unwritten extent.
+ */
+export function seekNeedsWriteback(fs: Filesystem, ino: number, offset: number): boolean {
+  const inode = fs.inode(ino);
+  const endPage = pagesFor(inode.sizeBytes);
+  let page = pageOf(offset);
+  for (const extent of fs.metadata.extents(inode).slice(page, endPage)) {
+    if (extent.filePage > page || extent.state !== WRITTEN) return true;
+    page = extent.filePage + extent.pageCount;
+  }
+  return page < endPage;
+}
+
 /** copy_file_range(2) inside the filesystem; holes stay holes. @returns bytes copied */
 export function copy(
   fs: Filesystem,
   from: { ino: number; offset: number },
   to: { ino: number; offset: number },
   lengthBytes: number,
-  killSetId: boolean,
 ): number {
   const source = fs.inode(from.ino);
   const target = fs.inode(to.ino);
@@ -177,7 +193,7 @@ export function copy(
   fs.sharing.collectTimes(to.ino);
   const bytes = fs.data.copy(source, from.offset, target, to.offset, lengthBytes);
   touchRead(fs, source);
-  if (bytes > 0) touchModified(fs, target, killSetId);
+  if (bytes > 0) touchModified(fs, target, false);
   fs.endOperation();
   return bytes;
 }

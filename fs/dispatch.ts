@@ -31,6 +31,8 @@ const FATTR = {
   MODE: 1 << 0, UID: 1 << 1, GID: 1 << 2, SIZE: 1 << 3, ATIME: 1 << 4, MTIME: 1 << 5,
   ATIME_NOW: 1 << 7, MTIME_NOW: 1 << 8, CTIME: 1 << 10, KILL_SUIDGID: 1 << 11,
 } as const;
+const FATTR_ATTRIBUTES =
+  FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | FATTR.ATIME | FATTR.MTIME | FATTR.CTIME;
 const FUSE_OPEN_KILL_SUIDGID = 1;
 const FUSE_WRITE_KILL_SUIDGID = 1 << 2;
 const FUSE_FSYNC_FDATASYNC = 1;
@@ -267,18 +269,31 @@ export class Dispatch {
       },
       [OP.LSEEK]: (ino) => {
         const { offset, whence } = REQUEST.lseek;
-        return this.#value(content.seek(fs, ino, this.#in(offset), this.#in(whence)));
+        return this.#seek(ino, this.#in(offset), this.#in(whence));
       },
       [OP.COPY_FILE_RANGE]: (ino) => this.#copy(ino),
       [OP.COPY_FILE_RANGE_64]: (ino) => this.#copy(ino),
     };
   }
 
+  /** Dirty pages of mappings are data: the kernel is asked to write them back before the answer. */
+  #seek(ino: number, offset: number, whence: number): number {
+    const run = (): number => this.#value(content.seek(this.#fs, ino, offset, whence));
+    if (!content.seekNeedsWriteback(this.#fs, ino, offset)) return run();
+    const unique = this.#in(Q.unique);
+    this.#wire.invalidateInode(ino, offset - (offset % PAGE_BYTES), 0);
+    this.#wire
+      .notificationsDone()
+      .then(() => this.#wire.answer(unique, OP.LSEEK, this.#guarded(run)))
+      .catch((error: unknown) => this.#power.failed(error));
+    return DEFERRED;
+  }
+
   #copy(ino: number): number {
     const { offIn, nodeidOut, offOut, len } = REQUEST.copyFileRange;
     const from = { ino, offset: this.#in(offIn) };
     const to = { ino: this.#in(nodeidOut), offset: this.#in(offOut) };
-    return this.#value(content.copy(this.#fs, from, to, this.#in(len), this.#caller.uid !== 0));
+    return this.#value(content.copy(this.#fs, from, to, this.#in(len)));
   }
 
   #restTable(): Record<number, Operation> {
@@ -322,7 +337,10 @@ export class Dispatch {
     const valid = this.#in(slot.valid);
     const has = (bit: number): boolean => (valid & bit) !== 0;
     const time = (sec: number, nsec: number) => ({ sec: this.#in(sec), nsec: this.#in(nsec) });
-    const change: AttributeChange = { killSetId: has(FATTR.KILL_SUIDGID) };
+    const change: AttributeChange = {
+      // chown(-1, -1) and fallocate(2) strip set-id bits by a request that names no attribute.
+      killSetId: has(FATTR.KILL_SUIDGID) || (valid & FATTR_ATTRIBUTES) === 0,
+    };
     if (has(FATTR.MODE)) change.mode = this.#in(slot.mode);
     if (has(FATTR.UID)) change.uid = this.#in(slot.uid);
     if (has(FATTR.GID)) change.gid = this.#in(slot.gid);

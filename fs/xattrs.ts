@@ -71,9 +71,9 @@ function changed(fs: Filesystem, ino: number): void {
 
 function checkName(name: string): void {
   if (name === ACL_ACCESS || name === ACL_DEFAULT) return;
-  if (!NAMESPACES.some((prefix) => name.startsWith(prefix) && name.length > prefix.length)) {
-    throw new Errno('EOPNOTSUPP', `xattr namespace of ${name}`);
-  }
+  const prefix = NAMESPACES.find((candidate) => name.startsWith(candidate));
+  if (prefix === undefined) throw new Errno('EOPNOTSUPP', `xattr namespace of ${name}`);
+  if (name === prefix) throw new Errno('EINVAL', name);
   if (Buffer.byteLength(name) > NAME_BYTES_MAX) throw new Errno('ERANGE', name);
 }
 
