@@ -18,6 +18,8 @@ constexpr int64_t kNsecPerSec = 1'000'000'000;
 constexpr uint64_t kFilePagesMax = kFileBytesMax >> kPageShift;
 constexpr size_t kExtentNumbers = 4;
 
+// For calls that only fail when they are given something wrong. Those that run JavaScript also fail
+// while the environment is being stopped, and are not checked.
 void CheckNapi(napi_status status) { CHECK(status == napi_ok, "Node-API takes a valid call"); }
 
 Napi::Float64Array FrameOption(const Napi::Object& options, const char* name) {
@@ -111,7 +113,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
   // From here on Closed() will come, and undoes this.
   CheckNapi(napi_async_init(env_, self, Napi::String::New(info.Env(), "fauxdax"), &async_context_));
   const auto close = [](napi_async_cleanup_hook_handle, void* object) {
-    static_cast<SessionObject*>(object)->CloseSession();
+    static_cast<SessionObject*>(object)->session_->Close();
   };
   CheckNapi(napi_add_async_cleanup_hook(env_, close, this, &cleanup_hook_));
   Ref();
@@ -195,7 +197,8 @@ void SessionObject::NotificationsDone(uint64_t done) {
   size_t first = 0;
   while (first < waiters_.size() && waiters_[first].notifications <= done) {
     BeginBatch();
-    waiters_[first].deferred.Resolve(undefined_value_);
+    // Fails only in an environment that is being stopped, where nobody waits any more.
+    (void)napi_resolve_deferred(env_, waiters_[first].deferred, undefined_value_);
     first++;
   }
   waiters_.erase(waiters_.begin(), waiters_.begin() + first);
@@ -213,15 +216,8 @@ void SessionObject::End(const char* reason) {
   }
   napi_value exception;
   CheckNapi(napi_get_and_clear_last_exception(env_, &exception));
-  CheckNapi(napi_fatal_exception(env_, exception));
-}
-
-void SessionObject::CloseSession() {
-  if (session_->closed()) return;
-  session_->Close();
-  const Napi::HandleScope scope(env_);
-  for (const Waiter& waiter : waiters_) waiter.deferred.Resolve(Napi::Env(env_).Undefined());
-  waiters_.clear();
+  // Ignored by an environment that is being stopped.
+  (void)napi_fatal_exception(env_, exception);
 }
 
 void SessionObject::Closed() {
@@ -344,14 +340,16 @@ void SessionObject::InvalidateEntry(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::NotificationsDone(const Napi::CallbackInfo& info) {
-  const auto deferred = Napi::Promise::Deferred::New(info.Env());
+  napi_deferred deferred;
+  napi_value promise;
+  CheckNapi(napi_create_promise(env_, &deferred, &promise));
   if (session_->closed() ||
       session_->helper().notifications_done() == session_->helper().notifications_queued()) {
-    deferred.Resolve(info.Env().Undefined());
+    CheckNapi(napi_resolve_deferred(env_, deferred, info.Env().Undefined()));
   } else {
     waiters_.push_back({session_->helper().notifications_queued(), deferred});
   }
-  return deferred.Promise();
+  return Napi::Value(env_, promise);
 }
 
 void SessionObject::DiscardWriteback(const Napi::CallbackInfo& info) {
@@ -376,7 +374,13 @@ Napi::Value SessionObject::Counters(const Napi::CallbackInfo& info) {
   return result;
 }
 
-void SessionObject::Close(const Napi::CallbackInfo&) { CloseSession(); }
+void SessionObject::Close(const Napi::CallbackInfo& info) {
+  session_->Close();
+  for (const Waiter& waiter : waiters_) {
+    (void)napi_resolve_deferred(env_, waiter.deferred, info.Env().Undefined());
+  }
+  waiters_.clear();
+}
 
 Napi::Function SessionObject::Define(Napi::Env env) {
   using Self = SessionObject;

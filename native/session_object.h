@@ -27,7 +27,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
  private:
   struct Waiter {
     uint64_t notifications;
-    Napi::Promise::Deferred deferred;
+    napi_deferred deferred;
   };
 
   void ShareFile(const Napi::CallbackInfo& info);
@@ -55,8 +55,6 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
   void End(const char* reason) override;
   void Closed() override;
 
-  void CloseSession();
-  void Open(const Napi::CallbackInfo& info, int fd);
   // Opens the scopes that calls from the event loop need; EndBatch() closes them.
   void BeginBatch();
   // A byte array over a buffer that lives as long as either side uses it.

@@ -180,22 +180,25 @@ t.test('a poisoned page reads as EIO, its neighbours do not', async (t) => {
   t.same(mount.callsOf(OP.READ), []);
 });
 
-t.test('writes of unprivileged users go to the handler unless nothing is to be killed', async (t) => {
-  for (const bits of [0, NOTHING_TO_KILL]) {
-    const mount = mounted(t);
-    mount.openFlags = FOPEN_DIRECT_IO;
-    mount.share(SERVE_READS | SERVE_WRITES | bits);
-    const out = await mount.client(
-      `${WRITE}process.setgid(1000); process.setuid(1000); console.log(write(0, 'abc'));`,
-    );
-    t.equal(out.stdout, '3\n');
-    t.equal(mount.callsOf(OP.WRITE).length, bits === 0 ? 1 : 0);
-    if (bits === 0) {
-      const flags = mount.callsOf(OP.WRITE)[0]?.request[REQUEST.write.writeFlags] ?? 0;
-      t.equal(flags & FUSE_WRITE_KILL_SUIDGID, FUSE_WRITE_KILL_SUIDGID);
+t.test(
+  'writes of unprivileged users go to the handler unless nothing is to be killed',
+  async (t) => {
+    for (const bits of [0, NOTHING_TO_KILL]) {
+      const mount = mounted(t);
+      mount.openFlags = FOPEN_DIRECT_IO;
+      mount.share(SERVE_READS | SERVE_WRITES | bits);
+      const out = await mount.client(
+        `${WRITE}process.setgid(1000); process.setuid(1000); console.log(write(0, 'abc'));`,
+      );
+      t.equal(out.stdout, '3\n');
+      t.equal(mount.callsOf(OP.WRITE).length, bits === 0 ? 1 : 0);
+      if (bits === 0) {
+        const flags = mount.callsOf(OP.WRITE)[0]?.request[REQUEST.write.writeFlags] ?? 0;
+        t.equal(flags & FUSE_WRITE_KILL_SUIDGID, FUSE_WRITE_KILL_SUIDGID);
+      }
     }
-  }
-});
+  },
+);
 
 t.test('native reads and writes leave their times behind, once', async (t) => {
   const mount = mounted(t);
@@ -231,19 +234,22 @@ t.test('writeback is thrown away while that is asked for', async (t) => {
   t.equal(bytes.toString(), 'kept');
 });
 
-t.test('offsets beyond the largest file are EFBIG for writers and the end for readers', async (t) => {
-  const mount = mounted(t);
-  mount.openFlags = FOPEN_DIRECT_IO;
-  for (const bits of [0, SERVE_READS | SERVE_WRITES]) {
-    mount.share(bits);
-    const out = await mount.client(`${READ}
+t.test(
+  'offsets beyond the largest file are EFBIG for writers and the end for readers',
+  async (t) => {
+    const mount = mounted(t);
+    mount.openFlags = FOPEN_DIRECT_IO;
+    for (const bits of [0, SERVE_READS | SERVE_WRITES]) {
+      mount.share(bits);
+      const out = await mount.client(`${READ}
       const fd = fs.openSync(path, 'r+'); const b = Buffer.alloc(4096);
       console.log(error(() => fs.writeSync(fd, b, 0, 4096, 2 ** 52)),
         error(() => fs.ftruncateSync(fd, 2 ** 52 + 4096)),
         fs.readSync(fd, b, 0, 4096, 2 ** 52 + 4096));`);
-    t.match(out, { status: 0, stdout: 'EFBIG EFBIG 0\n' });
-  }
-});
+      t.match(out, { status: 0, stdout: 'EFBIG EFBIG 0\n' });
+    }
+  },
+);
 
 t.test('an unshared file is the handler’s again', async (t) => {
   const mount = mounted(t);

@@ -4,7 +4,7 @@
  * touches it: clients are child processes.
  */
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FRAME_SLOTS, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } from '../../lib/frame.js';
@@ -46,6 +46,8 @@ export interface Outcome {
 
 export class TinyMount {
   readonly dir: string;
+  /** Holds the region; a place for clients to leave files outside the mount. */
+  readonly imageDir: string;
   readonly session: Session;
   readonly region: NativeRegion;
   readonly request = new Float64Array(FRAME_SLOTS);
@@ -60,7 +62,6 @@ export class TinyMount {
   names = [NAME];
   /** Asked before the built-in answers; undefined leaves a call to them. */
   handler: Handler = () => undefined;
-  private readonly imageDir: string;
   private readonly native = loadNative();
   private mounted = true;
 
@@ -123,13 +124,21 @@ export class TinyMount {
     });
   }
 
+  imageHolds(name: string): boolean {
+    return existsSync(join(this.imageDir, name));
+  }
+
   callsOf(opcode: number): Call[] {
     return this.calls.filter((call) => call.opcode === opcode);
   }
 
+  /** Says that a client has unmounted it. */
+  noteUnmounted(): void {
+    this.mounted = false;
+  }
+
   close(): void {
     if (this.mounted) this.native.unmount(this.dir, true);
-    this.mounted = false;
     this.session.close();
     this.region.close();
     rmSync(this.imageDir, { recursive: true });
@@ -193,7 +202,8 @@ export class TinyMount {
         const offset = request[REQUEST.read.offset] as number;
         const size = request[REQUEST.read.size] as number;
         const length = Math.max(0, Math.min(size, this.sizeBytes - offset));
-        if (length > 0) this.region.read(4096 + offset, this.session.replyBytes.subarray(0, length));
+        if (length > 0)
+          this.region.read(4096 + offset, this.session.replyBytes.subarray(0, length));
         reply[REPLY.value] = length;
         return 0;
       }
