@@ -73,8 +73,11 @@ export function parseTrigger(text: string): { op: FaultOp; path: string; nth: nu
 /** A rule as it would be typed: `write *.db every 3: torn=64`. */
 export function describeRule(rule: FaultRule): { when: string; action: string } {
   const turn =
-    rule.nth !== undefined ? `number ${rule.nth}` :
-    rule.every !== undefined ? `every ${rule.every}` : 'always';
+    rule.nth !== undefined
+      ? `number ${rule.nth}`
+      : rule.every !== undefined
+        ? `every ${rule.every}`
+        : 'always';
   return { when: turn, action: describeAction(rule.action) };
 }
 

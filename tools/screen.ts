@@ -10,9 +10,21 @@ export const color = pc.createColors(
 );
 
 const NO_BORDERS = {
-  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '',
-  'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '',
-  right: '', 'right-mid': '', middle: '  ',
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '  ',
 };
 
 /** Numbers go right, words left; `head` is dimmed. Ends with a newline. */
@@ -47,5 +59,8 @@ export function printJson(value: unknown): void {
 }
 
 function trimLines(text: string): string {
-  return `${text.split('\n').map((line) => line.trimEnd()).join('\n')}\n`;
+  return `${text
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')}\n`;
 }

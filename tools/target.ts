@@ -8,9 +8,7 @@ import { type Control, connect } from '../fs/mount.js';
 import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';
 import { canonical, type MountEntry, mountAt, mountOf, mountOfImage } from './mountinfo.js';
 
-export type Target =
-  | { kind: 'mount'; mount: MountEntry }
-  | { kind: 'image'; image: string };
+export type Target = { kind: 'mount'; mount: MountEntry } | { kind: 'image'; image: string };
 
 /** Whether `path` looks like an image; what is wrong inside is for whoever opens it. */
 export function isImage(path: string): boolean {

@@ -38,7 +38,15 @@ t.test('keep is none, all or a seed', async (t) => {
     ['seed:42', { keep: 'seed', seed: 42 }],
   ];
   for (const [text, keep] of table) t.same(parseKeep(text), keep, text);
-  for (const text of ['', 'some', 'seed', 'seed:', 'seed:-1', 'seed:1.5', 'seed:99999999999999999']) {
+  for (const text of [
+    '',
+    'some',
+    'seed',
+    'seed:',
+    'seed:-1',
+    'seed:1.5',
+    'seed:99999999999999999',
+  ]) {
     t.throws(() => parseKeep(text), { name: 'UsageError', message: `--keep ${text}` }, text);
   }
 });

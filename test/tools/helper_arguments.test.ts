@@ -9,7 +9,17 @@ t.test('the arguments of mount(8) are understood', async (t) => {
     fake: false,
   });
   t.same(
-    parseHelperArguments(['/img', '/mnt', '-o', 'rw,nosuid', '-sfv', '-t', 'fuse.fauxdax', '-o', 'ro']),
+    parseHelperArguments([
+      '/img',
+      '/mnt',
+      '-o',
+      'rw,nosuid',
+      '-sfv',
+      '-t',
+      'fuse.fauxdax',
+      '-o',
+      'ro',
+    ]),
     { image: '/img', dir: '/mnt', lists: ['rw,nosuid', 'ro'], fake: true },
   );
 });

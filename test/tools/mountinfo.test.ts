@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { canonical, formatDevice, mountAt, mountOf, parseMountinfo } from '../../tools/mountinfo.js';
+import {
+  canonical,
+  formatDevice,
+  mountAt,
+  mountOf,
+  parseMountinfo,
+} from '../../tools/mountinfo.js';
 
 t.test('mountinfo lines are parsed with optional fields and octal escapes', async (t) => {
   const text = [
@@ -23,7 +29,7 @@ t.test('a device number is split as glibc encodes it', async (t) => {
   t.equal(formatDevice(0x801n), '8:1');
   t.equal(formatDevice(52n), '0:52');
   t.equal(formatDevice(0x12345n), '291:69');
-  t.equal(formatDevice((0xabcn << 12n << 8n) | 0x34n), `0:${(0xabc << 8) | 0x34}`);
+  t.equal(formatDevice(((0xabcn << 12n) << 8n) | 0x34n), `0:${(0xabc << 8) | 0x34}`);
   t.equal(formatDevice((1n << 44n) | 0x100n), `${(1 << 12) + 1}:0`);
 });
 

@@ -112,7 +112,9 @@ class Plug {
 
 /** @returns orders acknowledged so far */
 async function cutByHand(plug: Plug, database: string): Promise<number> {
-  heading(`1. SQLite (WAL, synchronous=FULL) commits ${COMMITS} orders; the plug is pulled by hand`);
+  heading(
+    `1. SQLite (WAL, synchronous=FULL) commits ${COMMITS} orders; the plug is pulled by hand`,
+  );
   const client = new Client('work', database, String(COMMITS));
   await client.said((line) => line === 'open');
   say('a large transaction is open, much of it in the WAL already;');
@@ -131,7 +133,9 @@ async function cutByHand(plug: Plug, database: string): Promise<number> {
 }
 
 async function cutAtWrite(plug: Plug, database: string, before: number): Promise<void> {
-  heading(`2. It goes on; the plug is armed at the ${CUT_AT_WRITE}th write to the WAL, seed ${SEED}`);
+  heading(
+    `2. It goes on; the plug is armed at the ${CUT_AT_WRITE}th write to the WAL, seed ${SEED}`,
+  );
   await plug.mounted.fault.add({
     op: 'write',
     path: '*-wal',
@@ -215,7 +219,9 @@ function picture(acknowledged: number, after: Survey, undecided: string): void {
   const blocks = (count: number): string => '█'.repeat(Math.floor(count / BAR_COMMITS));
   const rest = color.dim(`░░░ ${undecided}`);
   const kept = color.green(blocks(Math.min(after.orders, acknowledged)));
-  const gone = color.red('×'.repeat(Math.ceil(Math.max(0, acknowledged - after.orders) / BAR_COMMITS)));
+  const gone = color.red(
+    '×'.repeat(Math.ceil(Math.max(0, acknowledged - after.orders) / BAR_COMMITS)),
+  );
   process.stdout.write(
     `\n   before  ${color.green(blocks(acknowledged))}${rest}\n` +
       `   after   ${kept}${gone}   ${after.orders} orders (a block is ${BAR_COMMITS})\n\n`,
@@ -223,7 +229,12 @@ function picture(acknowledged: number, after: Survey, undecided: string): void {
 }
 
 /** @throws {Failure} when what the demo promises did not hold */
-function verdict(what: string, seen: string | number, expected: string | number, ok: boolean): void {
+function verdict(
+  what: string,
+  seen: string | number,
+  expected: string | number,
+  ok: boolean,
+): void {
   const mark = ok ? color.green('✓') : color.red('✗');
   process.stdout.write(`   ${mark} ${what}: ${seen}\n`);
   if (!ok) throw new Failure(`demo: ${what}: ${seen}, expected ${expected}`);

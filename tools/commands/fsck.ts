@@ -3,8 +3,8 @@
  * 4 damage left, 8 could not run.
  */
 import { Command } from 'commander';
-import { loadNative } from '../../lib/native.js';
 import { checkImage, type Problem } from '../../lib/metadata/check.js';
+import { loadNative } from '../../lib/native.js';
 import { Failure } from '../failure.js';
 import { canonical, mountOfImage } from '../mountinfo.js';
 import { plural, printJson } from '../screen.js';
@@ -26,7 +26,7 @@ export function fsckCommand(): Command {
     .description('check an image, and repair it when asked')
     .argument('<IMAGE>', 'image directory, not mounted')
     .option('--repair', 'repair what can be repaired, without questions')
-    .option('--json', 'print {"status","problems":[{"kind","text","repaired"}]}')
+    .option('--json', 'print {"status","problems":[{"kind","where","text","repaired"}]}')
     .addHelpText(
       'after',
       `

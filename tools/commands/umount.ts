@@ -27,9 +27,11 @@ async function umount(dir: string): Promise<void> {
   const mount = mountAt(dir);
   if (mount === undefined) throw new Failure(`umount: ${dir}: not a fauxdax mount point`);
   // A daemon that died leaves its mount behind: there is nobody to wait for then.
-  const pid = await ask('umount', mount, async (control) => (await control.info()).daemon.pid).catch(
-    () => undefined,
-  );
+  const pid = await ask(
+    'umount',
+    mount,
+    async (control) => (await control.info()).daemon.pid,
+  ).catch(() => undefined);
   const birth = pid === undefined ? undefined : birthOf(pid);
   await unmountKernel(mount.dir, false).catch((error: unknown) => {
     if (!(error instanceof Errno) || error.code !== 'EBUSY') throw error;
