@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import type Database from 'better-sqlite3';
 import { type Extent, ExtentList, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
+import type { InodeFields } from './inode.js';
 import { CachedInode } from './inode_cache.js';
 import type { Transaction } from './transaction.js';
 
@@ -67,15 +68,15 @@ export class InodeTable {
   load(ino: number): CachedInode | undefined {
     const row = this.getInode.get(ino) as InodeRow | undefined;
     if (row === undefined) return undefined;
-    const [mode, uid, gid, nlink, rdev, sizeBytes, flags, projectId] = row;
-    const [, , , , , , , , atimeSec, atimeNsec, mtimeSec, mtimeNsec] = row;
-    const [, , , , , , , , , , , , ctimeSec, ctimeNsec, btimeSec, btimeNsec, parentIno, target] =
-      row;
-    const times = {
-      atimeSec, atimeNsec, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec, btimeSec, btimeNsec,
+    // By index: destructuring a row of 18 costs more than reading it.
+    const fields: InodeFields = {
+      mode: row[0], uid: row[1], gid: row[2], nlink: row[3], rdev: row[4],
+      sizeBytes: row[5], flags: row[6], projectId: row[7],
+      atimeSec: row[8], atimeNsec: row[9], mtimeSec: row[10], mtimeNsec: row[11],
+      ctimeSec: row[12], ctimeNsec: row[13], btimeSec: row[14], btimeNsec: row[15],
+      parentIno: row[16], target: row[17],
     }; // prettier-ignore
-    const fields = { mode, uid, gid, nlink, rdev, sizeBytes, flags, projectId, parentIno, target };
-    return new CachedInode(ino, { ...fields, ...times }, true);
+    return new CachedInode(ino, fields, true);
   }
 
   loadExtents(ino: number): ExtentList {
