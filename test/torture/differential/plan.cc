@@ -247,7 +247,7 @@ std::array<std::string, kPathCount> MakePaths() {
       "a", "b", "c", "d", "e", "f", "g", "h", "a/a", "a/b", "a/c", "a/d", "b/a", "b/b", "b/c", "b/d",
       "c/a", "c/b", "c/c", "d/a", "d/b", "a/b/a", "a/b/b", "a/c/a", "b/a/a", "b/a/b", "b/a/b/c", "c/a/a",
       // From here on never the target of a symbolic link.
-      ".", "..x", "a/.", "a/..", "a/../b", "b/", "c/", "b/a/", "b//a", "",
+      ".", "..x", "a/.", "a/..", "a/../b", "b/", "c/", "b/a/", "b//a", "./",
   };
   paths.push_back(std::string(255, 'n'));
   paths.push_back(std::string(256, 'n'));
