@@ -16,8 +16,13 @@ import { createDatabase, type Durable, openDatabase } from './metadata/schema.js
 import type { Region } from './region.js';
 import { type Allocator, REGION_PAGES_MAX } from './space/allocator.js';
 import {
-  CLEAN, decodeSuperblock, encodeSuperblock, MOUNTED, type Superblock, SUPERBLOCK_BYTES,
-} from './superblock.js'; // prettier-ignore
+  CLEAN,
+  decodeSuperblock,
+  encodeSuperblock,
+  MOUNTED,
+  type Superblock,
+  SUPERBLOCK_BYTES,
+} from './superblock.js';
 import { PAGE_BYTES } from './units.js';
 
 export const REGION_PAGES_MIN = 16;
@@ -154,7 +159,10 @@ class Image implements OpenImage {
 
   constructor(
     fd: number,
-    parts: Pick<OpenImage, 'dir' | 'readOnly' | 'region' | 'metadata' | 'allocator' | 'fileData'> & {
+    parts: Pick<
+      OpenImage,
+      'dir' | 'readOnly' | 'region' | 'metadata' | 'allocator' | 'fileData'
+    > & {
       superblock: Superblock;
     },
   ) {

@@ -9,7 +9,15 @@ export const SUPERBLOCK_BYTES = 64;
 export const SUPERBLOCK_VERSION = 1;
 const MAGIC = Buffer.from('FAUXDAX\0', 'latin1');
 
-const AT = { magic: 0, version: 8, flags: 12, uuid: 16, pageCount: 32, state: 40, crc: 60 } as const;
+const AT = {
+  magic: 0,
+  version: 8,
+  flags: 12,
+  uuid: 16,
+  pageCount: 32,
+  state: 40,
+  crc: 60,
+} as const;
 
 export const CLEAN = 0;
 export const MOUNTED = 1;

@@ -499,8 +499,12 @@ export class FileData {
   }
 
   private readUpToPoison(
-    extent: Extent, offset: number, part: Uint8Array, doneBefore: number, error: Errno,
-  ): number { // prettier-ignore
+    extent: Extent,
+    offset: number,
+    part: Uint8Array,
+    doneBefore: number,
+    error: Errno,
+  ): number {
     let done = 0;
     while (done < part.length) {
       const inPage = Math.min(part.length - done, PAGE_BYTES - ((offset + done) % PAGE_BYTES));
@@ -517,9 +521,12 @@ export class FileData {
   }
 
   private copyPiece(
-    from: Inode, fromOffset: number, to: Inode, toOffset: number,
+    from: Inode,
+    fromOffset: number,
+    to: Inode,
+    toOffset: number,
     options: { lengthMax: number; buffer: Buffer },
-  ): { bytes: number; isShort: boolean } { // prettier-ignore
+  ): { bytes: number; isShort: boolean } {
     const { lengthMax, buffer } = options;
     const list = this.metadata.extents(from);
     const piece = pieceAt(list, pageOf(fromOffset), pagesFor(fromOffset + lengthMax));

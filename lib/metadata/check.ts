@@ -9,8 +9,13 @@ import path from 'node:path';
 import { DATABASE_NAME, ImageError, lock, REGION_NAME, withReadOnlyDatabase } from '../image.js';
 import type { Region } from '../region.js';
 import {
-  CLEAN, decodeSuperblock, encodeSuperblock, MOUNTED, type Superblock, SUPERBLOCK_BYTES,
-} from '../superblock.js'; // prettier-ignore
+  CLEAN,
+  decodeSuperblock,
+  encodeSuperblock,
+  MOUNTED,
+  type Superblock,
+  SUPERBLOCK_BYTES,
+} from '../superblock.js';
 import { PAGE_BYTES } from '../units.js';
 import { type Finding, RULES, type RuleContext } from './check_rules.js';
 import { nameSeed } from './name_table.js';

@@ -225,7 +225,12 @@ function* directoryNames({ db }: RuleContext): Iterable<Finding> {
   for (const row of select.all() as (NameRow & { said: number })[]) {
     if (row.ino === lastIno) {
       const text = `directory ${row.ino} has another name`;
-      yield { kind: 'directory-named-twice', where: nameName(row), text, fix: () => deleteName(db, row) };
+      yield {
+        kind: 'directory-named-twice',
+        where: nameName(row),
+        text,
+        fix: () => deleteName(db, row),
+      };
     } else if (row.said !== row.parent_ino) {
       const text = `it says its parent is ${row.said}, its name is in ${row.parent_ino}`;
       const fix = () => setParent(db, row.ino, row.parent_ino);
@@ -329,8 +334,12 @@ function setParent(db: Database.Database, ino: number, parentIno: number): void 
 }
 
 function addName(
-  db: Database.Database, seed: NameSeed, parentIno: number, name: string, ino: number,
-): void { // prettier-ignore
+  db: Database.Database,
+  seed: NameSeed,
+  parentIno: number,
+  name: string,
+  ino: number,
+): void {
   const names = new NameTable(db, new Transaction(db, { isOpen: true }), seed);
   if (names.lookup(parentIno, name) === undefined) names.add(parentIno, name, ino);
 }

@@ -10,12 +10,25 @@ import { CachedInode } from './inode_cache.js';
 import type { Transaction } from './transaction.js';
 
 type InodeRow = [
-  mode: number, uid: number, gid: number, nlink: number, rdev: number,
-  sizeBytes: number, flags: number, projectId: number,
-  atimeSec: number, atimeNsec: number, mtimeSec: number, mtimeNsec: number,
-  ctimeSec: number, ctimeNsec: number, btimeSec: number, btimeNsec: number,
-  parentIno: number, target: string | null,
-]; // prettier-ignore
+  mode: number,
+  uid: number,
+  gid: number,
+  nlink: number,
+  rdev: number,
+  sizeBytes: number,
+  flags: number,
+  projectId: number,
+  atimeSec: number,
+  atimeNsec: number,
+  mtimeSec: number,
+  mtimeNsec: number,
+  ctimeSec: number,
+  ctimeNsec: number,
+  btimeSec: number,
+  btimeNsec: number,
+  parentIno: number,
+  target: string | null,
+];
 
 type ExtentRow = [filePage: number, regionPage: number, pageCount: number, state: number];
 
@@ -70,12 +83,25 @@ export class InodeTable {
     if (row === undefined) return undefined;
     // By index: destructuring a row of 18 costs more than reading it.
     const fields: InodeFields = {
-      mode: row[0], uid: row[1], gid: row[2], nlink: row[3], rdev: row[4],
-      sizeBytes: row[5], flags: row[6], projectId: row[7],
-      atimeSec: row[8], atimeNsec: row[9], mtimeSec: row[10], mtimeNsec: row[11],
-      ctimeSec: row[12], ctimeNsec: row[13], btimeSec: row[14], btimeNsec: row[15],
-      parentIno: row[16], target: row[17],
-    }; // prettier-ignore
+      mode: row[0],
+      uid: row[1],
+      gid: row[2],
+      nlink: row[3],
+      rdev: row[4],
+      sizeBytes: row[5],
+      flags: row[6],
+      projectId: row[7],
+      atimeSec: row[8],
+      atimeNsec: row[9],
+      mtimeSec: row[10],
+      mtimeNsec: row[11],
+      ctimeSec: row[12],
+      ctimeNsec: row[13],
+      btimeSec: row[14],
+      btimeNsec: row[15],
+      parentIno: row[16],
+      target: row[17],
+    };
     return new CachedInode(ino, fields, true);
   }
 
@@ -93,12 +119,26 @@ export class InodeTable {
   /** @param keepsUnwritten the bug that never commits an extent as written */
   save(inode: CachedInode, keepsUnwritten: boolean): void {
     this.transaction.runWriteBehind(this.putInode, [
-      inode.ino, inode.mode, inode.uid, inode.gid, inode.nlink, inode.rdev,
-      inode.sizeBytes, inode.flags, inode.projectId,
-      inode.atimeSec, inode.atimeNsec, inode.mtimeSec, inode.mtimeNsec,
-      inode.ctimeSec, inode.ctimeNsec, inode.btimeSec, inode.btimeNsec,
-      inode.parentIno, inode.target,
-    ]); // prettier-ignore
+      inode.ino,
+      inode.mode,
+      inode.uid,
+      inode.gid,
+      inode.nlink,
+      inode.rdev,
+      inode.sizeBytes,
+      inode.flags,
+      inode.projectId,
+      inode.atimeSec,
+      inode.atimeNsec,
+      inode.mtimeSec,
+      inode.mtimeNsec,
+      inode.ctimeSec,
+      inode.ctimeNsec,
+      inode.btimeSec,
+      inode.btimeNsec,
+      inode.parentIno,
+      inode.target,
+    ]);
     inode.hasRow = true;
     const { extents } = inode;
     if (extents === undefined) return;

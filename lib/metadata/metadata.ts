@@ -33,11 +33,25 @@ export interface MetadataCounts extends TableCounts {
 }
 
 const NEW_INODE: InodeFields = {
-  mode: 0, uid: 0, gid: 0, nlink: 0, rdev: 0, sizeBytes: 0, flags: 0, projectId: 0,
-  atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0,
-  ctimeSec: 0, ctimeNsec: 0, btimeSec: 0, btimeNsec: 0,
-  parentIno: 0, target: null,
-}; // prettier-ignore
+  mode: 0,
+  uid: 0,
+  gid: 0,
+  nlink: 0,
+  rdev: 0,
+  sizeBytes: 0,
+  flags: 0,
+  projectId: 0,
+  atimeSec: 0,
+  atimeNsec: 0,
+  mtimeSec: 0,
+  mtimeNsec: 0,
+  ctimeSec: 0,
+  ctimeNsec: 0,
+  btimeSec: 0,
+  btimeNsec: 0,
+  parentIno: 0,
+  target: null,
+};
 
 export class Metadata {
   /** Gets every record as it is made; it must not call back. */

@@ -141,11 +141,14 @@ const DAMAGES: [kind: string, sql: (inos: Record<string, number>) => string][] =
     ({ dir, below }) => `UPDATE name SET parent_ino = ${below} WHERE ino = ${dir};
       UPDATE inode SET parent_ino = ${below} WHERE ino = ${dir}`,
   ],
-  ['orphan', ({ plain }) => `DELETE FROM name WHERE ino = ${plain};
-      UPDATE inode SET nlink = 0 WHERE ino = ${plain}`],
+  [
+    'orphan',
+    ({ plain }) => `DELETE FROM name WHERE ino = ${plain};
+      UPDATE inode SET nlink = 0 WHERE ino = ${plain}`,
+  ],
   ['bad-link-count', ({ linked }) => `UPDATE inode SET nlink = 5 WHERE ino = ${linked}`],
   ['bad-link-count', ({ dir }) => `UPDATE inode SET nlink = 2 WHERE ino = ${dir}`],
-]; // prettier-ignore
+];
 
 t.test('each kind of damage is found, repaired and then gone', async (t) => {
   for (const [kind, sql] of DAMAGES) {
@@ -205,7 +208,10 @@ t.test('any damage of rows is repaired in one go', async (t) => {
     image.sql(damage.join('\n'));
     const where = `SEED=${seed} round ${round}:\n${damage.join('\n')}`;
     const problems = image.check(true);
-    assert(problems.every(({ repaired }) => repaired), where);
+    assert(
+      problems.every(({ repaired }) => repaired),
+      where,
+    );
     assert.deepEqual(image.check(false), [], where);
     assert(image.canOpen());
   }
@@ -221,7 +227,10 @@ t.test('a damaged superblock is written again from the database', async (t) => {
   fs.writeFileSync(file, bytes);
   t.same(image.kinds(), ['bad-superblock']);
   t.throws(() => image.canOpen(), /superblock/);
-  t.same(image.check(true).map(({ repaired }) => repaired), [true]);
+  t.same(
+    image.check(true).map(({ repaired }) => repaired),
+    [true],
+  );
   image.close(); // the region in memory is what was repaired
   t.same(fs.readFileSync(file).subarray(16, 40), whole.subarray(16, 40));
   t.same(image.kinds(), []);

@@ -6,8 +6,12 @@ import assert from 'node:assert/strict';
 import t from 'tap';
 import { Random } from '../../lib/random.js';
 import {
-  type Extent, ExtentList, type ExtentState, UNWRITTEN, WRITTEN,
-} from '../../lib/space/extent_list.js'; // prettier-ignore
+  type Extent,
+  ExtentList,
+  type ExtentState,
+  UNWRITTEN,
+  WRITTEN,
+} from '../../lib/space/extent_list.js';
 
 const FILE_PAGES = 64;
 type Cell = { regionPage: number; state: ExtentState } | undefined;

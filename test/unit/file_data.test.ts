@@ -338,10 +338,12 @@ t.test('whole pages that are zeroed keep their storage, unwritten', async (t) =>
   fileData.write(inode, 0, Buffer.alloc(4 * PAGE_BYTES, 3));
   const { regionPage } = metadata.extents(inode).at(0)!;
   fileData.zeroRange(inode, PAGE_BYTES, 2 * PAGE_BYTES, { keepSize: true });
-  t.same([...metadata.extents(inode)], [
-    { filePage: 0, regionPage, pageCount: 1, state: WRITTEN },
-    { filePage: 1, regionPage: regionPage + 1, pageCount: 2, state: UNWRITTEN },
-    { filePage: 3, regionPage: regionPage + 3, pageCount: 1, state: WRITTEN },
-  ]);
+  t.same(
+    [...metadata.extents(inode)],
+    [
+      { filePage: 0, regionPage, pageCount: 1, state: WRITTEN },
+      { filePage: 1, regionPage: regionPage + 1, pageCount: 2, state: UNWRITTEN },
+      { filePage: 3, regionPage: regionPage + 3, pageCount: 1, state: WRITTEN },
+    ],
+  );
 });
-

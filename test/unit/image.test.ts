@@ -5,8 +5,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import {
-  DATABASE_NAME, ImageError, makeImage, openImage, REGION_NAME, REGION_PAGES_MIN,
-} from '../../lib/image.js'; // prettier-ignore
+  DATABASE_NAME,
+  ImageError,
+  makeImage,
+  openImage,
+  REGION_NAME,
+  REGION_PAGES_MIN,
+} from '../../lib/image.js';
 import { MemoryRegion } from '../../lib/memory_region.js';
 import { ROOT_INO } from '../../lib/metadata/inode.js';
 import { REGION_PAGES_MAX } from '../../lib/space/allocator.js';
@@ -180,3 +185,34 @@ t.test('superblocks survive encoding', async (t) => {
   t.same(decodeSuperblock(encodeSuperblock(superblock)), superblock);
   t.equal(crc32(Buffer.from('123456789')), 0xcbf43926, 'the published check value');
 });
+
+t.test(
+  'a database as kill -9 leaves it, with its log beside it, opens with all commits',
+  async (t) => {
+    const image = new TestImage(t, { pageCount: PAGES });
+    const { metadata } = image.open;
+    for (let count = 0; count < 500; count++) {
+      const inode = metadata.createInode({ mode: 0o100644, nlink: 1 });
+      metadata.addName(ROOT_INO, `name ${count}`, inode.ino);
+      if (count % 100 === 99) metadata.commit();
+    }
+    metadata.createInode({ mode: 0o100644, nlink: 1 });
+    const dir = path.join(makeDir(t), 'copy');
+    fs.cpSync(image.dir, dir, { recursive: true });
+    t.ok(fs.statSync(path.join(dir, `${DATABASE_NAME}-wal`)).size > 0);
+    const copy = openImage(dir, { openRegion });
+    t.equal(copy.metadata.counts().names, 500);
+    t.equal(copy.metadata.counts().inodes, 501);
+    t.equal(copy.metadata.lookup(ROOT_INO, 'name 499'), 501);
+    copy.close();
+
+    fs.rmSync(dir, { recursive: true });
+    fs.cpSync(image.dir, dir, { recursive: true });
+    makeImage(path.join(dir, 'other'), { sizeBytes: PAGES * PAGE_BYTES });
+    fs.cpSync(path.join(dir, 'other', REGION_NAME), path.join(dir, REGION_NAME));
+    fs.rmSync(path.join(dir, 'other'), { recursive: true });
+    const mixed = fingerprint(dir);
+    t.throws(() => openImage(dir, { openRegion }), /belongs to image/);
+    t.equal(fingerprint(dir), mixed, 'the log of a refused image is not written back');
+  },
+);

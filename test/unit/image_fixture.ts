@@ -14,7 +14,6 @@ import { PAGE_BYTES } from '../../lib/units.js';
 
 export const UUID = '01234567-89ab-4def-8123-456789abcdef';
 
-
 export function makeDir(t: Test): string {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'fauxdax-unit-'));
   t.teardown(() => fs.rmSync(dir, { recursive: true, force: true }));
@@ -35,10 +34,7 @@ export class TestImage {
   readonly bugs: Readonly<BugSwitches>;
   open: OpenImage;
 
-  constructor(
-    t: Test,
-    options: { pageCount: number; bugs?: Readonly<BugSwitches>; dir?: string },
-  ) {
+  constructor(t: Test, options: { pageCount: number; bugs?: Readonly<BugSwitches>; dir?: string }) {
     this.dir = options.dir ?? makeDir(t);
     this.bugs = options.bugs ?? NO_BUGS;
     makeImage(this.dir, { sizeBytes: options.pageCount * PAGE_BYTES, uuid: UUID });

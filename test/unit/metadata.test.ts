@@ -107,11 +107,12 @@ t.test('what was committed is there after a kill, and nothing else', async (t) =
   let committed = dump(image.open.metadata);
   for (let round = 0; round < 40; round++) {
     for (let count = random.below(60); count > 0; count--) randomOperation(random, image);
-    if (random.oneIn(2)) {
+    const end = random.below(4);
+    if (end < 2) {
       image.region.fence();
       image.open.metadata.commit();
       committed = dump(image.open.metadata);
-    } else if (random.oneIn(2)) {
+    } else if (end === 2) {
       committed = dump(image.open.metadata);
       image.reopen();
     }
