@@ -16,9 +16,18 @@ import type { Inode } from '../metadata/inode.js';
 import type { Metadata } from '../metadata/metadata.js';
 import type { Region } from '../region.js';
 import type { Allocator, PageRun } from '../space/allocator.js';
-import { type Extent, type ExtentList, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
+import { type Extent, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
+import {
+  goalFor,
+  holePages,
+  isWritten,
+  type Piece,
+  pieceAt,
+  regionOffset,
+} from '../space/pieces.js';
 import { FILE_BYTES_MAX, PAGE_BYTES, PAGES_PER_HUGE, pageOf, pagesFor } from '../units.js';
 import { type BugSwitches, NO_BUGS } from './bugs.js';
+import { PageFiller } from './page_filler.js';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -53,9 +62,7 @@ export class FileData {
   private readonly metadata: Metadata;
   private readonly allocator: Allocator;
   private readonly bugs: Readonly<BugSwitches>;
-  private readonly pageBuffer = Buffer.alloc(PAGE_BYTES);
-  /** Ranges stored and left unflushed, by the bug that commits before data. */
-  private unflushed: { offset: number; lengthBytes: number }[] = [];
+  private readonly filler: PageFiller;
 
   constructor(parts: FileDataParts) {
     this.region = parts.region;
@@ -64,7 +71,10 @@ export class FileData {
     this.bugs = parts.bugs ?? NO_BUGS;
     this.mapPort = parts.mapPort;
     this.commit = parts.commit ?? (() => this.fenceAndCommit());
-    if (this.bugs.commitBeforeData) this.metadata.afterCommit.push(() => this.flushLate());
+    this.filler = new PageFiller(this.region, this.bugs.commitBeforeData);
+    if (this.bugs.commitBeforeData) {
+      this.metadata.afterCommit.push(() => this.filler.flushLate());
+    }
   }
 
   /**
@@ -352,51 +362,12 @@ export class FileData {
     if (this.bugs.convertBeforeZero) {
       show();
       this.commit();
-      this.fillPages(extent, offset, part);
+      this.filler.fill(extent, offset, part);
     } else {
-      this.fillPages(extent, offset, part);
+      this.filler.fill(extent, offset, part);
       show();
     }
     return end;
-  }
-
-  /** Stores all pages of `extent`: the bytes at `offset`, zeroes before and after them. */
-  private fillPages(extent: Extent, offset: number, bytes: Uint8Array): void {
-    const start = extent.filePage * PAGE_BYTES;
-    const end = start + extent.pageCount * PAGE_BYTES;
-    const bytesEnd = offset + bytes.length;
-    const wholeStart = pagesFor(offset) * PAGE_BYTES;
-    const wholeEnd = pageOf(bytesEnd) * PAGE_BYTES;
-    assert(offset >= start && offset - start < PAGE_BYTES && end - bytesEnd < PAGE_BYTES);
-    // Partial pages are made whole first: one store, which also heals a poisoned page.
-    if (wholeStart > start) this.fillPage(extent, start, offset, bytes);
-    if (wholeEnd > wholeStart) {
-      const whole = bytes.subarray(wholeStart - offset, wholeEnd - offset);
-      this.storeNew(regionOffset(extent, wholeStart), whole);
-    }
-    if (wholeEnd < end && wholeEnd >= wholeStart) this.fillPage(extent, wholeEnd, offset, bytes);
-  }
-
-  private fillPage(extent: Extent, pageStart: number, offset: number, bytes: Uint8Array): void {
-    const from = Math.max(pageStart, offset);
-    const to = Math.min(pageStart + PAGE_BYTES, offset + bytes.length);
-    this.pageBuffer.fill(0);
-    this.pageBuffer.set(bytes.subarray(from - offset, to - offset), from - pageStart);
-    this.storeNew(regionOffset(extent, pageStart), this.pageBuffer);
-  }
-
-  private storeNew(offset: number, bytes: Uint8Array): void {
-    if (!this.bugs.commitBeforeData) {
-      this.region.storeFlushed(offset, bytes);
-    } else {
-      this.region.store(offset, bytes);
-      this.unflushed.push({ offset, lengthBytes: bytes.length });
-    }
-  }
-
-  private flushLate(): void {
-    for (const { offset, lengthBytes } of this.unflushed) this.region.flush(offset, lengthBytes);
-    this.unflushed = [];
   }
 
   /** @returns a run for the start of a hole. @throws {Errno} ENOSPC */
@@ -559,54 +530,6 @@ export class FileData {
 interface PageRange {
   filePage: number;
   endPage: number;
-}
-
-/** Pages backed alike: by one extent (cut to them), or by none. */
-interface Piece {
-  filePage: number;
-  pageCount: number;
-  extent: Extent | undefined;
-}
-
-/** The piece that starts at `filePage` and ends at `endPage` or before. */
-function pieceAt(list: ExtentList, filePage: number, endPage: number): Piece {
-  const extent = list.at(list.indexFrom(filePage));
-  if (extent === undefined || extent.filePage > filePage) {
-    const holeEnd = Math.min(endPage, extent?.filePage ?? endPage);
-    return { filePage, pageCount: holeEnd - filePage, extent: undefined };
-  }
-  const pieceEnd = Math.min(endPage, extent.filePage + extent.pageCount);
-  const pageCount = pieceEnd - filePage;
-  const regionPage = extent.regionPage + (filePage - extent.filePage);
-  const part = { filePage, regionPage, pageCount, state: extent.state };
-  return { filePage, pageCount, extent: part };
-}
-
-function regionOffset(extent: Extent, offset: number): number {
-  return extent.regionPage * PAGE_BYTES + (offset - extent.filePage * PAGE_BYTES);
-}
-
-function isWritten(list: ExtentList, firstPage: number, endPage: number): boolean {
-  let page = firstPage;
-  for (let index = list.indexFrom(page); page < endPage; index++) {
-    const extent = list.at(index);
-    if (extent === undefined || extent.filePage > page || extent.state !== WRITTEN) return false;
-    page = extent.filePage + extent.pageCount;
-  }
-  return true;
-}
-
-function holePages(list: ExtentList, firstPage: number, endPage: number): number {
-  let pages = endPage - firstPage;
-  for (const extent of list.slice(firstPage, endPage)) pages -= extent.pageCount;
-  return pages;
-}
-
-/** Where a file page would lie if the file were in one run with its neighbour extent. */
-function goalFor(list: ExtentList, filePage: number): number | undefined {
-  const index = list.indexFrom(filePage);
-  const near = list.at(index - 1) ?? list.at(index);
-  return near === undefined ? undefined : near.regionPage + (filePage - near.filePage);
 }
 
 function checkRange(offset: number, length: number): void {
