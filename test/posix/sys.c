@@ -255,11 +255,14 @@ static void DoFstat(void) {
 }
 static void DoAccess(void) { Value(faccessat(AT_FDCWD, words[1], (int)Number(2), AT_EACCESS)); }
 
-// setxattr PATH NAME VALUE [FLAGS] · getxattr PATH NAME · listxattr PATH · removexattr PATH NAME
+// setxattr PATH NAME VALUE [FLAGS] · getxattr PATH NAME [SIZE, 0 asks for the length] · listxattr PATH · removexattr PATH NAME
 static void DoSetxattr(void) { Value(lsetxattr(words[1], words[2], words[3], lengths[3], (int)Flags(words[4], kXattr))); }
 static void DoGetxattr(void) {
   static char value[70000];
-  Bytes(value, lgetxattr(words[1], words[2], value, words[3] == NULL ? sizeof value : (size_t)Number(3)));
+  const size_t size = words[3] == NULL ? sizeof value : (size_t)Number(3);
+  const ssize_t length = lgetxattr(words[1], words[2], value, size);
+  if (size == 0) Value(length);
+  else Bytes(value, length);
 }
 static void DoListxattr(void) {
   static char list[70000];
