@@ -131,7 +131,10 @@ void Helper::ServeOne() {
   }
   requests_.fetch_add(1, std::memory_order_relaxed);
   const Request request = buffer_.Parse(length_bytes);
-  if (data_->Serve(request, ServingThread::kHelper)) return;
+  if (data_->Serve(request, ServingThread::kHelper)) {
+    answered_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   {
     std::lock_guard lock(mutex_);
     picked_.emplace_back(buffer_.data(), buffer_.data() + length_bytes);

@@ -51,7 +51,9 @@ class Helper {
   uint64_t notifications_queued() const { return notifications_queued_; }
   uint64_t notifications_done() const { return notifications_done_.load(); }
 
+  // How many it took, and how many of them it answered; the others were picked.
   uint64_t requests() const { return requests_.load(std::memory_order_relaxed); }
+  uint64_t answered() const { return answered_.load(std::memory_order_relaxed); }
 
   // JavaScript thread. Asks the thread to end; notifications not yet begun are dropped. It ends
   // once the one under way is through, which may need answers: serve until finished(), then
@@ -84,6 +86,7 @@ class Helper {
 
   std::atomic<uint64_t> progress_{0};
   std::atomic<uint64_t> requests_{0};
+  std::atomic<uint64_t> answered_{0};
   std::atomic<uint64_t> notifications_done_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> finished_{false};

@@ -249,8 +249,7 @@ void Session::Close() {
   if (helper_) {
     helper_->RequestStop();
     ServeUntilHelperFinished();
-    helper_requests_ = helper_->requests();
-    notifications_ = helper_->notifications_done();
+    counters_at_close_ = counters();
     helper_.reset();
   }
   device_.Close();
@@ -289,9 +288,9 @@ void Session::ServeUntilHelperFinished() {
 }
 
 SessionCounters Session::counters() const {
-  const uint64_t helper_requests = helper_ ? helper_->requests() : helper_requests_;
-  const uint64_t notifications = helper_ ? helper_->notifications_done() : notifications_;
-  return {requests_, script_calls_, helper_requests, notifications};
+  if (!helper_) return counters_at_close_;
+  return {requests_ + helper_->answered(), script_calls_, helper_->requests(),
+          helper_->notifications_done()};
 }
 
 }  // namespace fauxdax

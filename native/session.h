@@ -141,8 +141,7 @@ class Session {
 
   uint64_t requests_ = 0;
   uint64_t script_calls_ = 0;
-  uint64_t helper_requests_ = 0;  // kept when the helper is gone
-  uint64_t notifications_ = 0;
+  SessionCounters counters_at_close_ = {};
 };
 
 }  // namespace fauxdax

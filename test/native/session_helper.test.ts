@@ -195,6 +195,17 @@ t.test('pages dirtied through a mapping', async (t) => {
     });
   }
 
+  t.test('may be those of a file opened for direct I/O', async (t) => {
+    const mount = mounted(t);
+    mount.openFlags = FOPEN_DIRECT_IO;
+    mount.share(SERVE_READS | SERVE_WRITES);
+    const out = await mount.command(program, [mount.path, '3', 'sync']);
+    t.match(out, { status: 0, stdout: 'dirty\nsynced\n' });
+    const bytes = Buffer.alloc(1);
+    mount.region.read(3 * 4096, bytes);
+    t.equal(bytes.toString(), 'm');
+  });
+
   t.test('reach the handler as writeback', async (t) => {
     const mount = mounted(t);
     const out = await mount.command(program, [mount.path, '3', 'sync']);
