@@ -267,7 +267,7 @@ function* reachable({ db, seed }: RuleContext): Iterable<Finding> {
         db.prepare('DELETE FROM name WHERE ino = ?').run(ino);
         setParent(db, ino, home);
       }
-      addName(db, seed, home, `#${ino}`, ino);
+      addName(db, seed, home, freeName(db, seed, home, `#${ino}`), ino);
     };
     const text = 'it cannot be reached from the root';
     yield { kind: 'unreachable', where: `inode ${ino}`, text, fix };
@@ -342,6 +342,16 @@ function addName(
 ): void {
   const names = new NameTable(db, new Transaction(db, { isOpen: true }), seed);
   if (names.lookup(parentIno, name) === undefined) names.add(parentIno, name, ino);
+}
+
+/** `name`, or the first of `name.1`, `name.2` that the directory does not have. */
+function freeName(db: Database.Database, seed: NameSeed, parentIno: number, name: string): string {
+  const names = new NameTable(db, new Transaction(db, { isOpen: true }), seed);
+  let free = name;
+  for (let count = 1; names.lookup(parentIno, free) !== undefined; count++) {
+    free = `${name}.${count}`;
+  }
+  return free;
 }
 
 /** The directory for what was lost; made when missing. */

@@ -179,6 +179,19 @@ t.test('what lost its name is found in lost+found with its bytes', async (t) => 
   t.same(image.rows(`SELECT page_count FROM extent WHERE ino = ${deep}`), [[3]]);
 });
 
+t.test('a name that lost+found has already does not hide what is lost', async (t) => {
+  const image = new DamagedImage(t);
+  const { plain, linked } = image.inos;
+  image.sql(`DELETE FROM name WHERE ino = ${plain}`);
+  image.check(true);
+  image.sql(`UPDATE name SET ino = ${linked} WHERE name = '#${plain}';
+    UPDATE inode SET nlink = 3 WHERE ino = ${linked}`);
+  t.same(image.kinds(), ['unreachable']);
+  image.check(true);
+  t.same(image.rows(`SELECT name FROM name WHERE ino = ${plain}`), [[`#${plain}.1`]]);
+  t.same(image.kinds(), []);
+});
+
 t.test('any damage of rows is repaired in one go', async (t) => {
   const seed = Number(process.env['SEED'] ?? Date.now());
   t.comment(`SEED=${seed}`);
