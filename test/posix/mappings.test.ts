@@ -165,6 +165,21 @@ t.test('processes that append lose nothing of each other', async (t) => {
   }
 });
 
+/** Waits until some process runs the program: before that a writer would keep it from starting. */
+async function running(path: string): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        if (readlinkSync(`/proc/${pid}/exe`) === path) return;
+      } catch {
+        // Kernel threads have none, and processes end.
+      }
+    }
+    await setTimeout(10);
+  }
+  throw new Error(`${path} does not start`);
+}
+
 t.test(
   'a running program is busy to writers, a file open for writing is busy to exec',
   async (t) => {
