@@ -38,6 +38,7 @@ const isType = (type: number, mode = 'mode') => `(${mode} & ${S_IFMT}) = ${type}
 
 /** All rules; later ones may rely on what earlier ones demand. */
 export const RULES: readonly Rule[] = [
+  inodeNumbers,
   rootIsDirectory,
   inodeFields,
   extentRows,
@@ -51,6 +52,21 @@ export const RULES: readonly Rule[] = [
   orphans,
   linkCounts,
 ];
+
+function* inodeNumbers({ db }: RuleContext): Iterable<Finding> {
+  const inos = db.prepare('SELECT ino FROM inode WHERE ino < 1').pluck().all() as number[];
+  for (const ino of inos) {
+    const fix = () => {
+      const last = db.prepare('SELECT max(ino) FROM inode').pluck().get() as number;
+      const next = Math.max(last, ROOT_INO) + 1;
+      for (const table of ['inode', 'name', 'xattr', 'extent']) {
+        db.prepare(`UPDATE ${table} SET ino = ? WHERE ino = ?`).run(next, ino);
+      }
+      db.prepare('UPDATE name SET parent_ino = ? WHERE parent_ino = ?').run(next, ino);
+    };
+    yield { kind: 'bad-ino', where: `inode ${ino}`, text: 'no inode has this number', fix };
+  }
+}
 
 function* rootIsDirectory({ db }: RuleContext): Iterable<Finding> {
   const mode = db.prepare(`SELECT mode FROM inode WHERE ino = ${ROOT_INO}`).pluck().get();

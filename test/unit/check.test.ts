@@ -101,6 +101,8 @@ t.test('a whole image is clean, and checking leaves no file behind', async (t) =
 const DAMAGES: [kind: string, sql: (inos: Record<string, number>) => string][] = [
   ['no-root', () => 'DELETE FROM inode WHERE ino = 1'],
   ['no-root', () => `UPDATE inode SET mode = ${FILE} WHERE ino = 1`],
+  ['bad-ino', ({ dir }) => `UPDATE inode SET ino = 0 WHERE ino = ${dir}`],
+  ['bad-ino', ({ plain }) => `UPDATE inode SET ino = -5 WHERE ino = ${plain}`],
   ['bad-type', ({ plain }) => `UPDATE inode SET mode = 420 WHERE ino = ${plain}`],
   ['bad-type', ({ plain }) => `UPDATE inode SET target = 'x' WHERE ino = ${plain}`],
   ['bad-type', ({ symlink }) => `UPDATE inode SET target = NULL WHERE ino = ${symlink}`],
