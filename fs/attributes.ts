@@ -14,6 +14,7 @@ import {
 import { FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_BYTES } from '../lib/units.js';
 import { ACL_ACCESS, aclWithMode, decodeAcl, encodeAcl } from './acl.js';
 import { FS_APPEND_FL, FS_NOATIME_FL, type Filesystem } from './filesystem.js';
+import { isAtimeDue } from './relatime.js';
 
 type Fields = { -readonly [K in keyof InodeFields]?: InodeFields[K] };
 
@@ -30,7 +31,6 @@ export interface AttributeChange {
   killSetId?: boolean;
 }
 
-const RELATIME_SEC = 24 * 3600;
 const STATFS_NAMES_MIN = 1_000_000;
 
 /** The inode as stat(2) must show it: with the times that native service left. */
@@ -127,18 +127,12 @@ export function touchModified(fs: Filesystem, inode: Inode, killSetId: boolean):
   if (fields.mode !== undefined) fs.sharing.refresh(inode);
 }
 
-/** relatime: a read moves atime when it is not newer than a change, or a day old. */
+/** A read moves the access time as relatime does. */
 export function touchRead(fs: Filesystem, inode: Inode): void {
   if (fs.options.readOnly || (inode.flags & FS_NOATIME_FL) !== 0) return;
   if (fs.options.mountFlags.includes('noatime')) return;
   const { sec, nsec } = fs.now();
-  const newer = (s: number, n: number): boolean =>
-    inode.atimeSec > s || (inode.atimeSec === s && inode.atimeNsec > n);
-  const fresh =
-    newer(inode.mtimeSec, inode.mtimeNsec) &&
-    newer(inode.ctimeSec, inode.ctimeNsec) &&
-    sec - inode.atimeSec < RELATIME_SEC;
-  if (!fresh) fs.metadata.updateInode(inode, { atimeSec: sec, atimeNsec: nsec });
+  if (isAtimeDue(inode, sec)) fs.metadata.updateInode(inode, { atimeSec: sec, atimeNsec: nsec });
 }
 
 /** Pages and names, as statvfs(3) counts them. Busy pages are free: a commit releases them. */

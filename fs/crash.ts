@@ -10,7 +10,6 @@
 import assert from 'node:assert/strict';
 import { Errno } from '../lib/errno.js';
 import type { MetadataRecord } from '../lib/metadata/records.js';
-import { isRegular } from '../lib/metadata/inode.js';
 import type { Session } from '../lib/native.js';
 import type { CrashCount, Keep } from '../lib/region.js';
 import type { Filesystem } from './filesystem.js';
@@ -134,9 +133,7 @@ export class Power {
     if (session === undefined) return;
     for (const { parentIno, name } of names) session.invalidateEntry(parentIno, name);
     for (const node of this.#fs.nodes.all()) {
-      const inode = this.#fs.metadata.inode(node.ino);
-      const pages = inode === undefined || isRegular(inode);
-      session.invalidateInode(node.ino, pages ? 0 : -1, 0);
+      session.invalidateInode(node.ino, 0, 0); // of a directory, the pages are its listing
     }
     await session.notificationsDone();
     session.discardWriteback(false);

@@ -8,6 +8,7 @@ import { DEFERRED, FRAME_SLOTS, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } 
 import { type Inode, isDirectory, isRegular, S_IFDIR, S_IFLNK } from '../lib/metadata/inode.js';
 import { encodeName } from '../lib/name_codec.js';
 import type { Session } from '../lib/native.js';
+import type { Keep } from '../lib/region.js';
 import { LINE_BYTES, PAGE_BYTES, pageOf, pagesFor } from '../lib/units.js';
 import { type AttributeChange, getattr, setattr, statfs } from './attributes.js';
 import * as content from './content.js';
@@ -41,7 +42,8 @@ const FAULT_CRASH_ERRNO = 5; // EIO: the caller's machine died under it
 
 /** What dispatch needs from whoever can cut the power; see fs/crash.ts. */
 export interface PowerSwitch {
-  crash(keep: Extract<FaultAction, { do: 'crash' }>['keep']): Promise<unknown>;
+  /** Cuts before it returns; resolves when the kernel has forgotten what it cached. */
+  crash(keep: Keep): Promise<unknown>;
   /** A crash armed by a rule went wrong: stop the mount with the reason. */
   failed(error: unknown): void;
 }
@@ -437,7 +439,7 @@ export class Dispatch {
         return this.#delay(opcode, action.delayMs, name, name2);
       case 'crash':
         if (run() === 0) this.#takeBack(opcode);
-        return this.#crash(opcode, action.keep);
+        return this.#crash(action.keep);
     }
   }
 
@@ -492,14 +494,13 @@ export class Dispatch {
     if (ENTRY_OPS.has(opcode) && nodeid !== 0) this.#fs.forget(nodeid, 1);
   }
 
-  /** The power goes now; the call that was under way fails once the crash is complete. */
-  #crash(opcode: number, keep: Extract<FaultAction, { do: 'crash' }>['keep']): number {
-    const unique = this.#in(Q.unique);
-    this.#power
-      .crash(keep)
-      .then(() => this.#wire.answer(unique, opcode, FAULT_CRASH_ERRNO))
-      .catch((error: unknown) => this.#power.failed(error));
-    return DEFERRED;
+  /**
+   * The power goes now. The call that was under way fails at once: the kernel holds its pages or
+   * its directory locked until it is answered, and could not forget what it caches before.
+   */
+  #crash(keep: Keep): number {
+    this.#power.crash(keep).catch((error: unknown) => this.#power.failed(error));
+    return FAULT_CRASH_ERRNO;
   }
 }
 

@@ -94,8 +94,7 @@ export class Mount {
   readonly dir: string;
   readonly imageDir: string;
   readonly pid: number;
-  /** Resolves with the daemon's exit status when it has ended. */
-  readonly exited: Promise<number>;
+  readonly #exited: Promise<number>;
   readonly #control: Control;
   readonly #daemon: ChildProcess;
 
@@ -103,9 +102,15 @@ export class Mount {
     this.dir = job.dir;
     this.imageDir = job.imageDir;
     this.pid = daemon.pid ?? 0;
-    this.exited = exited;
+    this.#exited = exited;
     this.#daemon = daemon;
     this.#control = control;
+  }
+
+  /** Resolves with the daemon's exit status when it has ended; whoever asks waits for it. */
+  get exited(): Promise<number> {
+    this.#daemon.ref();
+    return this.#exited;
   }
 
   get control(): Control {
@@ -133,7 +138,6 @@ export class Mount {
 
   /** Unmounts; resolves when all is committed and the daemon has ended. @throws {Errno} EBUSY */
   async unmount(): Promise<void> {
-    this.#daemon.ref(); // wait for it, though it may outlive us
     await unmountKernel(this.dir, false);
     await this.exited;
     this.#control.close();
@@ -141,7 +145,6 @@ export class Mount {
 
   /** Ends the daemon as kill -9 does, and takes the dead mount away. For tests of recovery. */
   async kill(): Promise<void> {
-    this.#daemon.ref();
     process.kill(this.pid, 'SIGKILL');
     await this.exited;
     this.#control.close();

@@ -8,6 +8,7 @@ import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/i
 import type { Metadata } from '../lib/metadata/metadata.js';
 import type { Session, TouchedTimes } from '../lib/native.js';
 import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
+import { isAtimeDue } from './relatime.js';
 
 export const SERVE_READS = 1;
 export const SERVE_WRITES = 2;
@@ -128,7 +129,8 @@ export class Sharing implements MapPort {
   #settle(touched: TouchedTimes): void {
     const inode = this.#metadata.inode(touched.ino);
     if (inode === undefined) return;
-    if (!Number.isNaN(touched.atimeSec)) {
+    // The session knows of times only what passed through it: relatime is decided here.
+    if (!Number.isNaN(touched.atimeSec) && isAtimeDue(inode, touched.atimeSec)) {
       const { atimeSec, atimeNsec } = touched;
       this.#metadata.updateInode(inode, { atimeSec, atimeNsec });
     }
