@@ -81,7 +81,8 @@ export function encodeAcl(entries: readonly AclEntry[]): Uint8Array {
 
 /** The nine permission bits a list stands for: the mask, when there is one, is the group's. */
 export function modeOfAcl(entries: readonly AclEntry[]): number {
-  const perm = (tag: number): number | undefined => entries.find((entry) => entry.tag === tag)?.perm;
+  const perm = (tag: number): number | undefined =>
+    entries.find((entry) => entry.tag === tag)?.perm;
   const group = perm(MASK) ?? perm(GROUP_OBJ) ?? 0;
   return ((perm(USER_OBJ) ?? 0) << 6) | (group << 3) | (perm(OTHER) ?? 0);
 }

@@ -122,7 +122,10 @@ class Daemon {
   async #startFuseNative(): Promise<Transport> {
     const { imageDir, dir } = this.#job;
     const transport = await startFuseNative(this.#fs, { imageDir, dir, onEnd: () => this.#end() });
-    this.#log.warn({ cannot: transport.cannot }, 'fuse-native transport: refuses what it cannot do');
+    this.#log.warn(
+      { cannot: transport.cannot },
+      'fuse-native transport: refuses what it cannot do',
+    );
     return transport;
   }
 

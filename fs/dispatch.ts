@@ -4,7 +4,16 @@
  * FUSE error. Called on the filesystem's thread, synchronously; nothing here may wait.
  */
 import { Errno } from '../lib/errno.js';
-import { DEFERRED, FRAME_SLOTS, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } from '../lib/frame.js';
+import {
+  DEFERRED,
+  FRAME_SLOTS,
+  NO_REPLY,
+  OP,
+  Q,
+  REPLY,
+  REQUEST,
+  STATFS_REPLY,
+} from '../lib/frame.js';
 import { type Inode, isDirectory, isRegular, S_IFDIR, S_IFLNK } from '../lib/metadata/inode.js';
 import { encodeName } from '../lib/name_codec.js';
 import type { Session } from '../lib/native.js';
@@ -29,8 +38,16 @@ const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 const O_DIRECT = 0o40000;
 
 const FATTR = {
-  MODE: 1 << 0, UID: 1 << 1, GID: 1 << 2, SIZE: 1 << 3, ATIME: 1 << 4, MTIME: 1 << 5,
-  ATIME_NOW: 1 << 7, MTIME_NOW: 1 << 8, CTIME: 1 << 10, KILL_SUIDGID: 1 << 11,
+  MODE: 1 << 0,
+  UID: 1 << 1,
+  GID: 1 << 2,
+  SIZE: 1 << 3,
+  ATIME: 1 << 4,
+  MTIME: 1 << 5,
+  ATIME_NOW: 1 << 7,
+  MTIME_NOW: 1 << 8,
+  CTIME: 1 << 10,
+  KILL_SUIDGID: 1 << 11,
 } as const;
 const FATTR_ATTRIBUTES =
   FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | FATTR.ATIME | FATTR.MTIME | FATTR.CTIME;
@@ -60,7 +77,8 @@ export class Dispatch {
   constructor(fs: Filesystem, power: PowerSwitch) {
     this.#fs = fs;
     this.#power = power;
-    for (const [opcode, run] of Object.entries(this.#table())) this.#operations[Number(opcode)] = run;
+    for (const [opcode, run] of Object.entries(this.#table()))
+      this.#operations[Number(opcode)] = run;
   }
 
   attach(session: Session): void {
@@ -205,7 +223,11 @@ export class Dispatch {
         return this.#entry(namespace.create(fs, this.#caller, ino, name, wish), ino, name);
       },
       [OP.LINK]: (ino, name) => {
-        return this.#entry(namespace.link(fs, this.#in(REQUEST.link.oldnodeid), ino, name), ino, name);
+        return this.#entry(
+          namespace.link(fs, this.#in(REQUEST.link.oldnodeid), ino, name),
+          ino,
+          name,
+        );
       },
       [OP.UNLINK]: (ino, name) => done(namespace.unlink(fs, ino, name)),
       [OP.RMDIR]: (ino, name) => done(namespace.rmdir(fs, ino, name)),
@@ -321,7 +343,9 @@ export class Dispatch {
       },
       [OP.GETXATTR]: (ino, name) => this.#sized(getxattr(fs, ino, name)),
       [OP.LISTXATTR]: (ino) => {
-        const names = listxattr(fs, ino).map((name) => `${name}\0`).join('');
+        const names = listxattr(fs, ino)
+          .map((name) => `${name}\0`)
+          .join('');
         return this.#sized(encodeName(names));
       },
       [OP.REMOVEXATTR]: (ino, name) => done(removexattr(fs, ino, name)),
@@ -395,9 +419,10 @@ export class Dispatch {
     const ino = this.#in(Q.nodeid);
     const op = this.#faultOp(opcode);
     if (op === undefined) return operation(ino, name ?? '', name2 ?? '');
-    const path = NAMED_OPS.has(op) && name !== undefined && !op.includes('xattr')
-      ? this.#fs.nodes.pathOf(ino, name)
-      : this.#fs.nodes.path(ino);
+    const path =
+      NAMED_OPS.has(op) && name !== undefined && !op.includes('xattr')
+        ? this.#fs.nodes.pathOf(ino, name)
+        : this.#fs.nodes.path(ino);
     const action = this.#fs.faults.match(op, path);
     if (!this.#fs.faults.watchesData) this.#fs.sharing.watch(false);
     const run = (): number => operation(ino, name ?? '', name2 ?? '');
@@ -471,7 +496,9 @@ export class Dispatch {
       if (payload !== undefined) this.#wire.requestBytes.set(payload, start);
       const operation = this.#operations[opcode] as Operation;
       const unique = frame[Q.unique] as number;
-      const status = this.#guarded(() => operation(frame[Q.nodeid] as number, name ?? '', name2 ?? ''));
+      const status = this.#guarded(() =>
+        operation(frame[Q.nodeid] as number, name ?? '', name2 ?? ''),
+      );
       this.#wire.answer(unique, opcode, status);
     }, delayMs);
     return DEFERRED;
@@ -515,22 +542,58 @@ function tornBytes(size: number): number {
 }
 
 const FAULT_OP_OF: Record<number, FaultOp> = {
-  [OP.LOOKUP]: 'lookup', [OP.GETATTR]: 'getattr', [OP.STATX]: 'getattr', [OP.CREATE]: 'create',
-  [OP.TMPFILE]: 'create', [OP.OPEN]: 'open', [OP.READ]: 'read', [OP.WRITE]: 'write',
-  [OP.FSYNC]: 'fsync', [OP.FSYNCDIR]: 'fsync', [OP.UNLINK]: 'unlink',
-  [OP.RMDIR]: 'rmdir', [OP.MKDIR]: 'mkdir', [OP.MKNOD]: 'mknod', [OP.SYMLINK]: 'symlink',
-  [OP.LINK]: 'link', [OP.RENAME]: 'rename', [OP.RENAME2]: 'rename', [OP.READDIR]: 'readdir',
-  [OP.READDIRPLUS]: 'readdir', [OP.READLINK]: 'readlink', [OP.SETXATTR]: 'setxattr',
-  [OP.GETXATTR]: 'getxattr', [OP.LISTXATTR]: 'listxattr', [OP.REMOVEXATTR]: 'removexattr',
-  [OP.FALLOCATE]: 'fallocate', [OP.LSEEK]: 'lseek', [OP.COPY_FILE_RANGE]: 'copy',
-  [OP.COPY_FILE_RANGE_64]: 'copy', [OP.IOCTL]: 'ioctl', [OP.STATFS]: 'statfs',
+  [OP.LOOKUP]: 'lookup',
+  [OP.GETATTR]: 'getattr',
+  [OP.STATX]: 'getattr',
+  [OP.CREATE]: 'create',
+  [OP.TMPFILE]: 'create',
+  [OP.OPEN]: 'open',
+  [OP.READ]: 'read',
+  [OP.WRITE]: 'write',
+  [OP.FSYNC]: 'fsync',
+  [OP.FSYNCDIR]: 'fsync',
+  [OP.UNLINK]: 'unlink',
+  [OP.RMDIR]: 'rmdir',
+  [OP.MKDIR]: 'mkdir',
+  [OP.MKNOD]: 'mknod',
+  [OP.SYMLINK]: 'symlink',
+  [OP.LINK]: 'link',
+  [OP.RENAME]: 'rename',
+  [OP.RENAME2]: 'rename',
+  [OP.READDIR]: 'readdir',
+  [OP.READDIRPLUS]: 'readdir',
+  [OP.READLINK]: 'readlink',
+  [OP.SETXATTR]: 'setxattr',
+  [OP.GETXATTR]: 'getxattr',
+  [OP.LISTXATTR]: 'listxattr',
+  [OP.REMOVEXATTR]: 'removexattr',
+  [OP.FALLOCATE]: 'fallocate',
+  [OP.LSEEK]: 'lseek',
+  [OP.COPY_FILE_RANGE]: 'copy',
+  [OP.COPY_FILE_RANGE_64]: 'copy',
+  [OP.IOCTL]: 'ioctl',
+  [OP.STATFS]: 'statfs',
 };
 
 const ENTRY_OPS: ReadonlySet<number> = new Set([
-  OP.LOOKUP, OP.MKNOD, OP.MKDIR, OP.SYMLINK, OP.LINK, OP.CREATE, OP.TMPFILE,
+  OP.LOOKUP,
+  OP.MKNOD,
+  OP.MKDIR,
+  OP.SYMLINK,
+  OP.LINK,
+  OP.CREATE,
+  OP.TMPFILE,
 ]);
 
 /** Operations whose path is that of a name in the request's directory. */
 const NAMED_OPS: ReadonlySet<FaultOp> = new Set([
-  'lookup', 'create', 'unlink', 'rmdir', 'mkdir', 'mknod', 'symlink', 'link', 'rename',
+  'lookup',
+  'create',
+  'unlink',
+  'rmdir',
+  'mkdir',
+  'mknod',
+  'symlink',
+  'link',
+  'rename',
 ]);

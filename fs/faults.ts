@@ -9,9 +9,34 @@ import type { Keep } from '../lib/region.js';
 import { UsageError } from './options.js';
 
 export const FAULT_OPS = [
-  'any', 'lookup', 'getattr', 'setattr', 'truncate', 'create', 'open', 'read', 'write', 'fsync',
-  'unlink', 'rmdir', 'mkdir', 'mknod', 'symlink', 'link', 'rename', 'readdir', 'readlink',
-  'setxattr', 'getxattr', 'listxattr', 'removexattr', 'fallocate', 'lseek', 'copy', 'ioctl', 'statfs',
+  'any',
+  'lookup',
+  'getattr',
+  'setattr',
+  'truncate',
+  'create',
+  'open',
+  'read',
+  'write',
+  'fsync',
+  'unlink',
+  'rmdir',
+  'mkdir',
+  'mknod',
+  'symlink',
+  'link',
+  'rename',
+  'readdir',
+  'readlink',
+  'setxattr',
+  'getxattr',
+  'listxattr',
+  'removexattr',
+  'fallocate',
+  'lseek',
+  'copy',
+  'ioctl',
+  'statfs',
 ] as const;
 export type FaultOp = (typeof FAULT_OPS)[number];
 
@@ -116,7 +141,10 @@ function checkRule(rule: FaultRule): void {
     throw new UsageError(`fault: no operation '${rule.op}'; one of ${FAULT_OPS.join(', ')}`);
   }
   if (typeof rule.path !== 'string' || rule.path === '') throw new UsageError('fault: empty path');
-  for (const [name, count] of [['nth', rule.nth], ['every', rule.every]] as const) {
+  for (const [name, count] of [
+    ['nth', rule.nth],
+    ['every', rule.every],
+  ] as const) {
     if (count !== undefined && !(Number.isSafeInteger(count) && count > 0)) {
       throw new UsageError(`fault: ${name} must be a whole number above 0`);
     }

@@ -18,9 +18,18 @@ import * as namespace from './namespace.js';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
 
 export const CANNOT = [
-  'fallocate', 'SEEK_DATA and SEEK_HOLE', 'ioctl', 'rename flags', 'O_TMPFILE', 'copy_file_range',
-  'inode numbers', 'notifications (crash in place)', 'ids of the caller on creation', 'faults',
-  'names that are not UTF-8', 'shared pages between hard links',
+  'fallocate',
+  'SEEK_DATA and SEEK_HOLE',
+  'ioctl',
+  'rename flags',
+  'O_TMPFILE',
+  'copy_file_range',
+  'inode numbers',
+  'notifications (crash in place)',
+  'ids of the caller on creation',
+  'faults',
+  'names that are not UTF-8',
+  'shared pages between hard links',
 ];
 
 type Callback = (error: number, ...values: unknown[]) => void;
@@ -30,8 +39,19 @@ interface FuseNative {
 }
 
 interface FuseNativeStat {
-  mode: number; uid: number; gid: number; size: number; dev: number; nlink: number; ino: number;
-  rdev: number; blksize: number; blocks: number; mtime: Date; atime: Date; ctime: Date;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  dev: number;
+  nlink: number;
+  ino: number;
+  rdev: number;
+  blksize: number;
+  blocks: number;
+  mtime: Date;
+  atime: Date;
+  ctime: Date;
 } // prettier-ignore
 
 export interface FuseNativeTransport {
@@ -166,9 +186,7 @@ function operations(fs: Filesystem): Record<string, (...args: never[]) => void> 
     setxattr: answer((at: string, name: string, value: Buffer, _position: number, flags: number) =>
       setxattr(fs, path.ino(at), name, value.slice(), { flags, killSetgid: false }),
     ),
-    getxattr: answer((at: string, name: string) => [
-      Buffer.from(getxattr(fs, path.ino(at), name)),
-    ]),
+    getxattr: answer((at: string, name: string) => [Buffer.from(getxattr(fs, path.ino(at), name))]),
     listxattr: answer((at: string) => [listxattr(fs, path.ino(at))]),
     removexattr: answer((at: string, name: string) => removexattr(fs, path.ino(at), name)),
   } as Record<string, (...args: never[]) => void>;

@@ -13,8 +13,16 @@ const UMOUNT_MS_MAX = 60_000;
 
 /** Bits of mount(2) by the names of mount(8). */
 const MS_FLAGS: Record<string, number> = {
-  ro: 1, nosuid: 2, nodev: 4, noexec: 8, sync: 16, dirsync: 128, noatime: 1024, nodiratime: 2048,
-  relatime: 1 << 21, strictatime: 1 << 24,
+  ro: 1,
+  nosuid: 2,
+  nodev: 4,
+  noexec: 8,
+  sync: 16,
+  dirsync: 128,
+  noatime: 1024,
+  nodiratime: 2048,
+  relatime: 1 << 21,
+  strictatime: 1 << 24,
 }; // prettier-ignore
 
 const isRoot = (): boolean => process.geteuid?.() === 0;

@@ -191,7 +191,8 @@ export async function mount(
 function existingDirectory(what: string, path: string): string {
   try {
     const real = realpathSync(path);
-    if (!statSync(real).isDirectory()) throw new MountError(`mount: ${path}: ${what} is no directory`);
+    if (!statSync(real).isDirectory())
+      throw new MountError(`mount: ${path}: ${what} is no directory`);
     return real;
   } catch (error) {
     if (error instanceof MountError) throw error;

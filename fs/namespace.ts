@@ -30,8 +30,7 @@ export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 
 /** Flags that a new inode takes from its directory (as ext4's EXT4_FL_INHERITED). */
-const FLAGS_INHERITED =
-  FS_SYNC_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_DAX_FL | FS_PROJINHERIT_FL;
+const FLAGS_INHERITED = FS_SYNC_FL | FS_NODUMP_FL | FS_NOATIME_FL | FS_DAX_FL | FS_PROJINHERIT_FL;
 
 export interface NewInode {
   /** Type and permission bits as the caller gave them, umask not yet applied. */
@@ -122,8 +121,14 @@ function makeInode(
     flags: inheritedFlags(parent, type),
     projectId: (parent.flags & FS_PROJINHERIT_FL) === 0 ? 0 : parent.projectId,
     parentIno: directory ? parent.ino : 0,
-    atimeSec: sec, atimeNsec: nsec, mtimeSec: sec, mtimeNsec: nsec,
-    ctimeSec: sec, ctimeNsec: nsec, btimeSec: sec, btimeNsec: nsec,
+    atimeSec: sec,
+    atimeNsec: nsec,
+    mtimeSec: sec,
+    mtimeNsec: nsec,
+    ctimeSec: sec,
+    ctimeNsec: nsec,
+    btimeSec: sec,
+    btimeNsec: nsec,
   });
   if (access !== undefined) fs.metadata.setXattr(inode.ino, ACL_ACCESS, access);
   if (inherited !== undefined && directory) {
@@ -212,8 +217,11 @@ export function rename(fs: Filesystem, from: Place, to: Place, flags: number): v
   if (flags === RENAME_EXCHANGE) {
     if (target === undefined) throw new Errno('ENOENT', to.name);
     fs.assertRemovable(toParent, target);
-    exchange(fs, { parent: fromParent, inode: moving, name: from.name },
-      { parent: toParent, inode: target, name: to.name });
+    exchange(
+      fs,
+      { parent: fromParent, inode: moving, name: from.name },
+      { parent: toParent, inode: target, name: to.name },
+    );
     return;
   }
   if (target !== undefined) {
@@ -309,6 +317,9 @@ function touchDirectory(fs: Filesystem, directory: Inode, linksDelta: number): v
   const { sec, nsec } = fs.now();
   fs.metadata.updateInode(directory, {
     nlink: directory.nlink + linksDelta,
-    mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec,
+    mtimeSec: sec,
+    mtimeNsec: nsec,
+    ctimeSec: sec,
+    ctimeNsec: nsec,
   });
 }

@@ -61,9 +61,27 @@ const MOUNT_FLAGS: Record<string, string | undefined> = {
 
 /** Words of fstab and mount(8) that mean nothing to a mounted filesystem. */
 const IGNORED = new Set([
-  'defaults', 'auto', 'noauto', 'user', 'users', 'nouser', 'nofail', '_netdev', 'owner', 'group',
-  'suid', 'dev', 'exec', 'atime', 'diratime', 'norelatime', 'nostrictatime', 'async',
-  'default_permissions', 'loud', 'silent',
+  'defaults',
+  'auto',
+  'noauto',
+  'user',
+  'users',
+  'nouser',
+  'nofail',
+  '_netdev',
+  'owner',
+  'group',
+  'suid',
+  'dev',
+  'exec',
+  'atime',
+  'diratime',
+  'norelatime',
+  'nostrictatime',
+  'async',
+  'default_permissions',
+  'loud',
+  'silent',
 ]);
 
 /**

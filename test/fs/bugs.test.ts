@@ -3,7 +3,16 @@
  * lose synced ones; with it off, the very same runs must not. Both are asserted, so that neither the
  * file system nor this checker can be wrong unnoticed.
  */
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Keep, Mount, MountOptions } from '../../fs/index.js';
@@ -11,11 +20,18 @@ import { makePlace, mounted } from './image.js';
 
 const REGION_BYTES = 4 << 20;
 const CANARY = 'FDXSTALE';
-const KEEPS: Keep[] = [{ keep: 'none' }, ...[1, 2, 3, 4, 5, 6, 7, 8].map((seed) => ({ keep: 'seed', seed }) as const)];
+const KEEPS: Keep[] = [
+  { keep: 'none' },
+  ...[1, 2, 3, 4, 5, 6, 7, 8].map((seed) => ({ keep: 'seed', seed }) as const),
+];
 
 type Bug = keyof MountOptions['bugs'];
 /** Returns what went wrong in one run, or nothing. */
-type Scenario = (at: (name: string) => string, fs: Mount, keep: Keep) => Promise<string | undefined>;
+type Scenario = (
+  at: (name: string) => string,
+  fs: Mount,
+  keep: Keep,
+) => Promise<string | undefined>;
 
 function durable(path: string, content: Buffer): void {
   const fd = openSync(path, 'w');
@@ -69,7 +85,8 @@ const synced: Scenario = async (at, fs, keep) => {
   const content = Buffer.alloc(12_000, 'n');
   durable(at('new'), content);
   await fs.crash(keep);
-  if (!existsSync(at('new')) || statSync(at('new')).size !== content.length) return 'synced file lost';
+  if (!existsSync(at('new')) || statSync(at('new')).size !== content.length)
+    return 'synced file lost';
   const stale = exposed(at('new'), content);
   if (stale !== undefined) return stale;
   return readFileSync(at('new')).equals(content) ? undefined : 'synced bytes lost';
@@ -105,7 +122,12 @@ async function findings(t: Test, scenario: Scenario, bug?: Bug): Promise<string[
         commitBeforeData: false,
         ...(bug === undefined ? {} : { [bug]: true }),
       };
-      const fs = await mounted(t, place, { crashable: true, canary: true, commitSeconds: 3600, bugs });
+      const fs = await mounted(t, place, {
+        crashable: true,
+        canary: true,
+        commitSeconds: 3600,
+        bugs,
+      });
       const result = await scenario((name) => join(place.dir, name), fs, keep);
       if (result !== undefined) found.push(result);
     });

@@ -1,7 +1,17 @@
 /** Fault rules on a live mount: each fault is seen by the caller as what it names, and only then. */
 import {
-  closeSync, openSync, readFileSync, readSync, renameSync, writeFileSync, writeSync, fsyncSync, mkdirSync,
-  readdirSync, statSync, existsSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+  fsyncSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  existsSync,
 } from 'node:fs'; // prettier-ignore
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -105,27 +115,31 @@ t.test('nth fires once, every fires again and again', async (t) => {
   closeSync(fd);
 });
 
-t.test('short reads and writes carry out what they say; torn writes store a part and fail', async (t) => {
-  const place = makePlace(t);
-  const fs = await mounted(t, place);
-  const fd = openSync(join(place.dir, 'f'), 'w+');
-  writeSync(fd, Buffer.alloc(1024, '-'), 0, 1024, 0);
-  const content = () => readFileSync(join(place.dir, 'f'), 'latin1');
-  await fs.fault.add({ op: 'write', path: 'f', action: { do: 'short', bytes: 100 } });
-  // libuv goes on after a short write; python3 shows what write(2) returned.
-  const program = 'import os,sys; print(os.pwrite(os.open(sys.argv[1], os.O_RDWR), b"s" * 300, 0))';
-  const run = spawnSync('python3', ['-c', program, join(place.dir, 'f')], { encoding: 'utf8' });
-  t.equal(run.stdout, '100\n', run.stderr);
-  await fs.fault.clear();
-  t.equal(content(), 's'.repeat(100) + '-'.repeat(924));
-  await fs.fault.add({ op: 'write', path: 'f', action: { do: 'torn' } });
-  t.throws(() => writeSync(fd, Buffer.alloc(300, 't'), 0, 300, 0), { code: 'EIO' });
-  await fs.fault.clear();
-  const direct = openSync(join(place.dir, 'f'), 'r');
-  t.equal(content().slice(128, 300), '-'.repeat(172), 'whole lines of the first half only');
-  closeSync(direct);
-  closeSync(fd);
-});
+t.test(
+  'short reads and writes carry out what they say; torn writes store a part and fail',
+  async (t) => {
+    const place = makePlace(t);
+    const fs = await mounted(t, place);
+    const fd = openSync(join(place.dir, 'f'), 'w+');
+    writeSync(fd, Buffer.alloc(1024, '-'), 0, 1024, 0);
+    const content = () => readFileSync(join(place.dir, 'f'), 'latin1');
+    await fs.fault.add({ op: 'write', path: 'f', action: { do: 'short', bytes: 100 } });
+    // libuv goes on after a short write; python3 shows what write(2) returned.
+    const program =
+      'import os,sys; print(os.pwrite(os.open(sys.argv[1], os.O_RDWR), b"s" * 300, 0))';
+    const run = spawnSync('python3', ['-c', program, join(place.dir, 'f')], { encoding: 'utf8' });
+    t.equal(run.stdout, '100\n', run.stderr);
+    await fs.fault.clear();
+    t.equal(content(), 's'.repeat(100) + '-'.repeat(924));
+    await fs.fault.add({ op: 'write', path: 'f', action: { do: 'torn' } });
+    t.throws(() => writeSync(fd, Buffer.alloc(300, 't'), 0, 300, 0), { code: 'EIO' });
+    await fs.fault.clear();
+    const direct = openSync(join(place.dir, 'f'), 'r');
+    t.equal(content().slice(128, 300), '-'.repeat(172), 'whole lines of the first half only');
+    closeSync(direct);
+    closeSync(fd);
+  },
+);
 
 t.test('a poisoned page fails reads until it is overwritten whole', async (t) => {
   const place = makePlace(t);
