@@ -5,6 +5,7 @@ import t from 'tap';
 import {
   calls,
   checkTable,
+  makeMount,
   makePlace,
   mountImage,
   needsMount,
@@ -121,7 +122,7 @@ t.test('lsattr shows what chattr sets', async (t) => {
 });
 
 t.test('a read-only mount shows everything and changes nothing', needsMount, async (t) => {
-  const { dir, image } = makePlace(t);
+  const { dir, image } = makeMount(t);
   calls(dir, [
     'open A f rdwr+creat',
     'write A abc',
@@ -130,7 +131,7 @@ t.test('a read-only mount shows everything and changes nothing', needsMount, asy
     'setxattr f user.a v',
   ]);
   unmount(dir);
-  mountImage(t, image as string, dir, 'ro,allow_other');
+  mountImage(t, image, dir, 'ro,allow_other');
   checkTable(t, dir, [
     ['list .', 'd,f,l'],
     ['open A f rd', '0'],

@@ -1,6 +1,6 @@
 /**
- * A place to test POSIX behaviour in: a directory on a fresh fauxdax mount made through the command
- * line, and processes (sys.c) that make system calls in it, one per line. The test process is only
+ * A place to test POSIX behaviour in: a directory on a fauxdax mount, one mount a test file, made
+ * through the command line, and processes (sys.c) that make system calls in it, one per line. The test process is only
  * ever a client of the mount.
  *
  * With FAUXDAX_TEST_DIR set, the place is a new directory there instead, on whatever filesystem that
@@ -24,7 +24,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import type { Test } from 'tap';
+import tap, { type Test } from 'tap';
 
 const root = join(import.meta.dirname, '..', '..');
 const program = join(root, 'dist', 'tools', 'fauxdax.js');
@@ -43,7 +43,7 @@ export type Row = [call: string, answer: string | RegExp];
 
 /** Where a test works. */
 export interface Place {
-  /** The directory to work in: the root of the mount, or a directory of its own on a plain one. */
+  /** The directory to work in. */
   dir: string;
   /** The image behind the mount; not there on a plain directory. */
   image: string | undefined;
@@ -77,7 +77,12 @@ function must(...args: string[]): string {
 }
 
 /** Mounts `image` on `dir` for the rest of the test, or until unmounted by it. */
-export function mountImage(t: Test, image: string, dir: string, options: string): void {
+export function mountImage(
+  t: Pick<Test, 'teardown'>,
+  image: string,
+  dir: string,
+  options: string,
+): void {
   must('mount', image, dir, '-o', options);
   const info = JSON.parse(must('info', dir, '--json')) as { daemon: { pid: number } };
   t.teardown(() => {
@@ -93,18 +98,43 @@ export function unmount(dir: string): void {
   must('umount', dir);
 }
 
-/** A place that goes away with the test; other users may enter it. */
-export function makePlace(t: Test, size = '64M', options = 'allow_other'): Place {
+function makeBase(t: Pick<Test, 'teardown'>): Place {
   const base = mkdtempSync(join(plainDir ?? tmpdir(), 'fauxdax-posix-'));
   chmodSync(base, 0o755);
   t.teardown(() => rmSync(base, { recursive: true, force: true }));
   const dir = join(base, 'dir');
   mkdirSync(dir, { mode: 0o755 });
-  if (plainDir !== undefined) return { dir, image: undefined };
-  const image = join(base, 'image');
+  return { dir, image: plainDir === undefined ? join(base, 'image') : undefined };
+}
+
+let shared: Place | undefined;
+let placeCount = 0;
+
+/** A directory on the mount that the tests of one file share; other users may enter it. */
+export function makePlace(_t: Test): Place {
+  if (shared === undefined) {
+    shared = makeBase(tap);
+    if (shared.image !== undefined) {
+      must('mkfs', shared.image, '--size', '64M');
+      mountImage(tap, shared.image, shared.dir, 'allow_other');
+    }
+  }
+  const dir = join(shared.dir, `place-${placeCount++}`);
+  mkdirSync(dir, { mode: 0o755 });
+  return { dir, image: shared.image };
+}
+
+/** A fresh mount of the test's own; needs `needsMount`. */
+export function makeMount(
+  t: Test,
+  size = '64M',
+  options = 'allow_other',
+): Place & { image: string } {
+  const place = makeBase(t);
+  const image = String(place.image);
   must('mkfs', image, '--size', size);
-  mountImage(t, image, dir, options);
-  return { dir, image };
+  mountImage(t, image, place.dir, options);
+  return { dir: place.dir, image };
 }
 
 /** Makes the calls in one process in `dir`; answers in order. */

@@ -1,6 +1,14 @@
 // Space: allocation, holes, copies, sparse files, and a filesystem that is full.
 import t from 'tap';
-import { calls, checkTable, makePlace, needsMount, plainDir, type Row } from './mounted.js';
+import {
+  calls,
+  checkTable,
+  makeMount,
+  makePlace,
+  needsMount,
+  plainDir,
+  type Row,
+} from './mounted.js';
 
 const tables: [title: string, rows: Row[]][] = [
   [
@@ -168,7 +176,7 @@ t.test('statfs names the filesystem and counts what is used and freed', async (t
 });
 
 t.test('a full filesystem says ENOSPC, loses nothing, and recovers', needsMount, async (t) => {
-  const { dir } = makePlace(t, '16M');
+  const { dir } = makeMount(t, '16M');
   checkTable(t, dir, [
     ['open A keep rdwr+creat', '0'],
     ['write A k*4096', '4096'],

@@ -318,7 +318,14 @@ static void DoGetflags(void) {
                           flags & FS_NODUMP_FL ? "d" : "", flags & FS_NOATIME_FL ? "A" : "");
 }
 static void DoSetflags(void) {
-  int flags = (int)Flags(words[2], kInode);
+  // As chattr does: flags that have no letter here stay as they are.
+  int flags = 0;
+  if (ioctl(*File(1), FS_IOC_GETFLAGS, &flags) != 0) {
+    Value(-1);
+    return;
+  }
+  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL | FS_NODUMP_FL | FS_NOATIME_FL);
+  flags |= (int)Flags(words[2], kInode);
   Value(ioctl(*File(1), FS_IOC_SETFLAGS, &flags));
 }
 static void DoAs(void) {
