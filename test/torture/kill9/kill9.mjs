@@ -12,6 +12,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   truncateSync,
@@ -170,6 +171,15 @@ function fauxdax(...args) {
   return done.stdout;
 }
 
+/** Whether a process still runs; one that is dead but not waited for by its parent does not. */
+function isRunning(pid) {
+  try {
+    return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 /** A mount whose daemon is killed. */
 class Mounted {
   constructor(image, size, mountOptions) {
@@ -191,7 +201,7 @@ class Mounted {
 
   async afterKill() {
     spawnSync('umount', ['-l', this.dir]);
-    for (let waits = 0; existsSync(`/proc/${this.pid}`); waits++) {
+    for (let waits = 0; isRunning(this.pid); waits++) {
       if (waits > 600) throw new Lost(`daemon ${this.pid} does not die`);
       await sleep(20);
     }
