@@ -26,6 +26,14 @@ export interface CrashReport extends CrashCount {
   staleInodes: number;
 }
 
+/** What whoever answers requests needs in order to cut the power with one. */
+export interface PowerSwitch {
+  /** Cuts before it returns; resolves when the kernel has forgotten what it cached. */
+  crash(keep: Keep): Promise<unknown>;
+  /** Something that cannot be answered for went wrong: stop the mount with the reason. */
+  failed(error: unknown): void;
+}
+
 const NAME_RECORDS = new Set(['add-name', 'remove-name', 'replace-name']);
 const LOST_NAMES_MAX = 1000;
 

@@ -1,0 +1,140 @@
+/**
+ * The request under way, as numbers in the frame it shares with the native session (lib/frame.ts):
+ * what was asked, and the shapes of the answers. One object for all requests; they come one by one.
+ */
+import { Errno } from '../lib/errno.js';
+import { FRAME_SLOTS, Q, REPLY, REQUEST } from '../lib/frame.js';
+import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
+import type { Session } from '../lib/native.js';
+import { PAGE_BYTES } from '../lib/units.js';
+import type { Caller, Filesystem } from './filesystem.js';
+
+/** An operation on inode `ino` and the names of the request; returns what lib/frame.ts says. */
+export type Operation = (ino: number, name: string, name2: string) => number;
+
+/** The kernel may keep attributes and names: only we change them, and we say so when we do. */
+export const FOREVER_SEC = 1e9;
+
+const FOPEN_DIRECT_IO = 1 << 0;
+const FOPEN_KEEP_CACHE = 1 << 1;
+const FOPEN_NOFLUSH = 1 << 5;
+const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
+const O_DIRECT = 0o40000;
+
+export class Call {
+  readonly request = new Float64Array(FRAME_SLOTS);
+  readonly reply = new Float64Array(FRAME_SLOTS);
+  readonly #fs: Filesystem;
+  #session: Session | undefined;
+
+  constructor(fs: Filesystem) {
+    this.#fs = fs;
+  }
+
+  attach(session: Session): void {
+    this.#session = session;
+  }
+
+  get wire(): Session {
+    if (this.#session === undefined) throw new Error('a request before the session was attached');
+    return this.#session;
+  }
+
+  in(slot: number): number {
+    return this.request[slot] as number;
+  }
+
+  caller(): Caller {
+    return { uid: this.in(Q.uid), gid: this.in(Q.gid), pid: this.in(Q.pid) };
+  }
+
+  /** Bytes that came with the request. */
+  payload(start: number, lengthBytes: number): Uint8Array {
+    return this.wire.requestBytes.subarray(start, start + lengthBytes);
+  }
+
+  attributes(inode: Inode): number {
+    const { reply } = this;
+    reply[REPLY.attrTimeoutSec] = FOREVER_SEC;
+    reply[REPLY.ino] = inode.ino;
+    reply[REPLY.size] = isDirectory(inode) ? PAGE_BYTES : inode.sizeBytes;
+    reply[REPLY.blocks] = isRegular(inode) ? this.#fs.metadata.extents(inode).pageCount * 8 : 0;
+    reply[REPLY.mode] = inode.mode;
+    reply[REPLY.nlink] = inode.nlink;
+    reply[REPLY.uid] = inode.uid;
+    reply[REPLY.gid] = inode.gid;
+    reply[REPLY.rdev] = inode.rdev;
+    reply[REPLY.blksize] = PAGE_BYTES;
+    reply[REPLY.atimeSec] = inode.atimeSec;
+    reply[REPLY.atimeNsec] = inode.atimeNsec;
+    reply[REPLY.mtimeSec] = inode.mtimeSec;
+    reply[REPLY.mtimeNsec] = inode.mtimeNsec;
+    reply[REPLY.ctimeSec] = inode.ctimeSec;
+    reply[REPLY.ctimeNsec] = inode.ctimeNsec;
+    reply[REPLY.btimeSec] = inode.btimeSec;
+    reply[REPLY.btimeNsec] = inode.btimeNsec;
+    return 0;
+  }
+
+  /** An entry reply: the kernel now holds one more reference to the inode. */
+  entry(inode: Inode, parentIno: number, name: string): number {
+    this.#fs.reference(inode, parentIno, name);
+    return this.entryNumbers(inode);
+  }
+
+  entryNumbers(inode: Inode): number {
+    this.reply[REPLY.nodeid] = inode.ino;
+    this.reply[REPLY.generation] = 1;
+    this.reply[REPLY.entryTimeoutSec] = FOREVER_SEC;
+    return this.attributes(inode);
+  }
+
+  /** Names that are not there may be remembered too. */
+  noEntry(): number {
+    this.reply[REPLY.nodeid] = 0;
+    this.reply[REPLY.entryTimeoutSec] = FOREVER_SEC;
+    return 0;
+  }
+
+  /**
+   * O_DIRECT passes every read and write on, in parallel; other files use the page cache, which
+   * stays valid over opens because nobody changes a file behind the kernel's back.
+   */
+  openReply(flags: number): number {
+    this.reply[REPLY.fh] = 0;
+    this.reply[REPLY.openFlags] =
+      (flags & O_DIRECT) !== 0
+        ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES | FOPEN_NOFLUSH
+        : FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
+    return 0;
+  }
+
+  value(value: number): number {
+    this.reply[REPLY.value] = value;
+    return 0;
+  }
+
+  bytes(bytes: Uint8Array): number {
+    this.wire.replyBytes.set(bytes);
+    return this.value(bytes.length);
+  }
+
+  /** GETXATTR and LISTXATTR: size 0 asks how much there is. */
+  sized(bytes: Uint8Array): number {
+    const room = this.in(REQUEST.getxattr.size);
+    this.reply[REPLY.isSize] = room === 0 ? 1 : 0;
+    if (room === 0) return this.value(bytes.length);
+    if (bytes.length > room) throw new Errno('ERANGE', `${bytes.length} bytes`);
+    return this.bytes(bytes);
+  }
+}
+
+/** Runs an operation; the one place where an Errno becomes a FUSE error. Bugs go through. */
+export function statusOf(run: () => number): number {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof Errno) return error.errno;
+    throw error;
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * What fault rules do to a request (fs/faults.ts says which): fail it, cut it short, hold it back,
+ * poison what it touches, or cut the power with it.
+ */
+import { Errno } from '../lib/errno.js';
+import { DEFERRED, OP, Q, REPLY, REQUEST } from '../lib/frame.js';
+import type { Keep } from '../lib/region.js';
+import { LINE_BYTES, pageOf, pagesFor } from '../lib/units.js';
+import { type Call, type Operation, statusOf } from './call.js';
+import * as content from './content.js';
+import type { PowerSwitch } from './crash.js';
+import type { FaultAction, FaultOp } from './faults.js';
+import type { Filesystem } from './filesystem.js';
+
+const FATTR_SIZE = 1 << 3;
+/** The caller's machine died under it. */
+const EIO = new Errno('EIO', 'power cut').errno;
+
+export class Faulty {
+  readonly #fs: Filesystem;
+  readonly #call: Call;
+  readonly #power: PowerSwitch;
+
+  constructor(fs: Filesystem, call: Call, power: PowerSwitch) {
+    this.#fs = fs;
+    this.#call = call;
+    this.#power = power;
+  }
+
+  /** Carries out one operation as the rules have it. @throws {Errno} the operation's, or a rule's */
+  run(opcode: number, operation: Operation, name: string, name2: string): number {
+    const ino = this.#call.in(Q.nodeid);
+    const run = (): number => operation(ino, name, name2);
+    const op = this.#faultOp(opcode);
+    if (op === undefined) return run();
+    const { nodes, faults, sharing } = this.#fs;
+    const path = NAMED_OPS.has(op) && name !== '' ? nodes.pathOf(ino, name) : nodes.path(ino);
+    const action = faults.match(op, path);
+    if (!faults.watchesData) sharing.watch(false);
+    return action === undefined ? run() : this.#act(opcode, op, action, run);
+  }
+
+  #faultOp(opcode: number): FaultOp | undefined {
+    if (opcode !== OP.SETATTR) return FAULT_OP_OF[opcode];
+    const cuts = (this.#call.in(REQUEST.setattr.valid) & FATTR_SIZE) !== 0;
+    return cuts ? 'truncate' : 'setattr';
+  }
+
+  #act(opcode: number, op: FaultOp, action: FaultAction, run: () => number): number {
+    const call = this.#call;
+    const sizeSlot = op === 'write' ? REQUEST.write.size : REQUEST.read.size;
+    const size = call.in(sizeSlot);
+    switch (action.do) {
+      case 'error':
+        throw new Errno(action.code, 'fault rule');
+      case 'short':
+        call.request[sizeSlot] = Math.min(size, action.bytes ?? Math.ceil(size / 2));
+        return run();
+      case 'torn':
+        call.request[sizeSlot] = Math.min(size, action.bytes ?? tornBytes(size));
+        run();
+        throw new Errno('EIO', 'fault rule: torn write');
+      case 'poison':
+        this.#poison(call.in(Q.nodeid), call.in(REQUEST.read.offset), size);
+        return run();
+      case 'delay':
+        return this.#delay(opcode, action.delayMs, run);
+      case 'crash':
+        if (statusOf(run) === 0) this.#takeBack(opcode);
+        return this.#crash(action.keep);
+    }
+  }
+
+  #poison(ino: number, offset: number, lengthBytes: number): void {
+    const inode = this.#fs.inode(ino);
+    const end = pagesFor(offset + lengthBytes);
+    for (const extent of this.#fs.metadata.extents(inode).slice(pageOf(offset), end)) {
+      for (let page = 0; page < extent.pageCount; page += 1) {
+        this.#fs.image.region.poison(extent.regionPage + page);
+      }
+    }
+  }
+
+  /** Keeps the frame, answers later as if the request had come then. */
+  #delay(opcode: number, delayMs: number, run: () => number): number {
+    const call = this.#call;
+    const frame = call.request.slice();
+    const slots = opcode === OP.WRITE ? REQUEST.write : REQUEST.setxattr;
+    const carries = opcode === OP.WRITE || opcode === OP.SETXATTR;
+    const start = call.in(slots.payload);
+    const payload = carries ? call.payload(start, call.in(slots.size)).slice() : undefined;
+    setTimeout(() => {
+      call.request.set(frame);
+      if (payload !== undefined) call.wire.requestBytes.set(payload, start);
+      call.wire.answer(frame[Q.unique] as number, opcode, statusOf(run));
+    }, delayMs);
+    return DEFERRED;
+  }
+
+  /** The kernel will see an error instead of the entry: it took no reference and opened nothing. */
+  #takeBack(opcode: number): void {
+    const nodeid = this.#call.reply[REPLY.nodeid] as number;
+    if (opcode === OP.CREATE || opcode === OP.TMPFILE) content.release(this.#fs, nodeid);
+    if (opcode === OP.OPEN) content.release(this.#fs, this.#call.in(Q.nodeid));
+    if (ENTRY_OPS.has(opcode) && nodeid !== 0) this.#fs.forget(nodeid, 1);
+  }
+
+  /**
+   * The power goes now. The call that was under way fails at once: the kernel holds its pages or
+   * its directory locked until it is answered, and could not forget what it caches before.
+   */
+  #crash(keep: Keep): number {
+    this.#power.crash(keep).catch((error: unknown) => this.#power.failed(error));
+    return EIO;
+  }
+}
+
+/** Half of a write, to a whole line where it is longer than one. */
+function tornBytes(size: number): number {
+  const half = Math.floor(size / 2);
+  return half < LINE_BYTES ? half : half - (half % LINE_BYTES);
+}
+
+const FAULT_OP_OF: Record<number, FaultOp> = {
+  [OP.LOOKUP]: 'lookup',
+  [OP.GETATTR]: 'getattr',
+  [OP.STATX]: 'getattr',
+  [OP.CREATE]: 'create',
+  [OP.TMPFILE]: 'create',
+  [OP.OPEN]: 'open',
+  [OP.READ]: 'read',
+  [OP.WRITE]: 'write',
+  [OP.FSYNC]: 'fsync',
+  [OP.FSYNCDIR]: 'fsync',
+  [OP.UNLINK]: 'unlink',
+  [OP.RMDIR]: 'rmdir',
+  [OP.MKDIR]: 'mkdir',
+  [OP.MKNOD]: 'mknod',
+  [OP.SYMLINK]: 'symlink',
+  [OP.LINK]: 'link',
+  [OP.RENAME]: 'rename',
+  [OP.RENAME2]: 'rename',
+  [OP.READDIR]: 'readdir',
+  [OP.READDIRPLUS]: 'readdir',
+  [OP.READLINK]: 'readlink',
+  [OP.SETXATTR]: 'setxattr',
+  [OP.GETXATTR]: 'getxattr',
+  [OP.LISTXATTR]: 'listxattr',
+  [OP.REMOVEXATTR]: 'removexattr',
+  [OP.FALLOCATE]: 'fallocate',
+  [OP.LSEEK]: 'lseek',
+  [OP.COPY_FILE_RANGE]: 'copy',
+  [OP.COPY_FILE_RANGE_64]: 'copy',
+  [OP.IOCTL]: 'ioctl',
+  [OP.STATFS]: 'statfs',
+};
+
+const ENTRY_OPS: ReadonlySet<number> = new Set([
+  OP.LOOKUP,
+  OP.MKNOD,
+  OP.MKDIR,
+  OP.SYMLINK,
+  OP.LINK,
+  OP.CREATE,
+  OP.TMPFILE,
+]);
+
+/** Operations whose path is that of a name in the request's directory. */
+const NAMED_OPS: ReadonlySet<FaultOp> = new Set([
+  'lookup',
+  'create',
+  'unlink',
+  'rmdir',
+  'mkdir',
+  'mknod',
+  'symlink',
+  'link',
+  'rename',
+]);
