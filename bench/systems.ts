@@ -13,7 +13,8 @@ import { isAlive, killQuietly, onEnd, runChild, startDaemon, waitUntil } from '.
 import { cpuOf, favour, type Placement } from './host.js';
 
 const mountMsMax = 20_000;
-const umountMsMax = 30_000;
+// A commit to a disk that others keep busy.
+const umountMsMax = 60_000;
 const noopMib = 256;
 
 const root = resolve(import.meta.dirname, '../..');
@@ -107,7 +108,7 @@ async function startPeer(name: SystemName, directory: string, below: string): Pr
 }
 
 async function startFauxdax(name: SystemName, directory: string, image: string): Promise<Mounted> {
-  await fauxdax(['mkfs', image, '--size', '1G']);
+  await fauxdax(['mkfs', image, '--size', '1G'], mountMsMax);
   return mountFauxdax(name, directory, image);
 }
 
@@ -117,8 +118,8 @@ export async function mountFauxdax(
   directory: string,
   image: string,
 ): Promise<Mounted> {
-  await fauxdax(['mount', image, directory, ...(mountWords[name] ?? [])]);
-  const info = JSON.parse(await fauxdax(['info', directory, '--json']));
+  await fauxdax(['mount', image, directory, ...(mountWords[name] ?? [])], mountMsMax);
+  const info = JSON.parse(await fauxdax(['info', directory, '--json'], mountMsMax));
   const daemonPid: unknown = info.daemon?.pid;
   if (typeof daemonPid !== 'number') throw new Error('fauxdax info --json tells no daemon.pid');
   const forget = onEnd(() => killQuietly(daemonPid));
@@ -128,15 +129,15 @@ export async function mountFauxdax(
     image,
     daemonPid,
     async stop() {
-      await fauxdax(['umount', directory]);
+      await fauxdax(['umount', directory], umountMsMax);
       await waitUntil(`${name} ending`, umountMsMax, () => !isAlive(daemonPid));
       forget();
     },
   };
 }
 
-function fauxdax(words: readonly string[]): Promise<string> {
-  return runChild([process.execPath, command, ...words], mountMsMax);
+function fauxdax(words: readonly string[], waitMsMax: number): Promise<string> {
+  return runChild([process.execPath, command, ...words], waitMsMax);
 }
 
 /** Whether something is mounted on exactly this directory; asks the mount table, not the mount. */
