@@ -33,13 +33,6 @@ export interface AttributeChange {
 
 const STATFS_NAMES_MIN = 1_000_000;
 
-/** The inode as stat(2) must show it: with the times that native service left. */
-export function getattr(fs: Filesystem, ino: number): Inode {
-  const inode = fs.inode(ino);
-  fs.sharing.collectTimes(ino);
-  return inode;
-}
-
 /**
  * setattr: everything the VFS asks for in one step, ctime with it.
  * @throws {Errno} EPERM (immutable, append-only), EROFS, EFBIG, EISDIR, ENOSPC, EIO
@@ -47,7 +40,6 @@ export function getattr(fs: Filesystem, ino: number): Inode {
 export function setattr(fs: Filesystem, ino: number, change: AttributeChange): Inode {
   const inode = fs.inode(ino);
   fs.assertMutable(inode);
-  fs.sharing.collectTimes(ino);
   const now = fs.now();
   const fields: Fields = { ctimeSec: now.sec, ctimeNsec: now.nsec };
   if (change.mode !== undefined) fields.mode = chmod(fs, inode, change.mode);

@@ -39,7 +39,6 @@ export function open(fs: Filesystem, ino: number, flags: number, killSetId: bool
     if ((inode.flags & FS_APPEND_FL) !== 0 && !appends) throw new Errno('EPERM', 'append-only');
   }
   if ((flags & O_TRUNC) !== 0 && isRegular(inode)) {
-    fs.sharing.collectTimes(ino);
     fs.data.setSize(inode, 0);
     touchModified(fs, inode, killSetId);
     fs.endOperation();
@@ -74,7 +73,6 @@ export function read(fs: Filesystem, ino: number, offset: number, target: Uint8A
   const inode = fs.inode(ino);
   if (isDirectory(inode)) throw new Errno('EISDIR', `inode ${ino}`);
   const bytes = fs.data.read(inode, offset, target);
-  fs.sharing.collectTimes(ino);
   touchRead(fs, inode);
   fs.endOperation();
   fs.sharing.share(inode);
@@ -97,7 +95,6 @@ export function write(
 ): number {
   const inode = fs.inode(ino);
   fs.assertMutable(inode);
-  fs.sharing.collectTimes(ino);
   const bytes = fs.data.write(inode, offset, source);
   touchModified(fs, inode, killSetId);
   fs.endOperation();
@@ -129,7 +126,6 @@ export function fallocate(
     throw new Errno('EPERM', 'append-only');
   }
   if (range.offset < 0 || range.lengthBytes <= 0) throw new Errno('EINVAL', 'empty range');
-  fs.sharing.collectTimes(ino);
   const { offset, lengthBytes } = range;
   const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0;
   switch (mode & ~FALLOC_KEEP_SIZE) {
@@ -190,7 +186,6 @@ export function copy(
   const target = fs.inode(to.ino);
   fs.assertMutable(target);
   if (!isRegular(source) || !isRegular(target)) throw new Errno('EINVAL', 'not a regular file');
-  fs.sharing.collectTimes(to.ino);
   const bytes = fs.data.copy(source, from.offset, target, to.offset, lengthBytes);
   touchRead(fs, source);
   if (bytes > 0) touchModified(fs, target, false);

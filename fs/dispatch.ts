@@ -9,7 +9,7 @@ import { S_IFDIR, S_IFLNK } from '../lib/metadata/inode.js';
 import { encodeName } from '../lib/name_codec.js';
 import type { Session } from '../lib/native.js';
 import { PAGE_BYTES } from '../lib/units.js';
-import { type AttributeChange, getattr, setattr, statfs } from './attributes.js';
+import { type AttributeChange, setattr, statfs } from './attributes.js';
 import { Call, type Operation, statusOf } from './call.js';
 import * as content from './content.js';
 import type { PowerSwitch } from './crash.js';
@@ -75,6 +75,8 @@ export class Dispatch {
     const operation = this.#operations[opcode];
     if (operation === undefined) return ENOSYS;
     try {
+      // Times that native service left come first: whatever is asked may look at them or set them.
+      if (this.#call.in(Q.touched) !== 0) this.#fs.sharing.collectTimes();
       const ino = this.#call.in(Q.nodeid);
       if (!this.#fs.faults.armed) return operation(ino, name, name2);
       return this.#faulty.run(opcode, operation, name, name2);
@@ -91,7 +93,6 @@ export class Dispatch {
       [OP.LOOKUP]: (ino, name) => {
         const inode = namespace.lookup(fs, ino, name);
         if (inode !== undefined) {
-          fs.sharing.collectTimes(inode.ino);
           return call.entry(inode, ino, name);
         }
         return call.noEntry();
@@ -223,8 +224,8 @@ export class Dispatch {
     const fs = this.#fs;
     const call = this.#call;
     return {
-      [OP.GETATTR]: (ino) => call.attributes(getattr(fs, ino)),
-      [OP.STATX]: (ino) => call.attributes(getattr(fs, ino)),
+      [OP.GETATTR]: (ino) => call.attributes(fs.inode(ino)),
+      [OP.STATX]: (ino) => call.attributes(fs.inode(ino)),
       [OP.SETATTR]: (ino) => call.attributes(setattr(fs, ino, this.#attributeChange())),
       [OP.READLINK]: (ino) => call.bytes(encodeName(fs.inode(ino).target ?? '')),
       [OP.STATFS]: () => this.#statfs(),
@@ -300,7 +301,6 @@ export class Dispatch {
     const call = this.#call;
     readdir(this.#fs, ino, call.in(REQUEST.readdir.offset), ({ name, inode, cookie }) => {
       const dots = name === '.' || name === '..';
-      if (plus) this.#fs.sharing.collectTimes(inode.ino);
       call.entryNumbers(inode);
       if (dots) call.reply[REPLY.nodeid] = 0; // the kernel takes no reference to these
       if (!call.wire.addEntry(name, cookie)) return false;

@@ -9,7 +9,7 @@ import { constants } from 'node:os';
 import { Errno } from '../lib/errno.js';
 import { type Inode, isRegular, ROOT_INO, S_IFDIR, S_IFLNK } from '../lib/metadata/inode.js';
 import { PAGE_BYTES } from '../lib/units.js';
-import { getattr, setattr, statfs } from './attributes.js';
+import { setattr, statfs } from './attributes.js';
 import * as content from './content.js';
 import { readdir } from './directories.js';
 import type { Caller, Filesystem } from './filesystem.js';
@@ -134,7 +134,7 @@ function operations(fs: Filesystem): Record<string, (...args: never[]) => void> 
     return namespace.create(fs, caller, parentIno, name, { mode, umask: 0, ...extra });
   };
   return {
-    getattr: answer((at: string) => [stat(fs, getattr(fs, path.ino(at)))]),
+    getattr: answer((at: string) => [stat(fs, fs.inode(path.ino(at)))]),
     statfs: answer(() => [statfsNumbers(fs)]),
     readdir: answer((at: string) => {
       const names: string[] = [];

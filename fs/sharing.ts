@@ -60,8 +60,8 @@ export class Sharing implements MapPort {
   /** Ends native service and takes over the times it left. */
   drop(ino: number): void {
     if (!this.#shared.delete(ino)) return;
-    for (const touched of this.#session?.takeTouched(ino) ?? []) this.#settle(touched);
     this.#session?.unshareFile(ino);
+    this.collectTimes();
   }
 
   dropAll(): void {
@@ -70,11 +70,9 @@ export class Sharing implements MapPort {
 
   /** After a power cut: forgets every copy and the times that came with it. */
   forgetAll(): void {
-    for (const ino of this.#shared) {
-      this.#session?.takeTouched(ino);
-      this.#session?.unshareFile(ino);
-    }
+    for (const ino of this.#shared) this.#session?.unshareFile(ino);
     this.#shared.clear();
+    this.#session?.takeTouched();
   }
 
   /** Recomputes what native service may do, after a change of mode, flags or capabilities. */
@@ -91,11 +89,9 @@ export class Sharing implements MapPort {
     this.#session?.setService(inode.ino, bits);
   }
 
-  /** Brings the times of one file, or of all when absent, from the session into the metadata. */
-  collectTimes(ino = 0): void {
-    if (ino !== 0 && !this.#shared.has(ino)) return;
-    if (this.#shared.size === 0) return;
-    for (const touched of this.#session?.takeTouched(ino) ?? []) this.#settle(touched);
+  /** Brings the times that native service left on any file into the metadata. */
+  collectTimes(): void {
+    for (const touched of this.#session?.takeTouched() ?? []) this.#settle(touched);
   }
 
   closeGate(ino: number): void {

@@ -5,7 +5,7 @@
  * on FRAME_VERSION. Bytes in: `requestBytes` from slot PAYLOAD. Bytes out: `replyBytes` from 0.
  */
 
-export const FRAME_VERSION = 1;
+export const FRAME_VERSION = 2;
 export const FRAME_SLOTS = 1024;
 
 /** Handler results besides 0 (answer from `reply`) and a positive errno. */
@@ -13,7 +13,15 @@ export const DEFERRED = -1; // JavaScript answers later with session.answer(uniq
 export const NO_REPLY = -2; // FORGET
 
 /** Slots of every request. */
-export const Q = { unique: 0, nodeid: 1, uid: 2, gid: 3, pid: 4 } as const;
+export const Q = {
+  unique: 0,
+  nodeid: 1,
+  uid: 2,
+  gid: 3,
+  pid: 4,
+  /** 1 when native service has left times that session.takeTouched() gives. */
+  touched: FRAME_SLOTS - 1,
+} as const;
 
 /** Slots by operation; the names are those of linux/fuse.h. */
 export const REQUEST = {

@@ -98,8 +98,8 @@ export interface Session {
   /** Waits for native operations on the file to leave, then keeps new ones out. Not nested. */
   closeGate(ino: number): void;
   openGate(ino: number): void;
-  /** Takes (and forgets) the pending times of one inode, or of all when `ino` is 0. */
-  takeTouched(ino: number): TouchedTimes[];
+  /** Takes (and forgets) all pending times, also of files unshared since. */
+  takeTouched(): TouchedTimes[];
 
   /** READDIR(PLUS): adds one entry with the attributes in `reply`; false when it does not fit. */
   addEntry(name: string, cookie: number): boolean;

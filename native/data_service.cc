@@ -76,12 +76,12 @@ bool DataService::Read(const Request& request, FileMap* file, ServingThread thre
   const uint64_t length =
       in.offset < size_bytes ? std::min<uint64_t>(in.size, size_bytes - in.offset) : 0;
   const uint64_t unique = request.header->unique;
+  // Before the answer: whoever saw the read return must find the new atime.
+  if ((service & kReadsTouchAtime) && file->TouchAtime(Now())) files_->NoteTouched(file->ino());
   // A READ of pages that are read ahead is all or nothing: short would mean end of file. The kernel
   // asks again page by page for what was really wanted.
   if (!AnswerRead(unique, *file, in.offset, length)) device_->AnswerError(unique, EIO);
   file->gate().LeaveShared();
-
-  if ((service & kReadsTouchAtime) && file->TouchAtime(Now())) files_->NoteTouched(file->ino());
   Count(&counters_.reads, &counters_.read_bytes, length);
   return true;
 }

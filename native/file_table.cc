@@ -27,6 +27,13 @@ void FileTable::Remove(uint64_t ino) {
   std::unique_lock lock(mutex_);
   size_t hole = Home(ino);
   while (slots_[hole]->ino() != ino) hole = Next(hole);
+  TouchedFile touched = {ino, kTimeNone, kTimeNone};
+  slots_[hole]->TakeTimes(&touched.atime, &touched.mtime);
+  if (touched.atime != kTimeNone || touched.mtime != kTimeNone) {
+    std::lock_guard touched_lock(touched_mutex_);
+    departed_.push_back(touched);
+    any_touched_.store(true, std::memory_order_release);
+  }
   slots_[hole].reset();
   count_--;
   // Close the gap: a later file of the same run moves into the hole unless that lies before its
@@ -50,24 +57,24 @@ void FileTable::Insert(std::unique_ptr<FileMap> file) {
 void FileTable::NoteTouched(uint64_t ino) {
   std::lock_guard lock(touched_mutex_);
   touched_.push_back(ino);
+  any_touched_.store(true, std::memory_order_release);
 }
 
-std::vector<TouchedFile> FileTable::TakeTouched(uint64_t ino) {
+std::vector<TouchedFile> FileTable::TakeTouched() {
   std::vector<uint64_t> inos;
-  if (ino != 0) {
-    inos.push_back(ino);
-  } else {
-    std::lock_guard lock(touched_mutex_);
-    inos.swap(touched_);
-  }
   std::vector<TouchedFile> taken;
-  for (uint64_t each : inos) {
-    FileMap* file = Find(each);
+  {
+    std::lock_guard lock(touched_mutex_);
+    any_touched_.store(false, std::memory_order_relaxed);
+    inos.swap(touched_);
+    taken.swap(departed_);
+  }
+  for (uint64_t ino : inos) {
+    FileMap* file = Find(ino);
     if (file == nullptr) continue;
-    TouchedFile touched{each, kTimeNone, kTimeNone};
-    // One file's times are taken in passing; it stays on the list of all until that is taken.
     // Cleared before the times are read: a touch in between is listed again, never lost.
-    if (ino == 0) file->ClearTouched();
+    file->ClearTouched();
+    TouchedFile touched = {ino, kTimeNone, kTimeNone};
     file->TakeTimes(&touched.atime, &touched.mtime);
     if (touched.atime != kTimeNone || touched.mtime != kTimeNone) taken.push_back(touched);
   }

@@ -6,6 +6,7 @@
 #ifndef FAUXDAX_FILE_TABLE_H_
 #define FAUXDAX_FILE_TABLE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -37,16 +38,18 @@ class FileTable {
 
   std::shared_lock<std::shared_mutex> SharedLock() { return std::shared_lock(mutex_); }
 
-  // JavaScript thread. Add() replaces a file that is already there. Both wait for the helper.
+  // JavaScript thread. Add() replaces a file that is already there. Both wait for the helper. The
+  // pending times of a file that goes stay to be taken.
   void Add(uint64_t ino, uint64_t size_bytes);
   void Remove(uint64_t ino);
   size_t count() const { return count_; }
 
   // Either thread: remembers that the file has pending times; called at its first touch.
   void NoteTouched(uint64_t ino);
-  // JavaScript thread. The pending times of one file, or of all when `ino` is 0, are forgotten
-  // here.
-  std::vector<TouchedFile> TakeTouched(uint64_t ino);
+  // Whether TakeTouched() has something; a touch whose request was answered is never missed.
+  bool touched() const { return any_touched_.load(std::memory_order_acquire); }
+  // JavaScript thread. All pending times; they are forgotten here.
+  std::vector<TouchedFile> TakeTouched();
 
  private:
   static constexpr size_t kSlotsMin = 64;  // a power of two
@@ -63,6 +66,8 @@ class FileTable {
 
   std::mutex touched_mutex_;
   std::vector<uint64_t> touched_;
+  std::vector<TouchedFile> departed_;
+  std::atomic<bool> any_touched_ = false;
 };
 
 }  // namespace fauxdax

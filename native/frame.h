@@ -8,7 +8,7 @@
 
 namespace fauxdax::frame {
 
-constexpr double kVersion = 1;
+constexpr double kVersion = 2;
 constexpr size_t kSlots = 1024;
 
 // Handler results besides 0 (answer from the reply) and a positive errno.
@@ -21,11 +21,13 @@ constexpr size_t kNodeid = 1;
 constexpr size_t kUid = 2;
 constexpr size_t kGid = 3;
 constexpr size_t kPid = 4;
+// 1 when native service has left times to take.
+constexpr size_t kTouched = kSlots - 1;
 // The first slot of the operation's own fields; lib/frame.ts names them per operation.
 constexpr size_t kFields = 5;
 // FORGET: [nodeid, nlookup] pairs.
 constexpr size_t kForgetPairs = 8;
-constexpr size_t kForgetPairsMax = (kSlots - kForgetPairs) / 2;
+constexpr size_t kForgetPairsMax = (kTouched - kForgetPairs) / 2;
 }  // namespace request
 
 namespace reply {

@@ -15,6 +15,8 @@ namespace {
 
 // Requests served before the event loop has its turn again.
 constexpr int kBatchMax = 64;
+// Wake-ups between two looks for a second request.
+constexpr uint64_t kLookEvery = 16;
 // How long Close() waits at a time for what the helper's last notification needs.
 constexpr int kClosingWaitMs = 1;
 
@@ -79,7 +81,12 @@ void Session::OnWake(uv_async_t* async) {
 void Session::Pump() {
   helper_->NoteProgress();
   PumpPicked();
-  for (int i = 0; i < kBatchMax && !ended_ && !closed_; i++) {
+  // One request a wake-up is the rule of a single client: asking whether there is another costs as
+  // much as a system call can. Only where the last look found several, and now and then, we look.
+  const bool looks = busy_ || ++wakeups_count_ % kLookEvery == 0;
+  const int batch_max = looks ? kBatchMax : 1;
+  int served = 0;
+  for (; served < batch_max && !ended_ && !closed_; served++) {
     size_t length_bytes = 0;
     const int error = device_.Receive(*request_buffer_, &length_bytes);
     if (error == EAGAIN) break;
@@ -94,6 +101,7 @@ void Session::Pump() {
     Serve(request_buffer_->Parse(length_bytes));
     if (!closed_) helper_->NoteProgress();
   }
+  busy_ = served > 1;
   if (!closed_ && device_.broken() != 0) {
     EndBroken(std::string("the kernel refused an answer: ") + std::strerror(device_.broken()));
   }
@@ -183,6 +191,7 @@ void Session::Ask(const Request& request) {
   asked_opcode_ = opcode;
   asked_bytes_max_ = decoded.answer_bytes_max;
   entry_bytes_ = 0;
+  request_[frame::request::kTouched] = files_.touched() ? 1 : 0;
   script_calls_++;
   const int status = script_->Call(opcode, decoded.name, decoded.name2);
   asking_ = false;

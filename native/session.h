@@ -133,6 +133,9 @@ class Session {
   bool ended_ = false;
   bool closed_ = false;
   bool asking_ = false;
+  // The last wake-up found more than one request.
+  bool busy_ = false;
+  uint64_t wakeups_count_ = 0;
   // Of the request being asked, for AddEntry().
   uint32_t asked_opcode_ = 0;
   uint32_t asked_bytes_max_ = 0;

@@ -294,8 +294,7 @@ void SessionObject::OpenGate(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::TakeTouched(const Napi::CallbackInfo& info) {
-  const uint64_t ino = CountArgument(info, 0, "ino", kExactMax);
-  const std::vector<TouchedFile> touched = session_->files().TakeTouched(ino);
+  const std::vector<TouchedFile> touched = session_->files().TakeTouched();
   const Napi::Array array = Napi::Array::New(info.Env(), touched.size());
   for (size_t i = 0; i < touched.size(); i++) {
     const Napi::Object times = Napi::Object::New(info.Env());
