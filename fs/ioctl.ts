@@ -55,7 +55,6 @@ export function ioctl(fs: Filesystem, ino: number, cmd: number, input: Uint8Arra
   const view = new DataView(input.buffer, input.byteOffset, input.byteLength);
   switch (cmd) {
     case FS_IOC_GETFLAGS:
-      return numberBytes(inode.flags, 8);
     case FS_IOC32_GETFLAGS:
       return numberBytes(inode.flags, 4);
     case FS_IOC_SETFLAGS:
