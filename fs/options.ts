@@ -2,7 +2,7 @@
  * Mount options: the words of `-o`, their types and defaults, and which contradict each other.
  * Parsed once by tools and by the API, passed to the daemon as JSON, never interpreted again.
  */
-import { BUG_NAMES, type BugSwitches, NO_BUGS, parseBugs } from '../lib/dax/bugs.js';
+import { BUG_NAMES, type BugSwitches, NO_BUGS, namesOfBugs, parseBugs } from '../lib/dax/bugs.js';
 
 export type DaxMode = 'never' | 'inode' | 'always';
 
@@ -97,6 +97,21 @@ export function parseMountOptions(lists: readonly string[]): MountOptions {
     applyWord(options, seen, word);
   }
   return options;
+}
+
+/**
+ * The words that say the same as `options`, with the defaults that matter written out:
+ * `rw,crashable,dax=inode,commit=5,durable=process`. Read back, they give equal options.
+ */
+export function mountOptionWords(options: MountOptions): string[] {
+  const words = [options.readOnly ? 'ro' : 'rw'];
+  if (options.allowOther) words.push('allow_other');
+  if (options.crashable) words.push('crashable');
+  if (options.canary) words.push('canary');
+  words.push(`dax=${options.dax}`, `commit=${options.commitSeconds}`, `durable=${options.durable}`);
+  if (options.transport !== DEFAULT_OPTIONS.transport) words.push(`transport=${options.transport}`);
+  words.push(...namesOfBugs(options.bugs).map((name) => `bug=${name}`));
+  return [...words, ...options.mountFlags];
 }
 
 function applyWord(options: MountOptions, seen: Map<string, string>, word: string): void {

@@ -25,6 +25,11 @@ const NAMES: Readonly<Record<string, keyof BugSwitches>> = {
 /** The names as a person types them. */
 export const BUG_NAMES: readonly string[] = Object.keys(NAMES);
 
+/** The names of the switches that are on. */
+export function namesOfBugs(bugs: BugSwitches): string[] {
+  return Object.entries(NAMES).flatMap(([name, key]) => (bugs[key] ? [name] : []));
+}
+
 export const NO_BUGS: Readonly<BugSwitches> = Object.freeze(parseBugs([]));
 
 /**
