@@ -4,9 +4,10 @@
  */
 import { Command } from 'commander';
 import { type ImageInfo, imageGeometry } from '../../fs/info.js';
+import { mountOptionWords } from '../../fs/options.js';
 import { openImage } from '../../lib/image.js';
-import { loadNative } from '../../lib/native.js';
-import { printJson, section } from '../screen.js';
+import { loadNative, type SessionCounters } from '../../lib/native.js';
+import { plural, printJson, section } from '../screen.js';
 import { formatSize } from '../size.js';
 import { ask, findTarget } from '../target.js';
 
@@ -41,28 +42,72 @@ function readImage(dir: string): ImageInfo {
 
 function describe(found: ImageInfo): string {
   const { geometry, free } = found;
+  const busy = free.busyPages === 0 ? '' : `, and ${free.busyPages} after the next commit`;
   const parts = [
     section('image', [
       ['directory', found.imageDir],
       ['uuid', geometry.uuid],
-      ['size', `${formatSize(geometry.sizeBytes)}, ${geometry.pages} pages`],
-      ['free', `${formatSize(free.bytes)}, ${free.pages} pages (${free.busyPages} busy)`],
+      ['size', `${formatSize(geometry.sizeBytes)}, ${plural(geometry.pages, 'page')}`],
+      ['free', `${formatSize(free.bytes)}, ${plural(free.pages, 'page')}${busy}`],
       ['inodes', found.inodes],
       ['names', found.names],
       ['extents', found.extents],
     ]),
   ];
   if (found.daemon === undefined) parts.push('not mounted\n');
-  else parts.push(section('daemon', flatten(found.daemon)));
+  else parts.push(section('mount', describeDaemon(found.daemon)));
   return parts.join('\n');
 }
 
-/** `{counters: {requests: 3}}` as `counters.requests 3`, so that what the daemon adds is shown. */
-function flatten(object: object, prefix = ''): [string, string | number][] {
-  return Object.entries(object).flatMap(([name, value]): [string, string | number][] => {
-    const path = `${prefix}${name}`;
-    if (Array.isArray(value)) return [[path, value.join(', ')]];
-    if (typeof value === 'object' && value !== null) return flatten(value, `${path}.`);
-    return [[path, typeof value === 'number' ? value : String(value)]];
-  });
+type Daemon = NonNullable<ImageInfo['daemon']>;
+
+/** What is not zero of the daemon, related numbers on one line. */
+function describeDaemon(daemon: Daemon): [string, string | number][] {
+  const { pid, dir, options, uptimeSec, flushInstruction, commits, counters, ...gauges } = daemon;
+  const rows: [string, string | number][] = [
+    ['directory', dir],
+    ['options', mountOptionWords(options).join(',')],
+    ['daemon', `pid ${pid}, up ${formatDuration(uptimeSec)}, flushes by ${flushInstruction}`],
+    ['commits', total(commits)],
+  ];
+  if (counters !== null) rows.push(...describeCounters(counters));
+  for (const [name, count] of Object.entries(gauges)) {
+    if (count !== 0) rows.push([GAUGES[name] ?? name, count]);
+  }
+  return rows;
+}
+
+const GAUGES: Record<string, string> = {
+  nodes: 'inodes in the kernel',
+  undecidedLines: 'undecided lines',
+  poisonedPages: 'poisoned pages',
+  faultRules: 'fault rules',
+};
+
+function describeCounters(counters: SessionCounters): [string, string | number][] {
+  const { requests, scriptCalls, helperRequests, notifications } = counters;
+  const data = (count: number, bytes: number): string => `${count}, ${formatSize(bytes)}`;
+  const rows: [string, string | number][] = [
+    ['requests', `${requests}, ${scriptCalls} of them answered in JavaScript`],
+    ['helper requests', helperRequests],
+    ['native reads', data(counters.nativeReads, counters.nativeReadBytes)],
+    ['native writes', data(counters.nativeWrites, counters.nativeWriteBytes)],
+    ['notifications', notifications],
+  ];
+  return rows.filter(([, value]) => value !== 0 && value !== '0, 0 B');
+}
+
+/** `3 (2 fsync, 1 timer)` */
+function total(counts: Record<string, number>): string | number {
+  const seen = Object.entries(counts).filter(([, count]) => count !== 0);
+  const sum = seen.reduce((all, [, count]) => all + count, 0);
+  return sum === 0 ? sum : `${sum} (${seen.map(([name, count]) => `${count} ${name}`).join(', ')})`;
+}
+
+/** `17 s`, `5 min`, `3 h`, `2 d` */
+function formatDuration(seconds: number): string {
+  if (seconds < 120) return `${Math.floor(seconds)} s`;
+  if (seconds < 2 * 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
 }
