@@ -24,8 +24,7 @@ export async function runProgram(args: string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommanderError)) return report(error);
     // Commander has printed its message; help that was asked for is no error.
-    const asked = error.code === 'commander.helpDisplayed' || error.code === 'commander.version';
-    return asked ? 0 : EXIT_USAGE;
+    return error.exitCode === 0 ? 0 : EXIT_USAGE;
   }
 }
 
@@ -33,7 +32,7 @@ export function makeProgram(): Command {
   const program = new Command('fauxdax')
     .description('A Linux filesystem you can pull the plug on.')
     .version(version(), '-V, --version')
-    .helpCommand(false)
+    .helpCommand('help [COMMAND]', 'display help for a command')
     .configureHelp({ commandUsage: usageLine })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'fauxdax: ')) })
     .exitOverride()

@@ -41,6 +41,7 @@ t.test('each command has a help text with an example, and it is no error', async
   }
   const { stdout } = fauxdax('--help');
   for (const name of COMMANDS) t.match(stdout, new RegExp(`^ {2}${name} `, 'm'), name);
+  t.match(fauxdax('help', 'mkfs'), { status: 0, stdout: /^Usage: fauxdax mkfs/ });
   t.match(fauxdax('fault', '/mnt', 'add', '--help').stdout, 'Usage: fauxdax fault <DIR> add');
 });
 
@@ -57,6 +58,7 @@ t.test('a usage error names the word and exits with 2', async (t) => {
     [['mkfs', '--size', '1G'], /missing required argument 'IMAGE'/],
     [['mkfs', 'x'], /required option '--size <SIZE>'/],
     [['mkfs', 'x', '--size', '1X'], /'1X' is not a size/],
+    [['mkfs', 'x', '--size', '0'], /--size 0: an image has 64 KiB to /],
     [['mkfs', 'x', '--size', '100000'], /--size 100000: not a multiple of the page size/],
     [['mkfs', 'x', '--size', '1M', '--uuid', 'x'], /--uuid x: not a UUID/],
     [['mkfs', 'x', 'y', '--size', '1M'], /too many arguments/],

@@ -2,14 +2,18 @@
 import { mkdirSync } from 'node:fs';
 import { Command } from 'commander';
 import { UsageError } from '../../fs/options.js';
-import { makeImage } from '../../lib/image.js';
+import { makeImage, REGION_PAGES_MIN } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
+import { REGION_PAGES_MAX } from '../../lib/space/allocator.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { Failure } from '../failure.js';
 import { canonical, mountOfImage } from '../mountinfo.js';
 import { formatSize, parseSize } from '../size.js';
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+const SIZE_BYTES_MIN = REGION_PAGES_MIN * PAGE_BYTES;
+const SIZE_BYTES_MAX = REGION_PAGES_MAX * PAGE_BYTES;
 
 interface Options {
   size: string;
@@ -32,6 +36,10 @@ function mkfs(image: string, options: Options): void {
   const sizeBytes = parseSize(options.size);
   if (sizeBytes % PAGE_BYTES !== 0) {
     throw new UsageError(`--size ${options.size}: not a multiple of the page size ${PAGE_BYTES}`);
+  }
+  if (sizeBytes < SIZE_BYTES_MIN || sizeBytes > SIZE_BYTES_MAX) {
+    const range = `${formatSize(SIZE_BYTES_MIN)} to ${SIZE_BYTES_MAX} bytes`;
+    throw new UsageError(`--size ${options.size}: an image has ${range}`);
   }
   if (options.uuid !== undefined && !UUID.test(options.uuid)) {
     throw new UsageError(`--uuid ${options.uuid}: not a UUID`);
