@@ -1,10 +1,11 @@
 /**
  * A place to test POSIX behaviour in: a directory on a fauxdax mount, one mount a test file, made
- * through the command line, and processes (sys.c) that make system calls in it, one per line. The test process is only
- * ever a client of the mount.
+ * through the command line, and processes (sys.c) that make system calls in it, one per line. The
+ * test process is only ever a client of the mount.
  *
- * With FAUXDAX_TEST_DIR set, the place is a new directory there instead, on whatever filesystem that
- * is: on ext4 this is how the tests themselves are tested. What needs a mount of its own is skipped.
+ * With FAUXDAX_TEST_DIR set, the place is a new directory there instead, on whatever filesystem
+ * that is: on ext4 this is how the tests themselves are tested. What needs a mount of its own is
+ * skipped.
  */
 import {
   type ChildProcessWithoutNullStreams,
@@ -49,12 +50,14 @@ export interface Place {
   image: string | undefined;
 }
 
-/** Compiles sys.c when it is newer than its program. */
+/** Compiles sys.c when its sources are newer than its program. */
 function sysProgram(): string {
   const source = join(import.meta.dirname, 'sys.c');
+  const flags = join(import.meta.dirname, 'sys_flags.h');
   const out = join(root, 'build', 'test');
   const binary = join(out, 'sys');
-  if (existsSync(binary) && statSync(binary).mtimeMs > statSync(source).mtimeMs) return binary;
+  const newest = Math.max(statSync(source).mtimeMs, statSync(flags).mtimeMs);
+  if (existsSync(binary) && statSync(binary).mtimeMs > newest) return binary;
   mkdirSync(out, { recursive: true });
   const made = `${binary}.${process.pid}`;
   const options = ['-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror', '-o', made, source];

@@ -1,7 +1,8 @@
-// System calls for tests, one per line of standard input, in the directory given as the first argument.
-// Answers one line per call: the result, or the name of the errno. Words are separated by spaces; in
-// paths and data %41 is a byte by its number and TEXT*N repeats TEXT N times. Open files and mappings
-// are named by one letter each. Several of these processes at once make the cases between processes.
+// System calls for tests, one per line of standard input, in the directory given as the first
+// argument. Answers one line per call: the result, or the name of the errno. Words are separated by
+// spaces; in paths and data %41 is a byte by its number and TEXT*N repeats TEXT N times. Open files
+// and mappings are named by one letter each. Several of these processes at once make the cases
+// between processes.
 //
 // Calls are grouped as in the table at the end; each function says its words.
 #include <dirent.h>
@@ -26,90 +27,55 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "sys_flags.h"
+
 #define WORDS_MAX 12
 #define TEXT_BYTES_MAX (4 << 20)
 
 struct map {
-  char *address;
+  char* address;
   size_t length;
 };
 
 static int files[26];
 static struct map maps[26];
-static char *words[WORDS_MAX];
+static char* words[WORDS_MAX];
 static size_t lengths[WORDS_MAX];
-static char *reply;
+static char* reply;
 
-static int *File(int word) { return &files[(words[word][0] - 'A') % 26]; }
-static struct map *Map(int word) { return &maps[(words[word][0] - 'A') % 26]; }
-static long long Number(int word) { return words[word] == NULL ? 0 : strtoll(words[word], NULL, 0); }
-static mode_t Mode(int word) { return words[word] == NULL ? 0644 : (mode_t)strtol(words[word], NULL, 8); }
-
-struct flag {
-  const char *name;
-  long value;
-};
-
-// Looks up names joined by `+`; an unknown one ends the process, so that a test cannot pass by a typo.
-static long Flags(const char *text, const struct flag *table) {
-  long flags = 0;
-  char copy[128];
-  if (text == NULL) return 0;
-  snprintf(copy, sizeof copy, "%s", text);
-  for (char *name = strtok(copy, "+"); name != NULL; name = strtok(NULL, "+")) {
-    const struct flag *flag = table;
-    while (flag->name != NULL && strcmp(flag->name, name) != 0) flag++;
-    if (flag->name == NULL) {
-      fprintf(stderr, "sys: no flag named %s\n", name);
-      exit(2);
-    }
-    flags |= flag->value;
-  }
-  return flags;
+static int* File(int word) { return &files[(words[word][0] - 'A') % 26]; }
+static struct map* Map(int word) { return &maps[(words[word][0] - 'A') % 26]; }
+static long long Number(int word) {
+  return words[word] == NULL ? 0 : strtoll(words[word], NULL, 0);
+}
+static mode_t Mode(int word) {
+  return words[word] == NULL ? 0644 : (mode_t)strtol(words[word], NULL, 8);
 }
 
-static const struct flag kOpen[] = {
-    {"rd", O_RDONLY},       {"wr", O_WRONLY},       {"rdwr", O_RDWR},         {"creat", O_CREAT},
-    {"excl", O_EXCL},       {"trunc", O_TRUNC},     {"append", O_APPEND},     {"direct", O_DIRECT},
-    {"sync", O_SYNC},       {"dsync", O_DSYNC},     {"tmpfile", O_TMPFILE},   {"dir", O_DIRECTORY},
-    {"nofollow", O_NOFOLLOW}, {"path", O_PATH},     {"nonblock", O_NONBLOCK}, {"noatime", O_NOATIME},
-    {NULL, 0}};
-static const struct flag kFallocate[] = {{"none", 0}, {"keep", FALLOC_FL_KEEP_SIZE}, {"punch", FALLOC_FL_PUNCH_HOLE},
-                                         {"zero", FALLOC_FL_ZERO_RANGE}, {"collapse", FALLOC_FL_COLLAPSE_RANGE},
-                                         {"insert", FALLOC_FL_INSERT_RANGE}, {NULL, 0}};
-static const struct flag kRename[] = {{"none", 0}, {"noreplace", RENAME_NOREPLACE}, {"exchange", RENAME_EXCHANGE},
-                                      {"whiteout", RENAME_WHITEOUT}, {NULL, 0}};
-static const struct flag kWhence[] = {{"set", SEEK_SET}, {"cur", SEEK_CUR}, {"end", SEEK_END},
-                                      {"data", SEEK_DATA}, {"hole", SEEK_HOLE}, {NULL, 0}};
-static const struct flag kType[] = {{"fifo", S_IFIFO}, {"sock", S_IFSOCK}, {"chr", S_IFCHR},
-                                    {"blk", S_IFBLK}, {"reg", S_IFREG}, {NULL, 0}};
-static const struct flag kXattr[] = {{"none", 0}, {"create", XATTR_CREATE}, {"replace", XATTR_REPLACE}, {NULL, 0}};
-static const struct flag kFlock[] = {{"sh", LOCK_SH}, {"ex", LOCK_EX}, {"un", LOCK_UN}, {"nb", LOCK_NB}, {NULL, 0}};
-static const struct flag kLock[] = {{"r", F_RDLCK}, {"w", F_WRLCK}, {"u", F_UNLCK}, {NULL, 0}};
-static const struct flag kProtect[] = {{"r", PROT_READ}, {"w", PROT_READ | PROT_WRITE}, {NULL, 0}};
-static const struct flag kInode[] = {{"none", 0}, {"i", FS_IMMUTABLE_FL}, {"a", FS_APPEND_FL}, {"d", FS_NODUMP_FL},
-                                     {"A", FS_NOATIME_FL}, {NULL, 0}};
-
 static void Value(long long result) {
-  if (result < 0) sprintf(reply, "%s", strerrorname_np(errno));
-  else sprintf(reply, "%lld", result);
+  if (result < 0)
+    sprintf(reply, "%s", strerrorname_np(errno));
+  else
+    sprintf(reply, "%lld", result);
 }
 
 // Bytes as text: letters as they are, others as %xx, runs longer than eight as BYTE*COUNT in <>.
-static void Bytes(const char *bytes, ssize_t length) {
+static void Bytes(const char* bytes, ssize_t length) {
   if (length < 0) {
     Value(-1);
     return;
   }
-  char *out = reply;
+  char* out = reply;
   for (ssize_t at = 0; at < length;) {
     char one[8];
     unsigned char byte = (unsigned char)bytes[at];
     ssize_t run = 1;
     while (at + run < length && bytes[at + run] == bytes[at]) run++;
     sprintf(one, byte > 32 && byte < 127 && byte != '%' ? "%c" : "%%%02x", byte);
-    if (run > 8) out += sprintf(out, "<%s*%zd>", one, run);
-    else for (ssize_t times = 0; times < run; times++) out += sprintf(out, "%s", one);
+    if (run > 8)
+      out += sprintf(out, "<%s*%zd>", one, run);
+    else
+      for (ssize_t times = 0; times < run; times++) out += sprintf(out, "%s", one);
     at += run;
   }
   *out = 0;
@@ -131,14 +97,16 @@ static void DoClose(void) {
 }
 static void DoRead(void) {
   size_t count = (size_t)Number(2);
-  char *bytes = aligned_alloc(4096, (count + 4096) & ~(size_t)4095);
-  Bytes(bytes, words[3] == NULL ? read(*File(1), bytes, count) : pread(*File(1), bytes, count, Number(3)));
+  char* bytes = aligned_alloc(4096, (count + 4096) & ~(size_t)4095);
+  Bytes(bytes,
+        words[3] == NULL ? read(*File(1), bytes, count) : pread(*File(1), bytes, count, Number(3)));
   free(bytes);
 }
 static void DoWrite(void) {
-  char *bytes = aligned_alloc(4096, (lengths[2] + 4096) & ~(size_t)4095);
+  char* bytes = aligned_alloc(4096, (lengths[2] + 4096) & ~(size_t)4095);
   memcpy(bytes, words[2], lengths[2]);
-  Value(words[3] == NULL ? write(*File(1), bytes, lengths[2]) : pwrite(*File(1), bytes, lengths[2], Number(3)));
+  Value(words[3] == NULL ? write(*File(1), bytes, lengths[2])
+                         : pwrite(*File(1), bytes, lengths[2], Number(3)));
   free(bytes);
 }
 
@@ -147,7 +115,9 @@ static void DoWrite(void) {
 static void DoSeek(void) { Value(lseek(*File(1), Number(2), (int)Flags(words[3], kWhence))); }
 static void DoFtruncate(void) { Value(ftruncate(*File(1), Number(2))); }
 static void DoTruncate(void) { Value(truncate(words[1], Number(2))); }
-static void DoFallocate(void) { Value(fallocate(*File(1), (int)Flags(words[2], kFallocate), Number(3), Number(4))); }
+static void DoFallocate(void) {
+  Value(fallocate(*File(1), (int)Flags(words[2], kFallocate), Number(3), Number(4)));
+}
 static void DoCopy(void) {
   off_t from = Number(2), to = Number(4);
   Value(copy_file_range(*File(1), &from, *File(3), &to, (size_t)Number(5), 0));
@@ -160,7 +130,9 @@ static void DoFdatasync(void) { Value(fdatasync(*File(1))); }
 static void DoMkdir(void) { Value(mkdir(words[1], words[2] == NULL ? 0755 : Mode(2))); }
 static void DoRmdir(void) { Value(rmdir(words[1])); }
 static void DoUnlink(void) { Value(unlink(words[1])); }
-static void DoRename(void) { Value(renameat2(AT_FDCWD, words[1], AT_FDCWD, words[2], (unsigned)Flags(words[3], kRename))); }
+static void DoRename(void) {
+  Value(renameat2(AT_FDCWD, words[1], AT_FDCWD, words[2], (unsigned)Flags(words[3], kRename)));
+}
 static void DoLink(void) { Value(link(words[1], words[2])); }
 static void DoLinkfd(void) {
   char source[32];
@@ -176,17 +148,20 @@ static void DoMknod(void) {
   dev_t device = makedev((unsigned)Number(4), (unsigned)Number(5));
   Value(mknod(words[1], (mode_t)Flags(words[2], kType) | Mode(3), device));
 }
-static int ByName(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int ByName(const void* a, const void* b) {
+  return strcmp(*(char* const*)a, *(char* const*)b);
+}
 static void DoList(void) {
-  DIR *stream = opendir(words[1]);
+  DIR* stream = opendir(words[1]);
   if (stream == NULL) {
     Value(-1);
     return;
   }
-  static char *names[65536];
+  static char* names[65536];
   size_t count = 0;
-  for (const struct dirent *entry; (entry = readdir(stream)) != NULL && count < 65536;) {
-    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) names[count++] = strdup(entry->d_name);
+  for (const struct dirent* entry; (entry = readdir(stream)) != NULL && count < 65536;) {
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      names[count++] = strdup(entry->d_name);
   }
   closedir(stream);
   qsort(names, count, sizeof names[0], ByName);
@@ -208,7 +183,7 @@ static struct timespec Time(int word) {
   struct timespec time = {0, UTIME_NOW};
   if (strcmp(words[word], "now") == 0) return time;
   if (strcmp(words[word], "omit") == 0) return (struct timespec){0, UTIME_OMIT};
-  char *fraction = NULL;
+  char* fraction = NULL;
   time.tv_sec = strtoll(words[word], &fraction, 10);
   time.tv_nsec = *fraction == '.' ? strtol(fraction + 1, NULL, 10) : 0;
   return time;
@@ -217,31 +192,61 @@ static void DoUtimens(void) {
   struct timespec times[2] = {Time(2), Time(3)};
   Value(utimensat(AT_FDCWD, words[1], times, AT_SYMLINK_NOFOLLOW));
 }
-// t type · m mode · n links · u uid · g gid · s size · M mtime · A atime · C ctime · b blocks in use (0/1)
-// r device · i inode
-static void Status(int result, const struct stat *status, const char *fields) {
+// t type · m mode · n links · u uid · g gid · s size · M mtime · A atime · C ctime · b blocks in
+// use (0/1) r device · i inode
+static void Status(int result, const struct stat* status, const char* fields) {
   if (result != 0) {
     Value(-1);
     return;
   }
-  static const char *const kTypes[] = {"?", "fifo", "chr", "?", "dir", "?", "blk", "?", "reg", "?", "lnk", "?", "sock"};
-  char *out = reply;
-  for (const char *field = fields; *field != 0; field++) {
+  static const char* const kTypes[] = {"?", "fifo", "chr", "?",   "dir", "?",   "blk",
+                                       "?", "reg",  "?",   "lnk", "?",   "sock"};
+  char* out = reply;
+  for (const char* field = fields; *field != 0; field++) {
     if (field != fields) out += sprintf(out, " ");
     switch (*field) {
-      case 't': out += sprintf(out, "%s", kTypes[(status->st_mode & S_IFMT) >> 12]); break;
-      case 'm': out += sprintf(out, "%o", status->st_mode & 07777); break;
-      case 'n': out += sprintf(out, "%lu", (unsigned long)status->st_nlink); break;
-      case 'u': out += sprintf(out, "%u", status->st_uid); break;
-      case 'g': out += sprintf(out, "%u", status->st_gid); break;
-      case 's': out += sprintf(out, "%lld", (long long)status->st_size); break;
-      case 'b': out += sprintf(out, "%d", status->st_blocks != 0); break;
-      case 'i': out += sprintf(out, "%llu", (unsigned long long)status->st_ino); break;
-      case 'r': out += sprintf(out, "%u:%u", major(status->st_rdev), minor(status->st_rdev)); break;
-      case 'M': out += sprintf(out, "%lld.%09ld", (long long)status->st_mtim.tv_sec, status->st_mtim.tv_nsec); break;
-      case 'A': out += sprintf(out, "%lld.%09ld", (long long)status->st_atim.tv_sec, status->st_atim.tv_nsec); break;
-      case 'C': out += sprintf(out, "%lld.%09ld", (long long)status->st_ctim.tv_sec, status->st_ctim.tv_nsec); break;
-      default: fprintf(stderr, "sys: no stat field %c\n", *field); exit(2);
+      case 't':
+        out += sprintf(out, "%s", kTypes[(status->st_mode & S_IFMT) >> 12]);
+        break;
+      case 'm':
+        out += sprintf(out, "%o", status->st_mode & 07777);
+        break;
+      case 'n':
+        out += sprintf(out, "%lu", (unsigned long)status->st_nlink);
+        break;
+      case 'u':
+        out += sprintf(out, "%u", status->st_uid);
+        break;
+      case 'g':
+        out += sprintf(out, "%u", status->st_gid);
+        break;
+      case 's':
+        out += sprintf(out, "%lld", (long long)status->st_size);
+        break;
+      case 'b':
+        out += sprintf(out, "%d", status->st_blocks != 0);
+        break;
+      case 'i':
+        out += sprintf(out, "%llu", (unsigned long long)status->st_ino);
+        break;
+      case 'r':
+        out += sprintf(out, "%u:%u", major(status->st_rdev), minor(status->st_rdev));
+        break;
+      case 'M':
+        out +=
+            sprintf(out, "%lld.%09ld", (long long)status->st_mtim.tv_sec, status->st_mtim.tv_nsec);
+        break;
+      case 'A':
+        out +=
+            sprintf(out, "%lld.%09ld", (long long)status->st_atim.tv_sec, status->st_atim.tv_nsec);
+        break;
+      case 'C':
+        out +=
+            sprintf(out, "%lld.%09ld", (long long)status->st_ctim.tv_sec, status->st_ctim.tv_nsec);
+        break;
+      default:
+        fprintf(stderr, "sys: no stat field %c\n", *field);
+        exit(2);
     }
   }
 }
@@ -255,19 +260,25 @@ static void DoFstat(void) {
 }
 static void DoAccess(void) { Value(faccessat(AT_FDCWD, words[1], (int)Number(2), AT_EACCESS)); }
 
-// setxattr PATH NAME VALUE [FLAGS] · getxattr PATH NAME [SIZE, 0 asks for the length] · listxattr PATH · removexattr PATH NAME
-static void DoSetxattr(void) { Value(lsetxattr(words[1], words[2], words[3], lengths[3], (int)Flags(words[4], kXattr))); }
+// setxattr PATH NAME VALUE [FLAGS] · getxattr PATH NAME [SIZE, 0 asks for the length] · listxattr
+// PATH · removexattr PATH NAME
+static void DoSetxattr(void) {
+  Value(lsetxattr(words[1], words[2], words[3], lengths[3], (int)Flags(words[4], kXattr)));
+}
 static void DoGetxattr(void) {
   static char value[70000];
   const size_t size = words[3] == NULL ? sizeof value : (size_t)Number(3);
   const ssize_t length = lgetxattr(words[1], words[2], value, size);
-  if (size == 0) Value(length);
-  else Bytes(value, length);
+  if (size == 0)
+    Value(length);
+  else
+    Bytes(value, length);
 }
 static void DoListxattr(void) {
   static char list[70000];
   ssize_t length = llistxattr(words[1], list, sizeof list);
-  for (ssize_t at = 0; at < length; at++) list[at] = list[at] == 0 ? (at + 1 == length ? 0 : ',') : list[at];
+  for (ssize_t at = 0; at < length; at++)
+    list[at] = list[at] == 0 ? (at + 1 == length ? 0 : ',') : list[at];
   Bytes(list, length > 0 ? length - 1 : length);
 }
 static void DoRemovexattr(void) { Value(lremovexattr(words[1], words[2])); }
@@ -275,13 +286,16 @@ static void DoRemovexattr(void) { Value(lremovexattr(words[1], words[2])); }
 // map M F OFFSET LENGTH PROTECTION · load M OFFSET COUNT · store M OFFSET DATA · msync M · unmap M
 static void DoMap(void) {
   size_t length = (size_t)Number(4);
-  char *address = mmap(NULL, length, (int)Flags(words[5], kProtect), MAP_SHARED, *File(2), Number(3));
+  char* address =
+      mmap(NULL, length, (int)Flags(words[5], kProtect), MAP_SHARED, *File(2), Number(3));
   if (address != MAP_FAILED) *Map(1) = (struct map){address, length};
   Value(address == MAP_FAILED ? -1 : 0);
 }
 static void DoLoad(void) {
-  if (sigsetjmp(bus_error_return, 0) != 0) strcpy(reply, "SIGBUS");
-  else Bytes(Map(1)->address + Number(2), (ssize_t)Number(3));
+  if (sigsetjmp(bus_error_return, 0) != 0)
+    strcpy(reply, "SIGBUS");
+  else
+    Bytes(Map(1)->address + Number(2), (ssize_t)Number(3));
 }
 static void DoStore(void) {
   if (sigsetjmp(bus_error_return, 0) != 0) {
@@ -294,14 +308,21 @@ static void DoStore(void) {
 static void DoMsync(void) { Value(msync(Map(1)->address, Map(1)->length, MS_SYNC)); }
 static void DoUnmap(void) { Value(munmap(Map(1)->address, Map(1)->length)); }
 
-// flock F OP · lock F TYPE START LENGTH (process locks, F_SETLK) · ofd F TYPE START LENGTH (F_OFD_SETLK)
-// getlock F TYPE START LENGTH: the lock in the way, or free · waitlock: F_SETLKW
+// flock F OP · lock F TYPE START LENGTH (process locks, F_SETLK) · ofd F TYPE START LENGTH
+// (F_OFD_SETLK) getlock F TYPE START LENGTH: the lock in the way, or free · waitlock: F_SETLKW
 static void Lock(int command) {
-  struct flock lock = {.l_type = (short)Flags(words[2], kLock), .l_whence = SEEK_SET, .l_start = Number(3), .l_len = Number(4)};
+  struct flock lock = {.l_type = (short)Flags(words[2], kLock),
+                       .l_whence = SEEK_SET,
+                       .l_start = Number(3),
+                       .l_len = Number(4)};
   int done = fcntl(*File(1), command, &lock);
-  if (command != F_GETLK || done != 0) Value(done);
-  else if (lock.l_type == F_UNLCK) strcpy(reply, "free");
-  else sprintf(reply, "%s %lld %lld", lock.l_type == F_RDLCK ? "r" : "w", (long long)lock.l_start, (long long)lock.l_len);
+  if (command != F_GETLK || done != 0)
+    Value(done);
+  else if (lock.l_type == F_UNLCK)
+    strcpy(reply, "free");
+  else
+    sprintf(reply, "%s %lld %lld", lock.l_type == F_RDLCK ? "r" : "w", (long long)lock.l_start,
+            (long long)lock.l_len);
 }
 static void DoFlock(void) { Value(flock(*File(1), (int)Flags(words[2], kFlock))); }
 static void DoLock(void) { Lock(F_SETLK); }
@@ -309,13 +330,16 @@ static void DoWaitlock(void) { Lock(F_SETLKW); }
 static void DoOfd(void) { Lock(F_OFD_SETLK); }
 static void DoGetlock(void) { Lock(F_GETLK); }
 
-// getflags F · setflags F FLAGS · as UID GID [GID,GID...] · umask MODE · exec PATH [WORD]: its exit status
-// statfs PATH: type of the filesystem, hex · free PATH: free blocks · limits PATH: longest name
+// getflags F · setflags F FLAGS · as UID GID [GID,GID...] · umask MODE · exec PATH [WORD]: its exit
+// status statfs PATH: type of the filesystem, hex · free PATH: free blocks · limits PATH: longest
+// name
 static void DoGetflags(void) {
   int flags = 0, done = ioctl(*File(1), FS_IOC_GETFLAGS, &flags);
   Value(done < 0 ? -1 : 0);
-  if (done >= 0) snprintf(reply, 64, "%s%s%s%s", flags & FS_IMMUTABLE_FL ? "i" : "", flags & FS_APPEND_FL ? "a" : "",
-                          flags & FS_NODUMP_FL ? "d" : "", flags & FS_NOATIME_FL ? "A" : "");
+  if (done >= 0)
+    snprintf(reply, 64, "%s%s%s%s", flags & FS_IMMUTABLE_FL ? "i" : "",
+             flags & FS_APPEND_FL ? "a" : "", flags & FS_NODUMP_FL ? "d" : "",
+             flags & FS_NOATIME_FL ? "A" : "");
 }
 static void DoSetflags(void) {
   // As chattr does: flags that have no letter here stay as they are.
@@ -331,10 +355,13 @@ static void DoSetflags(void) {
 static void DoAs(void) {
   gid_t groups[8];
   size_t count = 0;
-  for (char *group = words[3] == NULL ? NULL : strtok(words[3], ","); group != NULL && count < 8; group = strtok(NULL, ","))
+  for (char* group = words[3] == NULL ? NULL : strtok(words[3], ","); group != NULL && count < 8;
+       group = strtok(NULL, ","))
     groups[count++] = (gid_t)atoi(group);
   Value(setgroups(count, groups) || setresgid((gid_t)Number(2), (gid_t)Number(2), 0) ||
-                setresuid((uid_t)Number(1), (uid_t)Number(1), 0) ? -1 : 0);
+                setresuid((uid_t)Number(1), (uid_t)Number(1), 0)
+            ? -1
+            : 0);
 }
 static void DoRoot(void) { Value(setresuid(0, 0, 0) || setresgid(0, 0, 0) ? -1 : 0); }
 static void DoUmask(void) { Value((umask(Mode(1)), 0)); }
@@ -351,8 +378,10 @@ static void DoExec(void) {
 }
 static void DoStatfs(void) {
   struct statfs status;
-  if (statfs(words[1], &status) != 0) Value(-1);
-  else sprintf(reply, "%lx", (unsigned long)status.f_type);
+  if (statfs(words[1], &status) != 0)
+    Value(-1);
+  else
+    sprintf(reply, "%lx", (unsigned long)status.f_type);
 }
 static void DoFree(void) {
   struct statfs status;
@@ -364,28 +393,66 @@ static void DoLimits(void) {
 }
 
 static const struct {
-  const char *name;
+  const char* name;
   int word_count;  // at least so many besides the name
   void (*function)(void);
 } kCalls[] = {
-    {"open", 3, DoOpen}, {"close", 1, DoClose}, {"read", 2, DoRead}, {"write", 2, DoWrite}, {"seek", 3, DoSeek},
-    {"ftruncate", 2, DoFtruncate}, {"truncate", 2, DoTruncate}, {"fallocate", 4, DoFallocate}, {"copy", 5, DoCopy},
-    {"fsync", 1, DoFsync}, {"fdatasync", 1, DoFdatasync}, {"mkdir", 1, DoMkdir}, {"rmdir", 1, DoRmdir},
-    {"unlink", 1, DoUnlink}, {"rename", 2, DoRename}, {"link", 2, DoLink}, {"linkfd", 2, DoLinkfd},
-    {"symlink", 2, DoSymlink}, {"readlink", 1, DoReadlink}, {"mknod", 3, DoMknod}, {"list", 1, DoList},
-    {"chmod", 2, DoChmod}, {"chown", 3, DoChown}, {"lchown", 3, DoLchown}, {"utimens", 3, DoUtimens},
-    {"stat", 2, DoStat}, {"fstat", 2, DoFstat}, {"access", 2, DoAccess}, {"setxattr", 3, DoSetxattr},
-    {"getxattr", 2, DoGetxattr}, {"listxattr", 1, DoListxattr}, {"removexattr", 2, DoRemovexattr},
-    {"map", 5, DoMap}, {"load", 3, DoLoad}, {"store", 3, DoStore}, {"msync", 1, DoMsync}, {"unmap", 1, DoUnmap},
-    {"flock", 2, DoFlock}, {"lock", 4, DoLock}, {"waitlock", 4, DoWaitlock}, {"ofd", 4, DoOfd},
-    {"getlock", 4, DoGetlock}, {"getflags", 1, DoGetflags}, {"setflags", 2, DoSetflags}, {"as", 2, DoAs},
-    {"root", 0, DoRoot}, {"umask", 1, DoUmask}, {"exec", 1, DoExec}, {"statfs", 1, DoStatfs}, {"free", 1, DoFree},
+    {"open", 3, DoOpen},
+    {"close", 1, DoClose},
+    {"read", 2, DoRead},
+    {"write", 2, DoWrite},
+    {"seek", 3, DoSeek},
+    {"ftruncate", 2, DoFtruncate},
+    {"truncate", 2, DoTruncate},
+    {"fallocate", 4, DoFallocate},
+    {"copy", 5, DoCopy},
+    {"fsync", 1, DoFsync},
+    {"fdatasync", 1, DoFdatasync},
+    {"mkdir", 1, DoMkdir},
+    {"rmdir", 1, DoRmdir},
+    {"unlink", 1, DoUnlink},
+    {"rename", 2, DoRename},
+    {"link", 2, DoLink},
+    {"linkfd", 2, DoLinkfd},
+    {"symlink", 2, DoSymlink},
+    {"readlink", 1, DoReadlink},
+    {"mknod", 3, DoMknod},
+    {"list", 1, DoList},
+    {"chmod", 2, DoChmod},
+    {"chown", 3, DoChown},
+    {"lchown", 3, DoLchown},
+    {"utimens", 3, DoUtimens},
+    {"stat", 2, DoStat},
+    {"fstat", 2, DoFstat},
+    {"access", 2, DoAccess},
+    {"setxattr", 3, DoSetxattr},
+    {"getxattr", 2, DoGetxattr},
+    {"listxattr", 1, DoListxattr},
+    {"removexattr", 2, DoRemovexattr},
+    {"map", 5, DoMap},
+    {"load", 3, DoLoad},
+    {"store", 3, DoStore},
+    {"msync", 1, DoMsync},
+    {"unmap", 1, DoUnmap},
+    {"flock", 2, DoFlock},
+    {"lock", 4, DoLock},
+    {"waitlock", 4, DoWaitlock},
+    {"ofd", 4, DoOfd},
+    {"getlock", 4, DoGetlock},
+    {"getflags", 1, DoGetflags},
+    {"setflags", 2, DoSetflags},
+    {"as", 2, DoAs},
+    {"root", 0, DoRoot},
+    {"umask", 1, DoUmask},
+    {"exec", 1, DoExec},
+    {"statfs", 1, DoStatfs},
+    {"free", 1, DoFree},
     {"limits", 1, DoLimits},
 };
 
 // Decodes %xx and TEXT*N; the result may hold zero bytes, its length is kept beside it.
-static char *Decode(const char *text, size_t *length) {
-  char *bytes = malloc(TEXT_BYTES_MAX);
+static char* Decode(const char* text, size_t* length) {
+  char* bytes = malloc(TEXT_BYTES_MAX);
   size_t count = 0, repeat = 1;
   for (; *text != 0; text++) {
     if (*text == '*' && text[1] >= '0' && text[1] <= '9') {
@@ -403,14 +470,16 @@ static char *Decode(const char *text, size_t *length) {
   return bytes;
 }
 
-static void Call(char *line) {
+static void Call(char* line) {
   int count = 0;
   memset(words, 0, sizeof words);
-  for (char *word = strtok(line, " "); word != NULL && count < WORDS_MAX; word = strtok(NULL, " ")) words[count++] = word;
+  for (char* word = strtok(line, " "); word != NULL && count < WORDS_MAX; word = strtok(NULL, " "))
+    words[count++] = word;
   for (int index = 0; index < count; index++) words[index] = Decode(words[index], &lengths[index]);
   strcpy(reply, "");
   size_t call = 0;
-  while (call < sizeof kCalls / sizeof kCalls[0] && strcmp(kCalls[call].name, words[0]) != 0) call++;
+  while (call < sizeof kCalls / sizeof kCalls[0] && strcmp(kCalls[call].name, words[0]) != 0)
+    call++;
   if (call == sizeof kCalls / sizeof kCalls[0] || count <= kCalls[call].word_count) {
     fprintf(stderr, "sys: cannot understand: %s (%d words)\n", words[0], count);
     exit(2);
@@ -421,7 +490,7 @@ static void Call(char *line) {
   fflush(stdout);
 }
 
-int main(int count, char **arguments) {
+int main(int count, char** arguments) {
   static char line[65536];
   if (count != 2 || chdir(arguments[1]) != 0) {
     fprintf(stderr, "usage: sys DIR, calls on standard input\n");

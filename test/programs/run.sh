@@ -1,11 +1,12 @@
 #!/bin/bash
-# Programs nobody here wrote, each on a fresh fauxdax mount, with their own checks. One line a program:
-# PASS, FAIL or SKIP with the reason; the last line is `N passed, N failed`. Exit status 1 when one
-# failed. What a failed program said is kept in build/test/programs/NAME.log.
+# Programs nobody here wrote, each on a fresh fauxdax mount, with their own checks. One line a
+# program: PASS, FAIL or SKIP with the reason; the last line is `N passed, N failed`. Exit status 1
+# when one failed. What a failed program said is kept in build/test/programs/NAME.log.
 #
 #   test/programs/run.sh [--dir DIR] [--no-install] [--list] [NAME...]
 #
-# --dir runs in a directory instead of mounts: on ext4 that is how this script is tested. Needs root.
+# --dir runs in a directory instead of mounts: on ext4 that is how this script is tested. Needs
+# root.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 logs=$here/build/test/programs
@@ -21,7 +22,8 @@ usage() {
 install_packages() {
   local missing=()
   for package in "${packages[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok' || missing+=("$package")
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok' ||
+      missing+=("$package")
   done
   [ ${#missing[@]} -eq 0 ] && return
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
@@ -39,7 +41,7 @@ need() {
   done
 }
 
-# --- programs: each runs in a shell of its own with `set -eux`, in $work, an empty directory ---------
+# --- programs: each in a shell of its own with `set -eux`, in $work, an empty directory ---
 
 # One block size a job: blocks of several sizes overlap, and fio then finds its own newer ones.
 fio_job() {
@@ -50,17 +52,21 @@ fio_job() {
 program_fio_psync() { fio_job psync --ioengine=psync --bs=3k --numjobs=2; }
 program_fio_direct() { fio_job direct --ioengine=psync --direct=1 --bs=16k --numjobs=2; }
 program_fio_mmap() { fio_job mmap --ioengine=mmap --bs=4k --numjobs=2; }
-program_fio_libaio() { fio_job libaio --ioengine=libaio --iodepth=16 --direct=1 --bs=8k --numjobs=2; }
-program_fio_fsync() { fio_job fsync --ioengine=psync --bs=4k --fsync=8 --fallocate=posix --rw=randwrite; }
+program_fio_libaio() {
+  fio_job libaio --ioengine=libaio --iodepth=16 --direct=1 --bs=8k --numjobs=2
+}
+program_fio_fsync() {
+  fio_job fsync --ioengine=psync --bs=4k --fsync=8 --fallocate=posix --rw=randwrite
+}
 program_fio_large() { fio_job large --ioengine=psync --bs=1m --rw=write --size=96m; }
 
 # Classes of calls that FUSE passes on; each for a few seconds with its own verification.
 program_stress_ng() {
   need stress-ng
-  local stressors=(access chdir chmod chown copy-file dentry dir dirdeep dup eventfd fallocate fcntl fiemap
-    file-ioctl filename flock fpunch fstat getdent hdd io link locka lockf lockofd metamix mknod mmap
-    mmapaddr mmapfiles mmapfork mmapmany msync open readahead rename revio seek sendfile splice symlink
-    sync-file touch unlink utime verity xattr)
+  local stressors=(access chdir chmod chown copy-file dentry dir dirdeep dup fallocate fcntl fiemap
+    file-ioctl filename flock fpunch fstat hdd io link locka lockf lockofd metamix mknod mmap
+    mmapaddr mmapfiles mmapfork mmapmany msync open readahead rename revio seek sendfile splice
+    symlink sync-file touch unlink utime verity xattr)
   local known failed=()
   known=$(stress-ng --stressors)
   for stressor in "${stressors[@]}"; do
@@ -68,8 +74,8 @@ program_stress_ng() {
     mkdir -p "$work/$stressor"
     timeout 90 stress-ng --temp-path "$work/$stressor" "--$stressor" 2 --timeout 3 --verify \
       --hdd-bytes 4m --mmap-bytes 8m --metrics-brief --fallocate-bytes 8m --seek-size 4m \
-      --readahead-bytes 8m --copy-file-bytes 4m --sync-file-bytes 4m --msync-bytes 4m \
-      --revio-bytes 4m --sendfile-size 1m --splice-bytes 64k --fiemap-bytes 8m || {
+      --readahead-bytes 8m --copy-file-bytes 128m --sync-file-bytes 4m --msync-bytes 4m \
+      --sendfile-size 1m --splice-bytes 64k --fiemap-bytes 8m || {
       # 3: no resources, 4: not implemented by this kernel or filesystem.
       local status=$?
       echo "stress-ng $stressor ended with $status"
@@ -86,7 +92,8 @@ program_stress_ng() {
 program_sqlite() {
   need sqlite3
   local pragmas='PRAGMA journal_mode=WAL; PRAGMA mmap_size=268435456; PRAGMA synchronous=FULL;'
-  sqlite3 db "$pragmas CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b BLOB); CREATE INDEX i ON t(a);
+  sqlite3 db "$pragmas CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b BLOB);
+    CREATE INDEX i ON t(a);
     WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 20000)
     INSERT INTO t SELECT x, printf('row %d', x * 7919 % 20011), randomblob(x % 500) FROM n;"
   for turn in $(seq 1 40); do
@@ -111,8 +118,11 @@ program_lmdb() {
   need mdb_load mdb_dump mdb_copy mdb_stat
   mkdir db copy
   {
-    printf 'VERSION=3\nformat=print\ntype=btree\nmapsize=33554432\nmaxreaders=126\ndb_pagesize=4096\nHEADER=END\n'
-    for key in $(seq -w 1 20000); do printf ' key%s\n value of %s, and some more bytes to fill pages\n' "$key" "$key"; done
+    printf 'VERSION=3\nformat=print\ntype=btree\nmapsize=33554432\nmaxreaders=126\n'
+    printf 'db_pagesize=4096\nHEADER=END\n'
+    for key in $(seq -w 1 20000); do
+      printf ' key%s\n value of %s, and some more bytes to fill pages\n' "$key" "$key"
+    done
     printf 'DATA=END\n'
   } >in.txt
   mdb_load -f in.txt db
@@ -158,7 +168,7 @@ program_bonnie() {
 program_postgresql() {
   local bin
   bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)
-  [ -x "$bin/initdb" ] && [ -x "$bin/pgbench" ] || { echo 'skipped: postgresql is not installed'; exit 77; }
+  need "$bin/initdb" "$bin/pgbench"
   mkdir data socket
   chown postgres data socket
   run_postgres() { (cd / && runuser -u postgres -- env PGOPTIONS= "$@"); }
@@ -175,7 +185,8 @@ CONF
   run_postgres "$bin/pgbench" -h "$work/socket" -i -s 2 -q bench
   run_postgres "$bin/pgbench" -h "$work/socket" -c 4 -j 2 -T 15 bench
   # What pgbench promises: the sum of the history is the sum of every balance.
-  local sums='SELECT (SELECT coalesce(sum(delta), 0) FROM pgbench_history) = (SELECT sum(abalance) FROM pgbench_accounts)'
+  local sums='SELECT (SELECT coalesce(sum(delta), 0) FROM pgbench_history) =
+    (SELECT sum(abalance) FROM pgbench_accounts)'
   [ "$(run_postgres "$bin/psql" -h "$work/socket" -Atc "$sums" bench)" = t ]
   # Stopped at once, it recovers from its log.
   run_postgres "$bin/pg_ctl" -D "$work/data" -m immediate -w stop
@@ -227,16 +238,16 @@ program_coreutils() {
   sync -d random && sync -f random
 }
 
-all=(fio_psync fio_direct fio_mmap fio_libaio fio_fsync fio_large stress_ng sqlite lmdb git dbench fsmark bonnie
-  postgresql tar rsync coreutils)
+all=(fio_psync fio_direct fio_mmap fio_libaio fio_fsync fio_large stress_ng sqlite lmdb git
+  dbench fsmark bonnie postgresql tar rsync coreutils)
 
-# --- running ------------------------------------------------------------------------------------------
+# --- running ---
 
 passed=0 failed=0
 base=''
 
 mount_fresh() {
-  base=$(mktemp -d /tmp/fauxdax-programs.XXXXXX)
+  base=$(mktemp -d "${TMPDIR:-/tmp}/fauxdax-programs.XXXXXX")
   chmod 755 "$base"
   mkdir "$base/dir"
   work=$base/dir
@@ -257,9 +268,14 @@ unmount_clean() {
   return $status
 }
 
+fail() {
+  echo "FAIL $1: $2, see $3"
+  failed=$((failed + 1))
+}
+
 run_one() {
   local name=$1 log=$logs/$1.log status begin=$SECONDS
-  mount_fresh >"$log" 2>&1 || { echo "FAIL $name: cannot mount, see $log"; failed=$((failed + 1)); return; }
+  mount_fresh >"$log" 2>&1 || { fail "$name" 'cannot mount' "$log"; return; }
   export work here tree
   export -f "program_$name" need fio_job
   # A new session, so that the time limit reaches every process of the program.
@@ -269,8 +285,8 @@ run_one() {
   case $status in
     0) echo "PASS $name ($((SECONDS - begin)) s)"; passed=$((passed + 1)) ;;
     77) echo "SKIP $name ($(grep -m1 '^skipped: ' "$log" | cut -c10-))" ;;
-    124 | 137) echo "FAIL $name: not done after $step_seconds_max s, see $log"; failed=$((failed + 1)) ;;
-    *) echo "FAIL $name: status $status, see $log"; failed=$((failed + 1)) ;;
+    124 | 137) fail "$name" "not done after $step_seconds_max s" "$log" ;;
+    *) fail "$name" "status $status" "$log" ;;
   esac
 }
 
@@ -281,8 +297,13 @@ while [ $# -gt 0 ]; do
     --list) printf '%s\n' "${all[@]}"; exit 0 ;;
     --help) usage 0 ;;
     -*) echo "run.sh: unknown option $1" >&2; usage 2 >&2 ;;
-    *) declare -F "program_$1" >/dev/null || { echo "run.sh: no program $1; see --list" >&2; exit 2; }
-      names+=("$1") ;;
+    *)
+      declare -F "program_$1" >/dev/null || {
+        echo "run.sh: no program $1; see --list" >&2
+        exit 2
+      }
+      names+=("$1")
+      ;;
   esac
   shift
 done

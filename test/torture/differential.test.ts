@@ -1,5 +1,5 @@
-// fxdiff itself is checked here: two directories of one trusted filesystem never differ, and each kind of
-// planted error is seen, for what it is, and again when its replay line is run.
+// fxdiff itself is checked here: two directories of one trusted filesystem never differ, and each
+// kind of planted error is seen, for what it is, and again when its replay line is run.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

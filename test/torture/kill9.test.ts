@@ -1,5 +1,6 @@
-// The kill -9 loop itself, in a plain directory of a trusted filesystem, where clients are killed instead
-// of a daemon: it finds nothing when nothing is lost, and finds each kind of broken promise.
+// The kill -9 loop itself, in a plain directory of a trusted filesystem, where clients are killed
+// instead of a daemon: it finds nothing when nothing is lost, and finds each kind of broken
+// promise.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

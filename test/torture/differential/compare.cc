@@ -1,5 +1,5 @@
-// Times are compared by kind: a time that utimens set must be the same on both sides, a time taken from
-// the clock must be one from the clock on both sides. Sizes and blocks of directories are the
+// Times are compared by kind: a time that utimens set must be the same on both sides, a time taken
+// from the clock must be one from the clock on both sides. Sizes and blocks of directories are the
 // filesystem's own affair and are left out.
 #include "compare.h"
 
@@ -48,7 +48,8 @@ std::string FirstDifference(const uint8_t* a, const uint8_t* b, int64_t length, 
   while (a[last] == b[last]) last--;
   char text[160];
   snprintf(text, sizeof text, "bytes differ in [%lld, %lld]: first A=%02x B=%02x",
-           static_cast<long long>(offset + first), static_cast<long long>(offset + last), a[first], b[first]);
+           static_cast<long long>(offset + first), static_cast<long long>(offset + last), a[first],
+           b[first]);
   return text;
 }
 
@@ -71,8 +72,8 @@ int64_t ReadAll(int descriptor, uint8_t* bytes, int64_t length, int64_t offset) 
 
 // Every hole that `descriptor` reports reads as zero, and the walk ends at the size.
 std::string CheckHoles(int descriptor, int64_t size) {
-  // A filesystem in user space is not told of stores through a mapping before they are written out, and
-  // the kernel asks it for holes without writing them out first: so this does.
+  // A filesystem in user space is not told of stores through a mapping before they are written out,
+  // and the kernel asks it for holes without writing them out first: so this does.
   if (fdatasync(descriptor) != 0) return "fdatasync: " + std::string(strerror(errno));
   static const std::vector<uint8_t> zeros(kChunkBytes, 0);
   int64_t place = 0;
@@ -91,12 +92,14 @@ std::string CheckHoles(int descriptor, int64_t size) {
     }
     if (data == size) return "";
     place = lseek(descriptor, data, SEEK_HOLE);
-    if (place <= data || place > size) return "SEEK_HOLE at " + std::to_string(data) + " gives " + std::to_string(place);
+    if (place <= data || place > size)
+      return "SEEK_HOLE at " + std::to_string(data) + " gives " + std::to_string(place);
   }
   return "";
 }
 
-// Compares where `walker` has data; with both as walkers in turn nothing that either shows is left out.
+// Compares where `walker` has data; with both as walkers in turn nothing that either shows is left
+// out.
 std::string CompareWhereData(int walker, int a, int b, int64_t size) {
   int64_t place = 0;
   for (int steps = 0; place < size && steps < 10000; steps++) {
@@ -159,7 +162,8 @@ class TreeWalk {
   }
 
  private:
-  static std::string NamesOnOneSide(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  static std::string NamesOnOneSide(const std::vector<std::string>& a,
+                                    const std::vector<std::string>& b) {
     std::string text = "names differ:";
     for (const std::string& name : a) {
       if (!std::binary_search(b.begin(), b.end(), name)) text += " only in A: " + name;
@@ -179,9 +183,11 @@ class TreeWalk {
     std::string difference = CompareStats(a, b, world_, rules_);
     if (!difference.empty()) return relative + ": " + difference;
     auto known = inodes_.emplace(b.st_ino, a.st_ino);
-    if (known.first->second != a.st_ino) return relative + ": hard links of one file are two files on A";
+    if (known.first->second != a.st_ino)
+      return relative + ": hard links of one file are two files on A";
     if (Attributes(path_a) != Attributes(path_b))
-      return relative + ": attributes A={" + Attributes(path_a) + "} B={" + Attributes(path_b) + "}";
+      return relative + ": attributes A={" + Attributes(path_a) + "} B={" + Attributes(path_b) +
+             "}";
     if (S_ISDIR(a.st_mode)) return Directory(relative);
     if (!known.second) return "";
     if (S_ISLNK(a.st_mode)) return Link(relative, path_a, path_b);
@@ -189,15 +195,19 @@ class TreeWalk {
     return "";
   }
 
-  std::string Link(const std::string& relative, const std::string& path_a, const std::string& path_b) {
+  std::string Link(const std::string& relative, const std::string& path_a,
+                   const std::string& path_b) {
     char a[4097] = {}, b[4097] = {};
-    ssize_t length_a = readlink(path_a.c_str(), a, 4096), length_b = readlink(path_b.c_str(), b, 4096);
+    ssize_t length_a = readlink(path_a.c_str(), a, 4096),
+            length_b = readlink(path_b.c_str(), b, 4096);
     if (length_a == length_b && memcmp(a, b, sizeof a) == 0) return "";
     return relative + ": link A=" + a + " B=" + b;
   }
 
-  std::string File(const std::string& relative, const std::string& path_a, const std::string& path_b) {
-    int a = open(path_a.c_str(), O_RDONLY | O_CLOEXEC), b = open(path_b.c_str(), O_RDONLY | O_CLOEXEC);
+  std::string File(const std::string& relative, const std::string& path_a,
+                   const std::string& path_b) {
+    int a = open(path_a.c_str(), O_RDONLY | O_CLOEXEC),
+        b = open(path_b.c_str(), O_RDONLY | O_CLOEXEC);
     std::string difference;
     if (a < 0 || b < 0) difference = "cannot open: " + std::string(strerror(errno));
     if (difference.empty() && cold_) {
@@ -222,10 +232,12 @@ class TreeWalk {
 
 }  // namespace
 
-std::string CompareOutcomes(const Op& op, Side& a, const Outcome& from_a, Side& b, const Outcome& from_b) {
+std::string CompareOutcomes(const Op& op, Side& a, const Outcome& from_a, Side& b,
+                            const Outcome& from_b) {
   std::string text;
   if (from_a.error != from_b.error) {
-    text = std::string("errno A=") + strerrorname_np(from_a.error) + " B=" + strerrorname_np(from_b.error) + "; ";
+    text = std::string("errno A=") + strerrorname_np(from_a.error) +
+           " B=" + strerrorname_np(from_b.error) + "; ";
   }
   text += Field("result", from_a.result, from_b.result);
   if (from_a.text != from_b.text) text += "text A={" + from_a.text + "} B={" + from_b.text + "}; ";
@@ -233,14 +245,17 @@ std::string CompareOutcomes(const Op& op, Side& a, const Outcome& from_a, Side& 
   return FirstDifference(a.Buffer(), b.Buffer(), from_a.byte_count, op.offset);
 }
 
-std::string CompareStats(const struct stat& a, const struct stat& b, const World& world, const Rules& rules) {
+std::string CompareStats(const struct stat& a, const struct stat& b, const World& world,
+                         const Rules& rules) {
   std::string text = Field("mode", a.st_mode, b.st_mode) + Field("uid", a.st_uid, b.st_uid) +
                      Field("gid", a.st_gid, b.st_gid);
   if (!S_ISDIR(b.st_mode) || rules.directory_links)
     text += Field("nlink", int64_t(a.st_nlink), int64_t(b.st_nlink));
   if (!S_ISDIR(b.st_mode)) text += Field("size", a.st_size, b.st_size);
-  // The kernel writes to a fifo without telling a filesystem in user space, so its mtime is not compared.
-  if (rules.times && !S_ISFIFO(b.st_mode) && world.loose_times.count(b.st_ino) == 0 && TimeText(a.st_mtim) != TimeText(b.st_mtim))
+  // The kernel writes to a fifo without telling a filesystem in user space, so its mtime is not
+  // compared.
+  if (rules.times && !S_ISFIFO(b.st_mode) && world.loose_times.count(b.st_ino) == 0 &&
+      TimeText(a.st_mtim) != TimeText(b.st_mtim))
     text += "mtime A=" + TimeText(a.st_mtim) + " B=" + TimeText(b.st_mtim);
   return text;
 }
@@ -266,13 +281,15 @@ std::string CompareContents(int descriptor_a, int descriptor_b) {
   if (fstat(descriptor_a, &a) != 0 || fstat(descriptor_b, &b) != 0) return "fstat failed";
   if (a.st_size != b.st_size) return Field("size", a.st_size, b.st_size);
   // Walking data and holes moves the file position, which belongs to the run.
-  const off_t place_a = lseek(descriptor_a, 0, SEEK_CUR), place_b = lseek(descriptor_b, 0, SEEK_CUR);
+  const off_t place_a = lseek(descriptor_a, 0, SEEK_CUR),
+              place_b = lseek(descriptor_b, 0, SEEK_CUR);
   std::string difference;
   if (a.st_size <= kWholeFileBytesMax) {
     difference = CompareBytes(descriptor_a, descriptor_b, 0, a.st_size);
   } else {
     difference = CompareWhereData(descriptor_a, descriptor_a, descriptor_b, a.st_size);
-    if (difference.empty()) difference = CompareWhereData(descriptor_b, descriptor_a, descriptor_b, a.st_size);
+    if (difference.empty())
+      difference = CompareWhereData(descriptor_b, descriptor_a, descriptor_b, a.st_size);
   }
   if (difference.empty()) difference = CheckHoles(descriptor_a, a.st_size);
   lseek(descriptor_a, place_a, SEEK_SET);
@@ -280,7 +297,8 @@ std::string CompareContents(int descriptor_a, int descriptor_b) {
   return difference;
 }
 
-TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold) {
+TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules,
+                        bool cold) {
   TreeWalk walk(a, b, world, rules, cold);
   TreeResult result;
   result.difference = walk.Directory("");

@@ -1,5 +1,5 @@
-// Compares what two directories show: stat fields, bytes, holes, names, attributes. A comparison returns
-// the difference as text, or an empty string when there is none.
+// Compares what two directories show: stat fields, bytes, holes, names, attributes. A comparison
+// returns the difference as text, or an empty string when there is none.
 #pragma once
 
 #include <string>
@@ -14,10 +14,12 @@ struct Rules {
 };
 
 /** Results, errno, returned bytes and text of one operation on both sides. */
-std::string CompareOutcomes(const Op& op, Side& a, const Outcome& from_a, Side& b, const Outcome& from_b);
+std::string CompareOutcomes(const Op& op, Side& a, const Outcome& from_a, Side& b,
+                            const Outcome& from_b);
 
 /** Fields of two open files or two names that have to agree. */
-std::string CompareStats(const struct stat& a, const struct stat& b, const World& world, const Rules& rules);
+std::string CompareStats(const struct stat& a, const struct stat& b, const World& world,
+                         const Rules& rules);
 
 /** The bytes of [offset, offset + length) of two readable descriptors. */
 std::string CompareBytes(int descriptor_a, int descriptor_b, int64_t offset, int64_t length);
@@ -27,15 +29,16 @@ std::string CompareContents(int descriptor_a, int descriptor_b);
 
 struct TreeResult {
   std::string difference;
-  // Renames bury directories in each other; what is too many or too deep is no longer walked, and the
-  // caller starts again from an empty tree.
+  // Renames bury directories in each other; what is too many or too deep is no longer walked, and
+  // the caller starts again from an empty tree.
   bool overgrown = false;
 };
 
 /**
- * Both trees: names, stat, link identity, contents, symbolic links, extended attributes. When `cold`,
- * file data is first written out and dropped from the page cache on side A.
+ * Both trees: names, stat, link identity, contents, symbolic links, extended attributes. When
+ * `cold`, file data is first written out and dropped from the page cache on side A.
  */
-TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules, bool cold);
+TreeResult CompareTrees(const Side& a, const Side& b, const World& world, const Rules& rules,
+                        bool cold);
 
 }  // namespace fxdiff

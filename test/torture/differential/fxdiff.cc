@@ -1,11 +1,11 @@
-// fxdiff: the same seeded random operations on two directories in lock step, and every difference that a
-// program could see. Side A is under test; side B, on a filesystem that is trusted, is the oracle for
-// errno as well as for bytes.
+// fxdiff: the same seeded random operations on two directories in lock step, and every difference
+// that a program could see. Side A is under test; side B, on a filesystem that is trusted, is the
+// oracle for errno as well as for bytes.
 //
-// After each operation: result, errno, returned bytes and the stat of what it touched. Every --tree-every
-// operations: both whole trees. Every --remount-every operations all files are closed, the --remount
-// command runs, and the trees must be what they were. Exit status 0: equal; 1: a difference, with the
-// line that replays it; 2: usage; 3: the run could not go on.
+// After each operation: result, errno, returned bytes and the stat of what it touched. Every
+// --tree-every operations: both whole trees. Every --remount-every operations all files are closed,
+// the --remount command runs, and the trees must be what they were. Exit status 0: equal; 1: a
+// difference, with the line that replays it; 2: usage; 3: the run could not go on.
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
@@ -51,7 +51,8 @@ struct Past {
 [[noreturn]] void Usage(int status) {
   fprintf(status == 0 ? stdout : stderr,
           "usage: fxdiff --dir A --peer B [--seed N] [--ops N] [--tree-every N]\n"
-          "              [--remount CMD [--remount-every N]] [--replay SEED:OP] [--skip times,dir-links]\n"
+          "              [--remount CMD [--remount-every N]] [--replay SEED:OP] [--skip "
+          "times,dir-links]\n"
           "              [--plant KIND:OP] [--keep] [--statistics]\n"
           "Works in A/fxdiff and B/fxdiff, which it empties first.\n"
           "  fxdiff --dir /mnt/fx --peer /var/tmp --seed 7 --ops 1000000\n");
@@ -81,7 +82,9 @@ void MakeEmpty(const std::string& path) {
 class Run {
  public:
   explicit Run(const Options& options)
-      : options_(options), plant_(options.plant), a_(options.directory + kWorkName),
+      : options_(options),
+        plant_(options.plant),
+        a_(options.directory + kWorkName),
         b_(options.peer + kWorkName) {
     rules_.times = options.skip.find("times") == std::string::npos;
     rules_.directory_links = options.skip.find("dir-links") == std::string::npos;
@@ -89,8 +92,8 @@ class Run {
   }
 
   int All() {
-    printf("fxdiff: seed %llu, %llu operations, A %s, B %s\n", U(options_.seed), U(options_.op_count),
-           a_.Root().c_str(), b_.Root().c_str());
+    printf("fxdiff: seed %llu, %llu operations, A %s, B %s\n", U(options_.seed),
+           U(options_.op_count), a_.Root().c_str(), b_.Root().c_str());
     fflush(stdout);
     MakeEmpty(a_.Root());
     MakeEmpty(b_.Root());
@@ -99,7 +102,8 @@ class Run {
     for (uint64_t number = 0; number < options_.op_count; number++) {
       std::string difference = Step(number);
       if (difference.empty() && (number + 1) % options_.tree_every == 0) difference = Everything();
-      if (difference.empty() && !options_.remount.empty() && (number + 1) % options_.remount_every == 0)
+      if (difference.empty() && !options_.remount.empty() &&
+          (number + 1) % options_.remount_every == 0)
         difference = Remount();
       if (!difference.empty()) return Report(number, difference);
     }
@@ -111,12 +115,14 @@ class Run {
     for (size_t kind = 0; kind < count_.size(); kind++) {
       success_count += success_[kind];
       if (options_.statistics)
-        printf("%16s %9llu, %9llu succeeded\n", KindName(Kind(kind)), U(count_[kind]), U(success_[kind]));
+        printf("%16s %9llu, %9llu succeeded\n", KindName(Kind(kind)), U(count_[kind]),
+               U(success_[kind]));
     }
-    printf("fxdiff: seed %llu: %llu operations, %llu succeeded, %llu trees compared, %llu remounts, "
-           "no difference (%.0f operations/s)\n",
-           U(options_.seed), U(options_.op_count), U(success_count), U(tree_count_), U(remount_count_),
-           double(options_.op_count) / seconds);
+    printf(
+        "fxdiff: seed %llu: %llu operations, %llu succeeded, %llu trees compared, %llu remounts, "
+        "no difference (%.0f operations/s)\n",
+        U(options_.seed), U(options_.op_count), U(success_count), U(tree_count_), U(remount_count_),
+        double(options_.op_count) / seconds);
     if (!options_.keep) CleanUp();
     return 0;
   }
@@ -153,13 +159,16 @@ class Run {
     if (op.kind == Kind::Seek && fstat(b_.Descriptor(op.slot), &status) == 0)
       world_.slots[size_t(op.slot)].size = status.st_size;
     if (op.kind != Kind::Store || fstat(b_.MapDescriptor(op.map), &status) != 0) return;
-    // Bytes behind the end of file in its last page are nobody's: stores stay before it, but for whole
-    // pages behind it, which must raise SIGBUS.
+    // Bytes behind the end of file in its last page are nobody's: stores stay before it, but for
+    // whole pages behind it, which must raise SIGBUS.
     const int64_t at = world_.maps[size_t(op.map)].offset + op.offset;
     const int64_t paged = (status.st_size + kPageBytes - 1) & ~(kPageBytes - 1);
-    if (at >= paged) op.length = 1;
-    else if (at >= status.st_size) op.length = 0;
-    else if (at + op.length > status.st_size) op.length = status.st_size - at;
+    if (at >= paged)
+      op.length = 1;
+    else if (at >= status.st_size)
+      op.length = 0;
+    else if (at + op.length > status.st_size)
+      op.length = status.st_size - at;
   }
 
   void Follow(const Op& op, const Outcome& outcome) {
@@ -170,7 +179,8 @@ class Run {
       if (done && fstat(b_.Descriptor(op.slot), &status) == 0) {
         slot = {true, S_ISREG(status.st_mode), op.flags, status.st_size, status.st_ino};
         if (op.kind == Kind::Tmpfile) slot.flags = O_RDWR;
-        if (op.kind == Kind::Tmpfile || (op.flags & O_EXCL)) world_.loose_times.erase(status.st_ino);
+        if (op.kind == Kind::Tmpfile || (op.flags & O_EXCL))
+          world_.loose_times.erase(status.st_ino);
       }
       world_.slots[size_t(op.slot)] = slot;
     } else if (op.kind == Kind::Close) {
@@ -212,8 +222,8 @@ class Run {
     const int error_b = lstat(b_.Path(path).c_str(), &b) == 0 ? 0 : errno;
     world_.kinds[size_t(path)] = error_b == 0 ? b.st_mode & S_IFMT : 0;
     if (error_a != error_b) {
-      return std::string("lstat of \"") + Paths()[size_t(path)] + "\" A=" + strerrorname_np(error_a) +
-             " B=" + strerrorname_np(error_b);
+      return std::string("lstat of \"") + Paths()[size_t(path)] +
+             "\" A=" + strerrorname_np(error_a) + " B=" + strerrorname_np(error_b);
     }
     return error_a != 0 ? "" : CompareStats(a, b, world_, rules_);
   }
@@ -224,10 +234,12 @@ class Run {
     std::string difference = tree.difference;
     for (int slot = 0; slot < kSlotCountMax && difference.empty(); slot++) {
       const SlotState& state = world_.slots[size_t(slot)];
-      if (!state.open || !state.regular || (state.flags & O_ACCMODE) == O_WRONLY || (state.flags & O_DIRECT))
+      if (!state.open || !state.regular || (state.flags & O_ACCMODE) == O_WRONLY ||
+          (state.flags & O_DIRECT))
         continue;
       difference = CompareContents(a_.Descriptor(slot), b_.Descriptor(slot));
-      if (!difference.empty()) difference = "open file in slot " + std::to_string(slot) + ": " + difference;
+      if (!difference.empty())
+        difference = "open file in slot " + std::to_string(slot) + ": " + difference;
     }
     if (difference.empty() && tree.overgrown) {
       MakeEmpty(a_.Root());
@@ -244,7 +256,8 @@ class Run {
     remount_count_++;
     const int status = system(options_.remount.c_str());
     if (status != 0) {
-      fprintf(stderr, "fxdiff: seed %llu: remount command failed with status %d\n", U(options_.seed), status);
+      fprintf(stderr, "fxdiff: seed %llu: remount command failed with status %d\n",
+              U(options_.seed), status);
       exit(3);
     }
     const std::string difference = CompareTrees(a_, b_, world_, rules_, false).difference;
@@ -267,11 +280,14 @@ class Run {
     }
     printf("fxdiff: DIFFERENCE at seed %llu operation %llu: %s\n", U(options_.seed), U(number),
            difference.c_str());
-    printf("both directories are left as they are; replay, and narrow with --tree-every 1:\n"
-           "  fxdiff --dir %s --peer %s --replay %llu:%llu --tree-every %llu", options_.directory.c_str(),
-           options_.peer.c_str(), U(options_.seed), U(number), U(options_.tree_every));
+    printf(
+        "both directories are left as they are; replay, and narrow with --tree-every 1:\n"
+        "  fxdiff --dir %s --peer %s --replay %llu:%llu --tree-every %llu",
+        options_.directory.c_str(), options_.peer.c_str(), U(options_.seed), U(number),
+        U(options_.tree_every));
     if (!options_.remount.empty())
-      printf(" --remount '%s' --remount-every %llu", options_.remount.c_str(), U(options_.remount_every));
+      printf(" --remount '%s' --remount-every %llu", options_.remount.c_str(),
+             U(options_.remount_every));
     if (!options_.skip.empty()) printf(" --skip %s", options_.skip.c_str());
     if (!options_.plant.empty()) printf(" --plant %s", options_.plant.c_str());
     printf("\n");
@@ -302,27 +318,61 @@ uint64_t Number(const char* text) {
 }
 
 Options Parse(int count, char** words) {
-  enum { kDir = 1, kPeer, kSeed, kOps, kTree, kRemount, kRemountEvery, kReplay, kSkip, kPlant, kKeep, kStatistics, kHelp };
+  enum {
+    kDir = 1,
+    kPeer,
+    kSeed,
+    kOps,
+    kTree,
+    kRemount,
+    kRemountEvery,
+    kReplay,
+    kSkip,
+    kPlant,
+    kKeep,
+    kStatistics,
+    kHelp
+  };
   static const option kOptions[] = {
-      {"dir", 1, nullptr, kDir},       {"peer", 1, nullptr, kPeer},
-      {"seed", 1, nullptr, kSeed},     {"ops", 1, nullptr, kOps},
-      {"tree-every", 1, nullptr, kTree}, {"remount", 1, nullptr, kRemount},
-      {"remount-every", 1, nullptr, kRemountEvery}, {"replay", 1, nullptr, kReplay},
-      {"skip", 1, nullptr, kSkip},     {"plant", 1, nullptr, kPlant},
-      {"keep", 0, nullptr, kKeep},     {"statistics", 0, nullptr, kStatistics},
+      {"dir", 1, nullptr, kDir},
+      {"peer", 1, nullptr, kPeer},
+      {"seed", 1, nullptr, kSeed},
+      {"ops", 1, nullptr, kOps},
+      {"tree-every", 1, nullptr, kTree},
+      {"remount", 1, nullptr, kRemount},
+      {"remount-every", 1, nullptr, kRemountEvery},
+      {"replay", 1, nullptr, kReplay},
+      {"skip", 1, nullptr, kSkip},
+      {"plant", 1, nullptr, kPlant},
+      {"keep", 0, nullptr, kKeep},
+      {"statistics", 0, nullptr, kStatistics},
       {"help", 0, nullptr, kHelp},
       {nullptr, 0, nullptr, 0},
   };
   Options options;
   for (int option; (option = getopt_long(count, words, "", kOptions, nullptr)) != -1;) {
     switch (option) {
-      case kDir: options.directory = optarg; break;
-      case kPeer: options.peer = optarg; break;
-      case kSeed: options.seed = Number(optarg); break;
-      case kOps: options.op_count = Number(optarg); break;
-      case kTree: options.tree_every = Number(optarg); break;
-      case kRemount: options.remount = optarg; break;
-      case kRemountEvery: options.remount_every = Number(optarg); break;
+      case kDir:
+        options.directory = optarg;
+        break;
+      case kPeer:
+        options.peer = optarg;
+        break;
+      case kSeed:
+        options.seed = Number(optarg);
+        break;
+      case kOps:
+        options.op_count = Number(optarg);
+        break;
+      case kTree:
+        options.tree_every = Number(optarg);
+        break;
+      case kRemount:
+        options.remount = optarg;
+        break;
+      case kRemountEvery:
+        options.remount_every = Number(optarg);
+        break;
       case kReplay: {
         unsigned long long seed = 0, number = 0;
         if (sscanf(optarg, "%llu:%llu", &seed, &number) != 2) Usage(2);
@@ -331,12 +381,22 @@ Options Parse(int count, char** words) {
         options.keep = true;
         break;
       }
-      case kSkip: options.skip = optarg; break;
-      case kPlant: options.plant = optarg; break;
-      case kKeep: options.keep = true; break;
-      case kStatistics: options.statistics = true; break;
-      case kHelp: Usage(0);
-      default: Usage(2);
+      case kSkip:
+        options.skip = optarg;
+        break;
+      case kPlant:
+        options.plant = optarg;
+        break;
+      case kKeep:
+        options.keep = true;
+        break;
+      case kStatistics:
+        options.statistics = true;
+        break;
+      case kHelp:
+        Usage(0);
+      default:
+        Usage(2);
     }
   }
   if (options.directory.empty() || options.peer.empty() || optind != count) Usage(2);

@@ -1,6 +1,6 @@
-// Draws operations. Most weight is on data through open files, because that is where extents, maps and
-// page caches meet; the rest keeps the namespace moving under them. Names are few, so that operations
-// meet each other; a few are odd on purpose (255 bytes, 256 bytes, not UTF-8, dots).
+// Draws operations. Most weight is on data through open files, because that is where extents, maps
+// and page caches meet; the rest keeps the namespace moving under them. Names are few, so that
+// operations meet each other; a few are odd on purpose (255 bytes, 256 bytes, not UTF-8, dots).
 #include "plan.h"
 
 #include <fcntl.h>
@@ -25,26 +25,46 @@ struct Weight {
 };
 
 constexpr Weight kWeights[] = {
-    {Kind::Open, "open", 70},          {Kind::Tmpfile, "tmpfile", 8},
-    {Kind::Close, "close", 22},        {Kind::Read, "read", 30},
-    {Kind::Pread, "pread", 60},        {Kind::Readv, "readv", 15},
-    {Kind::Write, "write", 50},        {Kind::Pwrite, "pwrite", 110},
-    {Kind::Writev, "writev", 15},      {Kind::Seek, "seek", 30},
-    {Kind::Map, "map", 25},            {Kind::Unmap, "unmap", 15},
-    {Kind::Load, "load", 50},          {Kind::Store, "store", 60},
-    {Kind::Msync, "msync", 15},        {Kind::Truncate, "truncate", 12},
-    {Kind::Ftruncate, "ftruncate", 40}, {Kind::Fallocate, "fallocate", 70},
-    {Kind::CopyRange, "copy_file_range", 25}, {Kind::Rename, "rename", 25},
-    {Kind::Link, "link", 12},          {Kind::LinkSlot, "link-slot", 8},
-    {Kind::Unlink, "unlink", 25},      {Kind::Mkdir, "mkdir", 9},
-    {Kind::Rmdir, "rmdir", 14},         {Kind::Symlink, "symlink", 5},
-    {Kind::Readlink, "readlink", 4},   {Kind::Mkfifo, "mkfifo", 2},
-    {Kind::Chmod, "chmod", 8},         {Kind::Fchmod, "fchmod", 5},
-    {Kind::Chown, "chown", 8},         {Kind::Utimens, "utimens", 12},
-    {Kind::Futimens, "futimens", 15},  {Kind::SetXattr, "setxattr", 12},
-    {Kind::GetXattr, "getxattr", 10},  {Kind::ListXattr, "listxattr", 6},
-    {Kind::RemoveXattr, "removexattr", 8}, {Kind::Fsync, "fsync", 10},
-    {Kind::Fdatasync, "fdatasync", 8}, {Kind::DropCache, "drop-cache", 12},
+    {Kind::Open, "open", 70},
+    {Kind::Tmpfile, "tmpfile", 8},
+    {Kind::Close, "close", 22},
+    {Kind::Read, "read", 30},
+    {Kind::Pread, "pread", 60},
+    {Kind::Readv, "readv", 15},
+    {Kind::Write, "write", 50},
+    {Kind::Pwrite, "pwrite", 110},
+    {Kind::Writev, "writev", 15},
+    {Kind::Seek, "seek", 30},
+    {Kind::Map, "map", 25},
+    {Kind::Unmap, "unmap", 15},
+    {Kind::Load, "load", 50},
+    {Kind::Store, "store", 60},
+    {Kind::Msync, "msync", 15},
+    {Kind::Truncate, "truncate", 12},
+    {Kind::Ftruncate, "ftruncate", 40},
+    {Kind::Fallocate, "fallocate", 70},
+    {Kind::CopyRange, "copy_file_range", 25},
+    {Kind::Rename, "rename", 25},
+    {Kind::Link, "link", 12},
+    {Kind::LinkSlot, "link-slot", 8},
+    {Kind::Unlink, "unlink", 25},
+    {Kind::Mkdir, "mkdir", 9},
+    {Kind::Rmdir, "rmdir", 14},
+    {Kind::Symlink, "symlink", 5},
+    {Kind::Readlink, "readlink", 4},
+    {Kind::Mkfifo, "mkfifo", 2},
+    {Kind::Chmod, "chmod", 8},
+    {Kind::Fchmod, "fchmod", 5},
+    {Kind::Chown, "chown", 8},
+    {Kind::Utimens, "utimens", 12},
+    {Kind::Futimens, "futimens", 15},
+    {Kind::SetXattr, "setxattr", 12},
+    {Kind::GetXattr, "getxattr", 10},
+    {Kind::ListXattr, "listxattr", 6},
+    {Kind::RemoveXattr, "removexattr", 8},
+    {Kind::Fsync, "fsync", 10},
+    {Kind::Fdatasync, "fdatasync", 8},
+    {Kind::DropCache, "drop-cache", 12},
     {Kind::List, "list", 10},
 };
 static_assert(sizeof(kWeights) / sizeof(kWeights[0]) == size_t(Kind::Count));
@@ -65,11 +85,10 @@ Kind PickKind(Rng& rng) {
   return Kind::Close;
 }
 
-int PickPath(Rng& rng) {
-  return int(rng.OneIn(6) ? rng.Below(Paths().size()) : rng.Below(28));
-}
+int PickPath(Rng& rng) { return int(rng.OneIn(6) ? rng.Below(Paths().size()) : rng.Below(28)); }
 
-// Mostly a path that was of this kind when last seen (0: nothing there), so that calls succeed often.
+// Mostly a path that was of this kind when last seen (0: nothing there), so that calls succeed
+// often.
 int PickPathOf(Rng& rng, const World& world, mode_t kind) {
   int path = PickPath(rng);
   for (int tries = 0; tries < 6 && world.kinds[size_t(path)] != kind; tries++) path = PickPath(rng);
@@ -106,28 +125,44 @@ int PickMap(Rng& rng, const World& world, bool live) {
 
 int64_t PickLength(Rng& rng) {
   switch (rng.Below(8)) {
-    case 0: return int64_t(rng.Below(kTransferBytesMax));
-    case 1: return kPageBytes * int64_t(1 + rng.Below(8));
-    case 2: return int64_t(rng.Below(65));
-    case 3: return kPageBytes * int64_t(1 + rng.Below(3)) + int64_t(rng.Below(3)) - 1;
-    default: return int64_t(1 + rng.Below(6000));
+    case 0:
+      return int64_t(rng.Below(kTransferBytesMax));
+    case 1:
+      return kPageBytes * int64_t(1 + rng.Below(8));
+    case 2:
+      return int64_t(rng.Below(65));
+    case 3:
+      return kPageBytes * int64_t(1 + rng.Below(3)) + int64_t(rng.Below(3)) - 1;
+    default:
+      return int64_t(1 + rng.Below(6000));
   }
 }
 
 // Edges are where it breaks: page edges, the end of file, and now and then beyond 4 GiB and 1 TiB.
 int64_t PickOffset(Rng& rng, int64_t size_bytes) {
   switch (rng.Below(16)) {
-    case 0: case 1: return size_bytes;
-    case 2: return size_bytes > 4096 ? size_bytes - int64_t(rng.Below(4096)) : 0;
-    case 3: return size_bytes < (1 << 20) ? size_bytes + int64_t(rng.Below(20000)) : 100;
-    case 4: case 5: case 6: case 7: return kPageBytes * int64_t(rng.Below(48));
-    case 8: return kPageBytes * int64_t(1 + rng.Below(47)) + int64_t(rng.Below(9)) - 4;
-    case 9: return 0;
+    case 0:
+    case 1:
+      return size_bytes;
+    case 2:
+      return size_bytes > 4096 ? size_bytes - int64_t(rng.Below(4096)) : 0;
+    case 3:
+      return size_bytes < (1 << 20) ? size_bytes + int64_t(rng.Below(20000)) : 100;
+    case 4:
+    case 5:
+    case 6:
+    case 7:
+      return kPageBytes * int64_t(rng.Below(48));
+    case 8:
+      return kPageBytes * int64_t(1 + rng.Below(47)) + int64_t(rng.Below(9)) - 4;
+    case 9:
+      return 0;
     case 10:
       if (rng.OneIn(12)) return (int64_t(1) << 32) - 4096 + int64_t(rng.Below(8192));
       if (rng.OneIn(12)) return (int64_t(1) << 40) + int64_t(rng.Below(8192));
       return int64_t(rng.Below(300));
-    default: return int64_t(rng.Below(192 * 1024));
+    default:
+      return int64_t(rng.Below(192 * 1024));
   }
 }
 
@@ -141,11 +176,15 @@ int PickOpenFlags(Rng& rng) {
   if (rng.OneIn(10)) flags |= O_TRUNC;
   if (rng.OneIn(16)) flags |= O_NOFOLLOW;
   if (rng.OneIn(24)) flags |= O_DIRECTORY;
-  if (rng.OneIn(16)) flags |= O_SYNC;
-  else if (rng.OneIn(16)) flags |= O_DSYNC;
+  if (rng.OneIn(16))
+    flags |= O_SYNC;
+  else if (rng.OneIn(16))
+    flags |= O_DSYNC;
   // Appending at an odd end of file is EINVAL for direct I/O on some filesystems: never both.
-  if (rng.OneIn(8)) flags |= O_DIRECT;
-  else if (rng.OneIn(8)) flags |= O_APPEND;
+  if (rng.OneIn(8))
+    flags |= O_DIRECT;
+  else if (rng.OneIn(8))
+    flags |= O_APPEND;
   // O_EXCL without O_CREAT is undefined but on block devices.
   if (!(flags & O_CREAT)) flags &= ~O_EXCL;
   return flags;
@@ -153,10 +192,14 @@ int PickOpenFlags(Rng& rng) {
 
 timespec PickTime(Rng& rng) {
   switch (rng.Below(6)) {
-    case 0: return {0, UTIME_NOW};
-    case 1: return {0, UTIME_OMIT};
-    case 2: return {-int64_t(rng.Below(100000000)), int64_t(rng.Below(1000000000))};
-    default: return {int64_t(rng.Below(kExplicitSecondsMax)), int64_t(rng.Below(1000000000))};
+    case 0:
+      return {0, UTIME_NOW};
+    case 1:
+      return {0, UTIME_OMIT};
+    case 2:
+      return {-int64_t(rng.Below(100000000)), int64_t(rng.Below(1000000000))};
+    default:
+      return {int64_t(rng.Below(kExplicitSecondsMax)), int64_t(rng.Below(1000000000))};
   }
 }
 
@@ -173,7 +216,8 @@ int PickFallocateMode(Rng& rng) {
   return kModes[rng.Below(6)];
 }
 
-// Direct transfers are aligned in offset, length and memory; the file position is not used for them.
+// Direct transfers are aligned in offset, length and memory; the file position is not used for
+// them.
 void AlignDirect(Op& op) {
   op.offset &= ~(kPageBytes - 1);
   op.length = (op.length + kPageBytes - 1) & ~(kPageBytes - 1);
@@ -200,7 +244,8 @@ void PlanMapped(Op& op, Rng& rng, const World& world) {
   if (op.kind == Kind::Map) {
     op.slot = PickSlot(rng, world);
     op.offset = kPageBytes * int64_t(rng.Below(32));
-    op.length = rng.OneIn(2) ? kPageBytes * int64_t(1 + rng.Below(32)) : int64_t(1 + rng.Below(70000));
+    op.length =
+        rng.OneIn(2) ? kPageBytes * int64_t(1 + rng.Below(32)) : int64_t(1 + rng.Below(70000));
     op.flags = rng.OneIn(4) ? PROT_READ : PROT_READ | PROT_WRITE;
     return;
   }
@@ -215,9 +260,13 @@ void PlanMapped(Op& op, Rng& rng, const World& world) {
 }
 
 void PlanNames(Op& op, Rng& rng, const World& world) {
-  const bool directory = op.kind == Kind::Rmdir || op.kind == Kind::List || (op.kind == Kind::Rename && rng.OneIn(4));
+  const bool directory =
+      op.kind == Kind::Rmdir || op.kind == Kind::List || (op.kind == Kind::Rename && rng.OneIn(4));
   const bool makes = op.kind == Kind::Mkdir || op.kind == Kind::Symlink || op.kind == Kind::Mkfifo;
-  const mode_t kind = makes ? 0 : directory ? S_IFDIR : op.kind == Kind::Readlink ? S_IFLNK : S_IFREG;
+  const mode_t kind = makes                       ? 0
+                      : directory                 ? S_IFDIR
+                      : op.kind == Kind::Readlink ? S_IFLNK
+                                                  : S_IFREG;
   op.path = rng.OneIn(4) ? PickPath(rng) : PickPathOf(rng, world, kind);
   op.path2 = rng.OneIn(2) ? PickPath(rng) : PickPathOf(rng, world, 0);
   static const int kRenameFlags[] = {0, 0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
@@ -242,29 +291,6 @@ void PlanAttributes(Op& op, Rng& rng, const World& world) {
   op.flags = kXattrFlags[rng.Below(4)];
 }
 
-std::array<std::string, kPathCount> MakePaths() {
-  std::vector<std::string> paths = {
-      "a", "b", "c", "d", "e", "f", "g", "h", "a/a", "a/b", "a/c", "a/d", "b/a", "b/b", "b/c", "b/d",
-      "c/a", "c/b", "c/c", "d/a", "d/b", "a/b/a", "a/b/b", "a/c/a", "b/a/a", "b/a/b", "b/a/b/c", "c/a/a",
-      // From here on never the target of a symbolic link.
-      ".", "..x", "a/.", "a/..", "a/../b", "b/", "c/", "b/a/", "b//a", "./",
-  };
-  paths.push_back(std::string(255, 'n'));
-  paths.push_back(std::string(256, 'n'));
-  paths.push_back("a/" + std::string(251, 'm') + "\xc3\xa9\xff\xfe");
-  paths.push_back("\xff\xfe\x80");
-  paths.push_back("b/\xed\xa0\x80");
-  paths.push_back("\xf4\x8f\xbc\x80\xf4\x8f\xbf\xbf");
-  paths.push_back("line\nfeed\ttab");
-  paths.push_back("a/\xe6\x97\xa5\xe6\x9c\xac");
-  paths.push_back("space in name");
-  paths.push_back("-rf");
-  std::array<std::string, kPathCount> table;
-  if (paths.size() != table.size()) abort();
-  for (size_t index = 0; index < table.size(); index++) table[index] = paths[index];
-  return table;
-}
-
 }  // namespace
 
 Rng::Rng(uint64_t seed, uint64_t number) : state_(seed * 0x9e3779b97f4a7c15u ^ (number << 20)) {
@@ -285,44 +311,50 @@ bool World::HasWritableMap(ino_t inode) const {
   return false;
 }
 
-const std::array<std::string, kPathCount>& Paths() {
-  static const std::array<std::string, kPathCount> paths = MakePaths();
-  return paths;
-}
-
-const std::array<const char*, 8>& XattrNames() {
-  static const std::array<const char*, 8> names = {
-      "user.a", "user.b", "user.long.name.of.an.attribute", "trusted.t", "security.fx", "user.\xff",
-      "bogus.x", "user.",
-  };
-  return names;
-}
-
 Op Plan(uint64_t seed, uint64_t number, const World& world) {
   Rng rng(seed, number);
   Op op;
   op.number = number;
   op.kind = PickKind(rng);
   switch (op.kind) {
-    case Kind::Open: case Kind::Tmpfile:
+    case Kind::Open:
+    case Kind::Tmpfile:
       op.slot = PickFreeSlot(rng, world);
       op.path = rng.OneIn(3) ? PickPath(rng)
                              : PickPathOf(rng, world, op.kind == Kind::Tmpfile ? S_IFDIR : S_IFREG);
       op.flags = PickOpenFlags(rng);
       op.mode = mode_t(rng.Below(01000));
       break;
-    case Kind::Read: case Kind::Pread: case Kind::Readv:
-    case Kind::Write: case Kind::Pwrite: case Kind::Writev:
+    case Kind::Read:
+    case Kind::Pread:
+    case Kind::Readv:
+    case Kind::Write:
+    case Kind::Pwrite:
+    case Kind::Writev:
       PlanTransfer(op, rng, world);
       break;
-    case Kind::Map: case Kind::Unmap: case Kind::Load: case Kind::Store: case Kind::Msync:
+    case Kind::Map:
+    case Kind::Unmap:
+    case Kind::Load:
+    case Kind::Store:
+    case Kind::Msync:
       PlanMapped(op, rng, world);
       break;
-    case Kind::Rename: case Kind::Link: case Kind::Unlink: case Kind::Mkdir: case Kind::Rmdir:
-    case Kind::Symlink: case Kind::Readlink: case Kind::Mkfifo: case Kind::List:
+    case Kind::Rename:
+    case Kind::Link:
+    case Kind::Unlink:
+    case Kind::Mkdir:
+    case Kind::Rmdir:
+    case Kind::Symlink:
+    case Kind::Readlink:
+    case Kind::Mkfifo:
+    case Kind::List:
       PlanNames(op, rng, world);
       break;
-    case Kind::Truncate: case Kind::Ftruncate: case Kind::Fallocate: case Kind::Seek:
+    case Kind::Truncate:
+    case Kind::Ftruncate:
+    case Kind::Fallocate:
+    case Kind::Seek:
       op.path = PickPathOf(rng, world, S_IFREG);
       op.slot = PickSlot(rng, world);
       op.offset = PickOffset(rng, world.slots[op.slot].size);
@@ -339,8 +371,10 @@ Op Plan(uint64_t seed, uint64_t number, const World& world) {
       op.offset = PickOffset(rng, world.slots[op.slot].size);
       op.offset2 = PickOffset(rng, world.slots[op.slot2].size);
       op.length = PickLength(rng);
-      // Generic copies splice, and direct I/O would make an odd end of file EINVAL on some filesystems.
-      if ((world.slots[op.slot].flags | world.slots[op.slot2].flags) & O_DIRECT) op.kind = Kind::Fsync;
+      // Generic copies splice, and direct I/O would make an odd end of file EINVAL on some
+      // filesystems.
+      if ((world.slots[op.slot].flags | world.slots[op.slot2].flags) & O_DIRECT)
+        op.kind = Kind::Fsync;
       break;
     case Kind::LinkSlot:
       op.slot = PickSlot(rng, world);
@@ -376,7 +410,8 @@ std::string Describe(const Op& op) {
   if (op.map >= 0) add(" map=%d", op.map);
   if (op.path >= 0) line += " path=" + quoted(op.path);
   if (op.path2 >= 0) line += " path2=" + quoted(op.path2);
-  add(" flags=0x%x mode=0%o offset=%" PRId64 " length=%" PRId64, op.flags, op.mode, op.offset, op.length);
+  add(" flags=0x%x mode=0%o offset=%" PRId64 " length=%" PRId64, op.flags, op.mode, op.offset,
+      op.length);
   if (op.kind == Kind::CopyRange) add(" offset2=%" PRId64, op.offset2);
   if (op.kind == Kind::SetXattr || op.kind == Kind::GetXattr || op.kind == Kind::RemoveXattr)
     add(" xattr=%s", XattrNames()[size_t(op.xattr)]);

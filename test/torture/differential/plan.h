@@ -1,7 +1,7 @@
-// The plan: which operation comes next. Owns the operation record, the table of paths and the seeded
-// generator. Offsets and lengths are bytes. Every operation is drawn from a generator seeded by
-// (seed, operation number) and from the World, which only ever follows the peer's outcomes: the same
-// seed over the same peer gives the same sequence, which is what makes SEED:OP a replay.
+// The plan: which operation comes next. Owns the operation record, the table of paths and the
+// seeded generator. Offsets and lengths are bytes. Every operation is drawn from a generator seeded
+// by (seed, operation number) and from the World, which only ever follows the peer's outcomes: the
+// same seed over the same peer gives the same sequence, which is what makes SEED:OP a replay.
 #pragma once
 
 #include <sys/stat.h>
@@ -24,27 +24,65 @@ constexpr int64_t kTransferBytesMax = 128 * 1024;
 constexpr int64_t kExplicitSecondsMax = 1300000000;
 
 enum class Kind : uint8_t {
-  Open, Tmpfile, Close, Read, Pread, Readv, Write, Pwrite, Writev, Seek, Map, Unmap, Load, Store,
-  Msync, Truncate, Ftruncate, Fallocate, CopyRange, Rename, Link, LinkSlot, Unlink, Mkdir, Rmdir,
-  Symlink, Readlink, Mkfifo, Chmod, Fchmod, Chown, Utimens, Futimens, SetXattr, GetXattr, ListXattr,
-  RemoveXattr, Fsync, Fdatasync, DropCache, List, Count,
+  Open,
+  Tmpfile,
+  Close,
+  Read,
+  Pread,
+  Readv,
+  Write,
+  Pwrite,
+  Writev,
+  Seek,
+  Map,
+  Unmap,
+  Load,
+  Store,
+  Msync,
+  Truncate,
+  Ftruncate,
+  Fallocate,
+  CopyRange,
+  Rename,
+  Link,
+  LinkSlot,
+  Unlink,
+  Mkdir,
+  Rmdir,
+  Symlink,
+  Readlink,
+  Mkfifo,
+  Chmod,
+  Fchmod,
+  Chown,
+  Utimens,
+  Futimens,
+  SetXattr,
+  GetXattr,
+  ListXattr,
+  RemoveXattr,
+  Fsync,
+  Fdatasync,
+  DropCache,
+  List,
+  Count,
 };
 
 struct Op {
   uint64_t number = 0;
   Kind kind = Kind::Close;
-  int slot = -1;       // index of an open file
-  int slot2 = -1;      // the target of CopyRange
-  int map = -1;        // index of a mapping
-  int path = -1;       // index into Paths()
-  int path2 = -1;      // target of Rename, Link, LinkSlot; text of Symlink
-  int flags = 0;       // open, fallocate, rename, xattr, msync flags, or whence
+  int slot = -1;   // index of an open file
+  int slot2 = -1;  // the target of CopyRange
+  int map = -1;    // index of a mapping
+  int path = -1;   // index into Paths()
+  int path2 = -1;  // target of Rename, Link, LinkSlot; text of Symlink
+  int flags = 0;   // open, fallocate, rename, xattr, msync flags, or whence
   mode_t mode = 0;
   int64_t offset = 0;
   int64_t offset2 = 0;
   int64_t length = 0;
-  int xattr = 0;       // index into XattrNames()
-  uint64_t data = 0;   // seed of the bytes written; 0 writes zero bytes
+  int xattr = 0;         // index into XattrNames()
+  uint64_t data = 0;     // seed of the bytes written; 0 writes zero bytes
   bool durable = false;  // Pwrite with RWF_DSYNC
   uid_t uid = 0;
   gid_t gid = 0;

@@ -1,5 +1,6 @@
-// Each plant is a mistake that a filesystem has made somewhere: a write that loses its end, a punch that
-// does nothing, old bytes behind the end of file, a name, a time or an attribute that goes missing.
+// Each plant is a mistake that a filesystem has made somewhere: a write that loses its end, a punch
+// that does nothing, old bytes behind the end of file, a name, a time or an attribute that goes
+// missing.
 #include "plant.h"
 
 #include <fcntl.h>
@@ -61,7 +62,8 @@ Outcome Plant::Run(const Op& op, const World& world, Side& a) const {
   struct stat before = {};
   if (descriptor >= 0) fstat(descriptor, &before);
   if (kind_ == "drop-punch" && op.kind == Kind::Fallocate && slot.regular &&
-      op.flags == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) && (slot.flags & O_ACCMODE) != O_RDONLY) {
+      op.flags == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE) &&
+      (slot.flags & O_ACCMODE) != O_RDONLY) {
     const timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
     futimens(descriptor, times);
     return Outcome();

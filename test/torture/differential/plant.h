@@ -1,5 +1,5 @@
-// Planted errors: ways for side A to be wrong on purpose, so that a test can show that the comparison
-// sees them. From its operation on, a plant acts each time it can.
+// Planted errors: ways for side A to be wrong on purpose, so that a test can show that the
+// comparison sees them. From its operation on, a plant acts each time it can.
 #pragma once
 
 #include <string>

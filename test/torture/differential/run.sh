@@ -4,7 +4,8 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(cd "$here/../../.." && pwd)/build/test
 mkdir -p "$out"
-if [ ! -x "$out/fxdiff" ] || [ -n "$(find "$here" -name '*.cc' -newer "$out/fxdiff" -o -name '*.h' -newer "$out/fxdiff")" ]; then
+newer() { find "$here" \( -name '*.cc' -o -name '*.h' \) -newer "$out/fxdiff"; }
+if [ ! -x "$out/fxdiff" ] || [ -n "$(newer)" ]; then
   g++ -std=c++20 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$out/fxdiff.$$" "$here"/*.cc
   mv "$out/fxdiff.$$" "$out/fxdiff"
 fi

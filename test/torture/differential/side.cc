@@ -1,5 +1,5 @@
-// Operations as system calls. A call's result and errno go into the Outcome as they are, but for those
-// few values that two correct filesystems may choose differently; each of these says why.
+// Operations as system calls. A call's result and errno go into the Outcome as they are, but for
+// those few values that two correct filesystems may choose differently; each of these says why.
 #include "side.h"
 
 #include <dirent.h>
@@ -59,7 +59,8 @@ Outcome ListAttributes(const std::string& path) {
   ssize_t length = llistxattr(path.c_str(), list, sizeof list);
   if (length < 0) return Result(-1);
   std::vector<std::string> names;
-  for (ssize_t at = 0; at < length; at += ssize_t(strlen(list + at)) + 1) names.push_back(list + at);
+  for (ssize_t at = 0; at < length; at += ssize_t(strlen(list + at)) + 1)
+    names.push_back(list + at);
   std::sort(names.begin(), names.end());
   Outcome outcome = Result(length);
   for (const std::string& name : names) outcome.text += name + "\n";
@@ -104,13 +105,32 @@ void Side::Unmap(int map) {
 
 Outcome Side::Run(const Op& op, const World& world) {
   switch (op.kind) {
-    case Kind::Map: case Kind::Unmap: case Kind::Load: case Kind::Store: case Kind::Msync:
+    case Kind::Map:
+    case Kind::Unmap:
+    case Kind::Load:
+    case Kind::Store:
+    case Kind::Msync:
       return RunMapped(op, world);
-    case Kind::Rename: case Kind::Link: case Kind::LinkSlot: case Kind::Unlink: case Kind::Mkdir:
-    case Kind::Rmdir: case Kind::Symlink: case Kind::Readlink: case Kind::Mkfifo: case Kind::List:
+    case Kind::Rename:
+    case Kind::Link:
+    case Kind::LinkSlot:
+    case Kind::Unlink:
+    case Kind::Mkdir:
+    case Kind::Rmdir:
+    case Kind::Symlink:
+    case Kind::Readlink:
+    case Kind::Mkfifo:
+    case Kind::List:
       return RunName(op);
-    case Kind::Chmod: case Kind::Fchmod: case Kind::Chown: case Kind::Utimens: case Kind::Futimens:
-    case Kind::SetXattr: case Kind::GetXattr: case Kind::ListXattr: case Kind::RemoveXattr:
+    case Kind::Chmod:
+    case Kind::Fchmod:
+    case Kind::Chown:
+    case Kind::Utimens:
+    case Kind::Futimens:
+    case Kind::SetXattr:
+    case Kind::GetXattr:
+    case Kind::ListXattr:
+    case Kind::RemoveXattr:
       return RunAttribute(op, world);
     default:
       return RunData(op, world);
@@ -123,9 +143,11 @@ Outcome Side::RunData(const Op& op, const World& world) {
                     {buffer_ + op.length / 3, size_t(op.length - op.length / 3)}};
   size_t length = size_t(op.length);
   switch (op.kind) {
-    case Kind::Open: case Kind::Tmpfile: {
+    case Kind::Open:
+    case Kind::Tmpfile: {
       if (descriptor >= 0) close(descriptor);
-      int flags = op.kind == Kind::Open ? op.flags : O_TMPFILE | O_RDWR | O_CLOEXEC | (op.flags & O_EXCL);
+      int flags =
+          op.kind == Kind::Open ? op.flags : O_TMPFILE | O_RDWR | O_CLOEXEC | (op.flags & O_EXCL);
       descriptor = open(Path(op.path).c_str(), flags, op.mode);
       return Result(descriptor < 0 ? -1 : 0);
     }
@@ -134,9 +156,12 @@ Outcome Side::RunData(const Op& op, const World& world) {
       descriptor = -1;
       return Result(closed);
     }
-    case Kind::Read: return ReadResult(read(descriptor, buffer_, length));
-    case Kind::Pread: return ReadResult(pread(descriptor, buffer_, length, op.offset));
-    case Kind::Readv: return ReadResult(readv(descriptor, parts, 2));
+    case Kind::Read:
+      return ReadResult(read(descriptor, buffer_, length));
+    case Kind::Pread:
+      return ReadResult(pread(descriptor, buffer_, length, op.offset));
+    case Kind::Readv:
+      return ReadResult(readv(descriptor, parts, 2));
     case Kind::Write:
       Fill(buffer_, op.length, op.data);
       return Result(write(descriptor, buffer_, length));
@@ -154,26 +179,35 @@ Outcome Side::RunData(const Op& op, const World& world) {
       Outcome outcome = Result(place < 0 ? -1 : 0);
       // Where data ends is the filesystem's choice, so long as no data is called a hole; the tree
       // comparison checks that. The position goes back to one that both sides share.
-      if (outcome.error == ENXIO && op.offset < world.slots[size_t(op.slot)].size) outcome = Outcome();
+      if (outcome.error == ENXIO && op.offset < world.slots[size_t(op.slot)].size)
+        outcome = Outcome();
       lseek(descriptor, op.offset, SEEK_SET);
       return outcome;
     }
-    case Kind::Truncate: return Result(truncate(Path(op.path).c_str(), op.offset));
-    case Kind::Ftruncate: return Result(ftruncate(descriptor, op.offset));
-    case Kind::Fallocate: return Result(fallocate(descriptor, op.flags, op.offset, op.length));
+    case Kind::Truncate:
+      return Result(truncate(Path(op.path).c_str(), op.offset));
+    case Kind::Ftruncate:
+      return Result(ftruncate(descriptor, op.offset));
+    case Kind::Fallocate:
+      return Result(fallocate(descriptor, op.flags, op.offset, op.length));
     case Kind::CopyRange: {
       off_t from = op.offset, to = op.offset2;
-      return Result(copy_file_range(descriptor, &from, descriptors_[size_t(op.slot2)], &to, length, 0));
+      return Result(
+          copy_file_range(descriptor, &from, descriptors_[size_t(op.slot2)], &to, length, 0));
     }
-    case Kind::Fsync: return Result(fsync(descriptor));
-    case Kind::Fdatasync: return Result(fdatasync(descriptor));
+    case Kind::Fsync:
+      return Result(fsync(descriptor));
+    case Kind::Fdatasync:
+      return Result(fdatasync(descriptor));
     case Kind::DropCache: {
-      // Written out and dropped: what is read next comes from the filesystem, not from the page cache.
+      // Written out and dropped: what is read next comes from the filesystem, not from the page
+      // cache.
       Outcome outcome = Result(fdatasync(descriptor));
       posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
       return outcome;
     }
-    default: abort();
+    default:
+      abort();
   }
 }
 
@@ -212,20 +246,28 @@ Outcome Side::RunName(const Op& op) {
   switch (op.kind) {
     case Kind::Rename:
       return Result(renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), unsigned(op.flags)));
-    case Kind::Link: return Result(link(from.c_str(), to.c_str()));
+    case Kind::Link:
+      return Result(link(from.c_str(), to.c_str()));
     case Kind::LinkSlot: {
       std::string source = "/proc/self/fd/" + std::to_string(descriptors_[size_t(op.slot)]);
       return Result(linkat(AT_FDCWD, source.c_str(), AT_FDCWD, to.c_str(), AT_SYMLINK_FOLLOW));
     }
-    case Kind::Unlink: return Result(unlink(from.c_str()));
-    case Kind::Mkdir: return Result(mkdir(from.c_str(), op.mode));
-    case Kind::Rmdir: return Result(rmdir(from.c_str()));
-    case Kind::Symlink: return Result(symlink(Paths()[size_t(op.path2)].c_str(), from.c_str()));
+    case Kind::Unlink:
+      return Result(unlink(from.c_str()));
+    case Kind::Mkdir:
+      return Result(mkdir(from.c_str(), op.mode));
+    case Kind::Rmdir:
+      return Result(rmdir(from.c_str()));
+    case Kind::Symlink:
+      return Result(symlink(Paths()[size_t(op.path2)].c_str(), from.c_str()));
     case Kind::Readlink:
       return ReadResult(readlink(from.c_str(), reinterpret_cast<char*>(buffer_), 4096));
-    case Kind::Mkfifo: return Result(mkfifo(from.c_str(), op.mode));
-    case Kind::List: return ListDirectory(from);
-    default: abort();
+    case Kind::Mkfifo:
+      return Result(mkfifo(from.c_str(), op.mode));
+    case Kind::List:
+      return ListDirectory(from);
+    default:
+      abort();
   }
 }
 
@@ -234,13 +276,17 @@ Outcome Side::RunAttribute(const Op& op, const World& world) {
   const char* name = XattrNames()[size_t(op.xattr)];
   const int descriptor = descriptors_[size_t(op.slot)];
   switch (op.kind) {
-    case Kind::Chmod: return Result(chmod(path.c_str(), op.mode));
-    case Kind::Fchmod: return Result(fchmod(descriptor, op.mode));
-    case Kind::Chown: return Result(lchown(path.c_str(), op.uid, op.gid));
+    case Kind::Chmod:
+      return Result(chmod(path.c_str(), op.mode));
+    case Kind::Fchmod:
+      return Result(fchmod(descriptor, op.mode));
+    case Kind::Chown:
+      return Result(lchown(path.c_str(), op.uid, op.gid));
     case Kind::Utimens:
       return Result(utimensat(AT_FDCWD, path.c_str(), op.times, AT_SYMLINK_NOFOLLOW));
     case Kind::Futimens:
-      // Pages stored to through a mapping may take their mtime at writeback: let that happen before.
+      // Pages stored to through a mapping may take their mtime at writeback: let that happen
+      // before.
       if (world.loose_times.count(world.slots[size_t(op.slot)].inode) != 0) fsync(descriptor);
       return Result(futimens(descriptor, op.times));
     case Kind::SetXattr:
@@ -248,9 +294,12 @@ Outcome Side::RunAttribute(const Op& op, const World& world) {
       return Result(lsetxattr(path.c_str(), name, buffer_, size_t(op.length), op.flags));
     case Kind::GetXattr:
       return ReadResult(lgetxattr(path.c_str(), name, buffer_, op.length == 0 ? 0 : 4096));
-    case Kind::ListXattr: return ListAttributes(path);
-    case Kind::RemoveXattr: return Result(lremovexattr(path.c_str(), name));
-    default: abort();
+    case Kind::ListXattr:
+      return ListAttributes(path);
+    case Kind::RemoveXattr:
+      return Result(lremovexattr(path.c_str(), name));
+    default:
+      abort();
   }
 }
 

@@ -1,5 +1,5 @@
-// One of the two directories: its open files, its mappings, and the execution of one operation on it.
-// Everything an operation lets a program see is in the Outcome. Single threaded.
+// One of the two directories: its open files, its mappings, and the execution of one operation on
+// it. Everything an operation lets a program see is in the Outcome. Single threaded.
 #pragma once
 
 #include <sys/stat.h>
@@ -14,9 +14,9 @@ namespace fxdiff {
 
 struct Outcome {
   int64_t result = 0;
-  int error = 0;              // errno, 0 when the call succeeded
-  int64_t byte_count = 0;     // bytes in the side's buffer that the call returned
-  std::string text;           // names, attribute lists, signals
+  int error = 0;           // errno, 0 when the call succeeded
+  int64_t byte_count = 0;  // bytes in the side's buffer that the call returned
+  std::string text;        // names, attribute lists, signals
 };
 
 class Side {
@@ -36,9 +36,11 @@ class Side {
   const std::string& Root() const { return root_; }
   int Descriptor(int slot) const { return descriptors_[size_t(slot)]; }
   uint8_t* Buffer() { return buffer_; }
-  /** Descriptor that follows a mapping after its file was closed; the peer uses it to know the size. */
+  /** Descriptor that follows a mapping after its file was closed; the peer uses it to know the
+   * size. */
   int MapDescriptor(int map) const { return maps_[size_t(map)].descriptor; }
-  /** Keep a descriptor beside each mapping: only the peer does, the side under test must live without. */
+  /** Keep a descriptor beside each mapping: only the peer does, the side under test must live
+   * without. */
   void FollowMaps() { follow_maps_ = true; }
 
  private:
@@ -61,7 +63,8 @@ class Side {
   bool follow_maps_ = false;
 };
 
-/** Makes SIGBUS inside a mapping an outcome instead of the end; called once, before the first Run. */
+/** Makes SIGBUS inside a mapping an outcome instead of the end; called once, before the first Run.
+ */
 void CatchBusErrors();
 
 }  // namespace fxdiff

@@ -1,15 +1,17 @@
-// The client of the kill -9 loop. `client write DIR SEED` changes files under DIR and says on stdout
-// what it is about to do and what has been made durable; `client state DIR` prints what is there.
+// The client of the kill -9 loop. `client write DIR SEED` changes files under DIR and says on
+// stdout what it is about to do and what has been made durable; `client state DIR` prints what is
+// there.
 //
 // Lines, one write(2) each, so that a killed client never leaves half a promise:
-//   T data NAME=STATE ...    tries: until acknowledged, each file may hold old and new words in any mix
-//   T atomic NAME=STATE ...  tries: all names are as before, or all are as said here
-//   A                        what was tried is durable: fsync, fdatasync, msync or O_DSYNC returned
-//   E TEXT                   a call failed; the client ends
-// STATE is `-` (no such name) or SIZE:CRC:VERSION, VERSION being the user.version attribute, 0 for none.
+//   T data NAME=STATE ...    tries: until acknowledged, each file may hold old and new words in any
+//   mix T atomic NAME=STATE ...  tries: all names are as before, or all are as said here A what was
+//   tried is durable: fsync, fdatasync, msync or O_DSYNC returned E TEXT                   a call
+//   failed; the client ends
+// STATE is `-` (no such name) or SIZE:CRC:VERSION, VERSION being the user.version attribute, 0 for
+// none.
 //
-// Every 8-byte word of a file is zero or names its file and place: id << 48 | version << 32 | offset / 8.
-// So bytes of another file, or from another place, are recognised whatever was lost.
+// Every 8-byte word of a file is zero or names its file and place: id << 48 | version << 32 |
+// offset / 8. So bytes of another file, or from another place, are recognised whatever was lost.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +39,7 @@ struct file {
   uint8_t bytes[FILE_BYTES_MAX];
 };
 
-static struct file *names[NAME_COUNT];
+static struct file* names[NAME_COUNT];
 static int directory;
 static uint64_t random_state;
 static char line[8192];
@@ -49,7 +51,7 @@ static uint64_t Random(uint64_t bound) {
   return (value ^ (value >> 31)) % bound;
 }
 
-static uint32_t Crc(const uint8_t *bytes, int64_t length) {
+static uint32_t Crc(const uint8_t* bytes, int64_t length) {
   static uint32_t table[256];
   if (table[1] == 0) {
     for (uint32_t index = 0; index < 256; index++) {
@@ -63,23 +65,23 @@ static uint32_t Crc(const uint8_t *bytes, int64_t length) {
   return ~crc;
 }
 
-static void Say(const char *text) {
+static void Say(const char* text) {
   size_t length = strlen(text);
   if (write(1, text, length) != (ssize_t)length) exit(1);
 }
 
-static void Fail(const char *call) {
+static void Fail(const char* call) {
   char text[256];
   snprintf(text, sizeof text, "E %s: %s\n", call, strerror(errno));
   Say(text);
   exit(3);
 }
 
-static void Need(int64_t result, const char *call) {
+static void Need(int64_t result, const char* call) {
   if (result < 0) Fail(call);
 }
 
-static const char *Name(int index) {
+static const char* Name(int index) {
   static char text[4][16];
   static int turn;
   turn = (turn + 1) % 4;
@@ -87,18 +89,18 @@ static const char *Name(int index) {
   return text[turn];
 }
 
-static void AddState(int index, const struct file *file) {
+static void AddState(int index, const struct file* file) {
   size_t used = strlen(line);
   if (file == NULL) {
     snprintf(line + used, sizeof line - used, " %s=-", Name(index));
   } else {
-    snprintf(line + used, sizeof line - used, " %s=%lld:%08x:%u", Name(index), (long long)file->size,
-             Crc(file->bytes, file->size), file->attribute);
+    snprintf(line + used, sizeof line - used, " %s=%lld:%08x:%u", Name(index),
+             (long long)file->size, Crc(file->bytes, file->size), file->attribute);
   }
 }
 
 // Announces that every name of this file will have the file's new state.
-static void TryData(const struct file *file) {
+static void TryData(const struct file* file) {
   strcpy(line, "T data");
   for (int index = 0; index < NAME_COUNT; index++) {
     if (names[index] == file) AddState(index, file);
@@ -107,7 +109,7 @@ static void TryData(const struct file *file) {
   Say(line);
 }
 
-static void TryNames(int one, const struct file *new_one, int other, const struct file *new_other) {
+static void TryNames(int one, const struct file* new_one, int other, const struct file* new_other) {
   strcpy(line, "T atomic");
   AddState(one, new_one);
   if (other >= 0) AddState(other, new_other);
@@ -124,7 +126,7 @@ static int Open(int index, int flags) {
 }
 
 // Puts fresh words into the model; what they are follows from file and place.
-static void FillModel(struct file *file, int64_t offset, int64_t length) {
+static void FillModel(struct file* file, int64_t offset, int64_t length) {
   file->version = (file->version + 1) & 0xffff;
   for (int64_t at = offset; at < offset + length; at += WORD_BYTES) {
     uint64_t word = file->id << 48 | (uint64_t)file->version << 32 | (uint64_t)(at / WORD_BYTES);
@@ -133,20 +135,23 @@ static void FillModel(struct file *file, int64_t offset, int64_t length) {
   if (offset + length > file->size) file->size = offset + length;
 }
 
-static int64_t WriteFrom(int descriptor, const struct file *file, int64_t offset, int64_t length) {
+static int64_t WriteFrom(int descriptor, const struct file* file, int64_t offset, int64_t length) {
   int64_t done = 0;
   while (done < length) {
-    ssize_t count = pwrite(descriptor, file->bytes + offset + done, (size_t)(length - done), offset + done);
+    ssize_t count =
+        pwrite(descriptor, file->bytes + offset + done, (size_t)(length - done), offset + done);
     Need(count, "pwrite");
     done += count;
   }
   return done;
 }
 
-static int64_t WordAligned(uint64_t bound) { return (int64_t)Random(bound + 1) & ~(int64_t)(WORD_BYTES - 1); }
+static int64_t WordAligned(uint64_t bound) {
+  return (int64_t)Random(bound + 1) & ~(int64_t)(WORD_BYTES - 1);
+}
 
 // A range inside the largest file; half of them inside what is there.
-static void PickRange(const struct file *file, int64_t *offset, int64_t *length) {
+static void PickRange(const struct file* file, int64_t* offset, int64_t* length) {
   int64_t bound = file->size > 4096 && Random(2) ? file->size : FILE_BYTES_MAX / 2;
   *offset = WordAligned((uint64_t)bound - WORD_BYTES);
   *length = WORD_BYTES + WordAligned(Random(4) ? 6000 : 40000);
@@ -154,7 +159,7 @@ static void PickRange(const struct file *file, int64_t *offset, int64_t *length)
 }
 
 static void Create(int index) {
-  struct file *file = calloc(1, sizeof *file);
+  struct file* file = calloc(1, sizeof *file);
   if (file == NULL) exit(1);
   file->id = 1 + Random(65535);
   file->links = 1;
@@ -169,7 +174,7 @@ static void Create(int index) {
 }
 
 static void Overwrite(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   int64_t offset, length;
   PickRange(file, &offset, &length);
   if (Random(4) == 0) {
@@ -186,9 +191,10 @@ static void Overwrite(int index) {
   close(descriptor);
 }
 
-// Space first, made durable as zeros; then words into it with fdatasync, as databases write their logs.
+// Space first, made durable as zeros; then words into it with fdatasync, as databases write their
+// logs.
 static void Preallocate(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   int64_t offset = file->size & ~(int64_t)(WORD_BYTES - 1), length = 8192 + WordAligned(16384);
   if (offset + length > FILE_BYTES_MAX) return;
   int descriptor = Open(index, O_WRONLY);
@@ -210,10 +216,11 @@ static void Preallocate(int index) {
 }
 
 static void StoreMapped(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   if (file->size < 2 * WORD_BYTES) return;
   int descriptor = Open(index, O_RDWR);
-  uint8_t *address = mmap(NULL, (size_t)file->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  uint8_t* address =
+      mmap(NULL, (size_t)file->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
   if (address == MAP_FAILED) Fail("mmap");
   close(descriptor);
   int64_t offset = WordAligned((uint64_t)file->size - 2 * WORD_BYTES);
@@ -226,7 +233,7 @@ static void StoreMapped(int index) {
 }
 
 static void Resize(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   int64_t size = WordAligned(Random(3) ? (uint64_t)file->size : FILE_BYTES_MAX - WORD_BYTES);
   if (size < file->size) memset(file->bytes + size, 0, (size_t)(file->size - size));
   file->size = size;
@@ -238,20 +245,21 @@ static void Resize(int index) {
 }
 
 static void Punch(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   int64_t offset, length;
   PickRange(file, &offset, &length);
   memset(file->bytes + offset, 0, (size_t)length);
   TryData(file);
   int descriptor = Open(index, O_WRONLY);
-  int mode = Random(2) ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
+  int mode = Random(2) ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+                       : FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE;
   Need(fallocate(descriptor, mode, offset, length), "fallocate");
   Need(fsync(descriptor), "fsync");
   close(descriptor);
 }
 
 static void SetAttribute(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   char value[16];
   snprintf(value, sizeof value, "%u", ++file->attribute);
   TryData(file);
@@ -262,7 +270,7 @@ static void SetAttribute(int index) {
 }
 
 static void DropName(int index) {
-  struct file *file = names[index];
+  struct file* file = names[index];
   names[index] = NULL;
   if (file != NULL && --file->links == 0) free(file);
 }
@@ -272,7 +280,7 @@ static void Rename(int from, int to) {
   if (names[to] != NULL && Random(2)) {
     TryNames(from, names[to], to, names[from]);
     Need(renameat2(directory, Name(from), directory, Name(to), RENAME_EXCHANGE), "renameat2");
-    struct file *file = names[from];
+    struct file* file = names[from];
     names[from] = names[to];
     names[to] = file;
   } else {
@@ -303,7 +311,7 @@ static void Unlink(int index) {
 
 // A new file prepared under another name and moved over the old one: the way programs save.
 static void Replace(int index) {
-  struct file *file = calloc(1, sizeof *file);
+  struct file* file = calloc(1, sizeof *file);
   if (file == NULL) exit(1);
   file->id = 1 + Random(65535);
   file->links = 1;
@@ -328,7 +336,7 @@ static void Noise(void) {
     if (unlinkat(directory, name, 0) != 0 && errno != ENOENT) Fail("unlink");
     return;
   }
-  struct file *file = calloc(1, sizeof *file);
+  struct file* file = calloc(1, sizeof *file);
   if (file == NULL) exit(1);
   file->id = 1 + Random(65535);
   FillModel(file, 0, WORD_BYTES + WordAligned(60000));
@@ -343,28 +351,54 @@ static void Step(void) {
   int index = (int)Random(NAME_COUNT), other = (int)Random(NAME_COUNT);
   if (Random(6) == 0) Noise();
   if (names[index] == NULL) {
-    if (Random(3)) Create(index);
-    else Replace(index);
+    if (Random(3))
+      Create(index);
+    else
+      Replace(index);
     Say("A\n");
     return;
   }
   switch (Random(14)) {
-    case 0: case 1: case 2: Overwrite(index); break;
-    case 3: case 4: StoreMapped(index); break;
-    case 5: case 6: Preallocate(index); break;
-    case 7: Resize(index); break;
-    case 8: Punch(index); break;
-    case 9: Rename(index, other); break;
-    case 10: Link(index, other); break;
-    case 11: Unlink(index); break;
-    case 12: Replace(index); break;
-    case 13: SetAttribute(index); break;
+    case 0:
+    case 1:
+    case 2:
+      Overwrite(index);
+      break;
+    case 3:
+    case 4:
+      StoreMapped(index);
+      break;
+    case 5:
+    case 6:
+      Preallocate(index);
+      break;
+    case 7:
+      Resize(index);
+      break;
+    case 8:
+      Punch(index);
+      break;
+    case 9:
+      Rename(index, other);
+      break;
+    case 10:
+      Link(index, other);
+      break;
+    case 11:
+      Unlink(index);
+      break;
+    case 12:
+      Replace(index);
+      break;
+    case 13:
+      SetAttribute(index);
+      break;
   }
   Say("A\n");
 }
 
 // Reads a file into `file`; its words must all be its own. Returns NULL or what is wrong.
-static const char *Load(const char *name, struct file *file) {
+static const char* Load(const char* name, struct file* file) {
   struct stat status;
   int descriptor = openat(directory, name, O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return "cannot be opened";
@@ -378,7 +412,8 @@ static const char *Load(const char *name, struct file *file) {
     done += count;
   }
   char value[16] = "";
-  if (fgetxattr(descriptor, "user.version", value, sizeof value - 1) >= 0) file->attribute = (unsigned)atoi(value);
+  if (fgetxattr(descriptor, "user.version", value, sizeof value - 1) >= 0)
+    file->attribute = (unsigned)atoi(value);
   close(descriptor);
   for (int64_t at = 0; at + WORD_BYTES <= file->size; at += WORD_BYTES) {
     uint64_t word;
@@ -414,20 +449,23 @@ static void LoadAll(void) {
 static int State(void) {
   static struct file file;
   int copy = dup(directory);
-  DIR *stream = fdopendir(copy);
+  DIR* stream = fdopendir(copy);
   if (stream == NULL) Fail("opendir");
-  const struct dirent *entry;
+  const struct dirent* entry;
   while ((entry = readdir(stream)) != NULL) {
     if (entry->d_name[0] == '.') continue;
-    const char *wrong = Load(entry->d_name, &file);
-    if (wrong != NULL) printf("W %s %s\n", entry->d_name, wrong);
-    else printf("S %s=%lld:%08x:%u\n", entry->d_name, (long long)file.size, Crc(file.bytes, file.size), file.attribute);
+    const char* wrong = Load(entry->d_name, &file);
+    if (wrong != NULL)
+      printf("W %s %s\n", entry->d_name, wrong);
+    else
+      printf("S %s=%lld:%08x:%u\n", entry->d_name, (long long)file.size, Crc(file.bytes, file.size),
+             file.attribute);
   }
   closedir(stream);
   return 0;
 }
 
-int main(int count, char **words) {
+int main(int count, char** words) {
   if (count < 3) {
     fprintf(stderr, "usage: client write DIR SEED | client state DIR\n");
     return 2;

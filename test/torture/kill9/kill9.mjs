@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-// The kill -9 loop. Each round: mount, check every promise of all rounds before, let the clients work,
-// kill the daemon at a random moment, detach the mount, fsck. What a client announced as durable must be
-// there; what it was about to do may be there or not; no byte may belong to another file or place.
+// The kill -9 loop. Each round: mount, check every promise of all rounds before, let the clients
+// work, kill the daemon at a random moment, detach the mount, fsck. What a client announced as
+// durable must be there; what it was about to do may be there or not; no byte may belong to another
+// file or place.
 //
-// client.c owns what is written and the format of its lines; this file owns the promises and the rounds.
-// With --dir it works in a plain directory and kills the clients instead: that proves the loop itself.
-// Exit status 0: nothing lost; 1: something lost, image and seed are kept and printed; 2: usage.
+// client.c owns what is written and the format of its lines; this file owns the promises and the
+// rounds. With --dir it works in a plain directory and kills the clients instead: that proves the
+// loop itself. Exit status 0: nothing lost; 1: something lost, image and seed are kept and printed;
+// 2: usage.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -89,8 +91,8 @@ class Promises {
 }
 
 function usage(status) {
-  const text = `usage: kill9.mjs [--rounds 200] [--seed N] [--image IMAGE] [--size 64M] [--options OPT,...]
-                 [--alive-ms 400] [--dir DIR [--plant flip|cut|drop]]
+  const text = `usage: kill9.mjs [--rounds 200] [--seed N] [--image IMAGE] [--size 64M]
+                 [--options OPT,...] [--alive-ms 400] [--dir DIR [--plant flip|cut|drop]]
   kill9.mjs --rounds 20 --seed 7
 `;
   (status === 0 ? process.stdout : process.stderr).write(text);
