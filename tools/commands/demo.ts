@@ -47,11 +47,24 @@ async function demo(): Promise<void> {
   const places = { image: join(base, 'image'), dir: join(base, 'mnt') };
   mkdirSync(places.dir);
   const plug = new Plug(places.image, places.dir);
-  const interrupted = (): void => {
-    void plug.tear().finally(() => {
+  const remove = async (): Promise<void> => {
+    try {
+      await plug.tear();
       rmSync(base, { recursive: true, force: true });
-      process.exit(EXIT_INTERRUPTED);
-    });
+    } catch (error) {
+      // Said beside what went wrong before, not instead of it.
+      process.stderr.write(`fauxdax: demo: left behind ${base}: ${(error as Error).message}\n`);
+    }
+  };
+  let removed: Promise<void> | undefined;
+  const cleanUp = (): Promise<void> => {
+    removed ??= remove();
+    return removed;
+  };
+  let isInterrupted = false;
+  const interrupted = (): void => {
+    isInterrupted = true;
+    void cleanUp().then(() => process.exit(EXIT_INTERRUPTED));
   };
   process.once('SIGINT', interrupted);
   process.once('SIGTERM', interrupted);
@@ -61,11 +74,15 @@ async function demo(): Promise<void> {
     await plug.in();
     const acknowledged = await cutByHand(plug, join(places.dir, 'orders.db'));
     await cutAtWrite(plug, join(places.dir, 'orders.db'), acknowledged);
-    heading('Everything acknowledged survived both cuts; what never was promised did not.');
-  } finally {
     await plug.out();
-    rmSync(base, { recursive: true, force: true });
+    heading('Everything acknowledged survived both cuts; what never was promised did not.');
+  } catch (error) {
+    await cleanUp();
+    // ^C goes to the programs we run as well: that they ended is no failure then.
+    if (isInterrupted) await new Promise(() => undefined);
+    throw error;
   }
+  await cleanUp();
 }
 
 /** The mount of the demo, which comes and goes. */
@@ -73,6 +90,9 @@ class Plug {
   readonly #image: string;
   readonly #dir: string;
   #mounted: Mount | undefined;
+  #isTorn = false;
+  /** Mounting or unmounting, while that goes on. */
+  #change: Promise<void> = Promise.resolve();
 
   constructor(image: string, dir: string) {
     this.#image = image;
@@ -85,28 +105,42 @@ class Plug {
   }
 
   async in(): Promise<void> {
-    // No timer commits in between: only what SQLite asks to be durable is.
-    this.#mounted = await mount(
-      this.#image,
-      this.#dir,
-      parseMountOptions(['crashable,canary,commit=600']),
-    );
+    if (this.#isTorn) throw new Failure('demo: interrupted');
+    this.#change = this.#mount();
+    await this.#change;
   }
 
   async out(): Promise<void> {
-    const mounted = this.#mounted;
-    this.#mounted = undefined;
-    await mounted?.unmount();
+    this.#change = this.#unmount();
+    await this.#change;
   }
 
-  /** For ^C: does not wait for anybody who has files open. */
+  /**
+   * For ^C and failures: mounts no more, and does not wait for anybody who has files open. A change
+   * under way is waited for, because only then is it known what there is to take away.
+   */
   async tear(): Promise<void> {
-    await this.#mounted?.kill();
+    this.#isTorn = true;
+    await Promise.allSettled([this.#change]);
+    const mounted = this.#mounted;
+    this.#mounted = undefined;
+    await mounted?.kill();
   }
 
   async again(): Promise<void> {
     await this.out();
     await this.in();
+  }
+
+  async #mount(): Promise<void> {
+    // No timer commits in between: only what SQLite asks to be durable is.
+    const options = parseMountOptions(['crashable,canary,commit=600']);
+    this.#mounted = await mount(this.#image, this.#dir, options);
+  }
+
+  async #unmount(): Promise<void> {
+    await this.#mounted?.unmount();
+    this.#mounted = undefined;
   }
 }
 
