@@ -57,11 +57,27 @@ function watch(parser, path) {
   });
 }
 
+/** The tests mount, make devices and become other users: an ordinary user runs them by sudo. */
+function withRoot(command, args) {
+  if (process.getuid() === 0) return [command, args];
+  return ['sudo', ['-E', 'env', `PATH=${env.PATH}`, command, ...args]];
+}
+
+/** What root made in the clone becomes the user's, so that the next build can replace it. */
+function giveBack() {
+  const owner = `${process.getuid()}:${process.getgid()}`;
+  if (process.getuid() === 0) return;
+  const args = [root, '-xdev', '-user', '0', '-exec', 'chown', '-h', owner, '{}', '+'];
+  const { status } = spawnSync('sudo', ['find', ...args], { stdio: 'inherit' });
+  if (status !== 0) console.log(`some files in ${root} still belong to root`);
+}
+
 /** Runs tap on `tests` (its own choice when empty) and counts its stream. */
 async function runTap(tests) {
   console.log('\n== tests');
   mkdirSync(`${root}/.tap`, { recursive: true });
-  const tap = spawn('tap', ['--reporter=tap', ...tests], {
+  const [command, args] = withRoot('tap', ['--reporter=tap', ...tests]);
+  const tap = spawn(command, args, {
     cwd: root,
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -85,6 +101,7 @@ step('native style', 'npm', ['run', '--silent', 'check:native-style']);
 step('build', 'npm', ['run', '--silent', 'build']);
 step('types', 'npm', ['run', '--silent', 'check:types']);
 await runTap(process.argv.slice(2));
+giveBack();
 const { passed, failed, skipped, todo } = count;
 console.log(`\n${skipped} skipped, ${todo} todo`);
 console.log(`${passed} passed, ${failed} failed`);
