@@ -35,9 +35,10 @@ export function findTarget(what: string, path: string): Target {
  * @throws {Failure} it is not
  */
 export function requireMount(what: string, path: string): MountEntry {
-  const target = findTarget(what, path);
-  if (target.kind === 'mount') return target.mount;
-  throw new Failure(`${what}: ${path}: the image is not mounted: use fauxdax mount first`);
+  const mount = findMount(what, path) ?? mountOfImage(path);
+  if (mount !== undefined) return mount;
+  const which = isImage(path) ? 'the image is not mounted' : 'not in a fauxdax mount';
+  throw new Failure(`${what}: ${path}: ${which}: use fauxdax mount first`);
 }
 
 function findMount(what: string, path: string): MountEntry | undefined {

@@ -114,6 +114,16 @@ t.test('a failure is one line that begins with the name, and exits with 1', asyn
   }
 });
 
+t.test('output that cannot be written is a failure of one line', async (t) => {
+  const { status, stderr } = spawnSync(
+    'sh',
+    ['-c', `"$0" "$1" --help >/dev/full`, ...[process.execPath, MAIN]],
+    { encoding: 'utf8' },
+  );
+  t.equal(status, 1);
+  t.match(stderr, /^fauxdax: [^\n]*no space left on device[^\n]*\n$/);
+});
+
 t.test('fsck of what is no image exits with 8', async (t) => {
   t.match(fauxdax('fsck', base), { status: 8, stdout: '', stderr: /^fauxdax: [^\n]+\n$/ });
 });
