@@ -10,6 +10,7 @@ import {
   openSync,
   readFileSync,
   rmSync,
+  statfsSync,
   statSync,
   writeSync,
 } from 'node:fs';
@@ -20,6 +21,7 @@ import { makePlace, mounted } from './image.js';
 
 const REGION_BYTES = 4 << 20;
 const CANARY = 'FDXSTALE';
+const SPACE_MS_MAX = 10_000;
 const KEEPS: Keep[] = [
   { keep: 'none' },
   ...[1, 2, 3, 4, 5, 6, 7, 8].map((seed) => ({ keep: 'seed', seed }) as const),
@@ -40,6 +42,17 @@ function durable(path: string, content: Buffer): void {
   closeSync(fd);
 }
 
+/** The pages of an unlinked file are free when the kernel has forgotten it, a moment later. */
+function waitForSpace(dir: string): void {
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  for (let waitedMs = 0; waitedMs < SPACE_MS_MAX; waitedMs += 10) {
+    const { bfree, blocks } = statfsSync(dir);
+    if (bfree > blocks / 2) return;
+    Atomics.wait(sleeper, 0, 0, 10);
+  }
+  throw new Error(`no space after ${SPACE_MS_MAX} ms`);
+}
+
 /** Fills all free space, then frees it durably: every free page now carries the canary. */
 function soil(at: (name: string) => string): void {
   const fd = openSync(at('soil'), 'w');
@@ -51,6 +64,7 @@ function soil(at: (name: string) => string): void {
   fsyncSync(fd);
   closeSync(fd);
   rmSync(at('soil'));
+  waitForSpace(at('.'));
   durable(at('marker'), Buffer.alloc(0));
 }
 
