@@ -8,6 +8,7 @@ import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import type { Session } from '../lib/native.js';
 import { PAGE_BYTES } from '../lib/units.js';
 import type { Caller, Filesystem } from './filesystem.js';
+import { handleOf } from './handles.js';
 
 /** An operation on inode `ino` and the names of the request; returns what lib/frame.ts says. */
 export type Operation = (ino: number, name: string, name2: string) => number;
@@ -101,7 +102,7 @@ export class Call {
    * stays valid over opens because nobody changes a file behind the kernel's back.
    */
   openReply(flags: number): number {
-    this.reply[REPLY.fh] = 0;
+    this.reply[REPLY.fh] = handleOf(flags);
     this.reply[REPLY.openFlags] =
       (flags & O_DIRECT) !== 0
         ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES | FOPEN_NOFLUSH

@@ -13,6 +13,7 @@ import { FS_APPEND_FL, FS_IMMUTABLE_FL, type Filesystem } from './filesystem.js'
 const O_ACCMODE = 3;
 const O_TRUNC = 0o1000;
 const O_APPEND = 0o2000;
+const O_NOATIME = 0o1000000;
 
 export const FALLOC_KEEP_SIZE = 0x01;
 export const FALLOC_PUNCH_HOLE = 0x02;
@@ -43,22 +44,13 @@ export function open(fs: Filesystem, ino: number, flags: number, killSetId: bool
     touchModified(fs, inode, killSetId);
     fs.endOperation();
   }
-  opened(fs, ino);
+  fs.opened(ino);
   return inode;
 }
 
-export function opened(fs: Filesystem, ino: number): void {
-  const node = fs.nodes.get(ino);
-  if (node !== undefined) node.opens += 1;
-}
-
-/** The last close of an open description. */
+/** The last close of an open description; the last one of a file without names frees its pages. */
 export function release(fs: Filesystem, ino: number): void {
-  const node = fs.nodes.get(ino);
-  if (node === undefined || node.opens === 0) return;
-  node.opens -= 1;
-  if (node.opens > 0) return;
-  fs.sharing.drop(ino);
+  if (!fs.closed(ino)) return;
   const inode = fs.metadata.inode(ino);
   if (inode === undefined || inode.nlink > 0 || fs.options.readOnly) return;
   fs.freeUnreachable(inode);
@@ -69,11 +61,17 @@ export function release(fs: Filesystem, ino: number): void {
  * @returns bytes read, short at end of file
  * @throws {Errno} EIO on a poisoned page, EISDIR, ESTALE
  */
-export function read(fs: Filesystem, ino: number, offset: number, target: Uint8Array): number {
+export function read(
+  fs: Filesystem,
+  ino: number,
+  offset: number,
+  target: Uint8Array,
+  flags: number,
+): number {
   const inode = fs.inode(ino);
   if (isDirectory(inode)) throw new Errno('EISDIR', `inode ${ino}`);
   const bytes = fs.data.read(inode, offset, target);
-  touchRead(fs, inode);
+  if ((flags & O_NOATIME) === 0) touchRead(fs, inode);
   fs.endOperation();
   fs.sharing.share(inode);
   return bytes;
@@ -102,9 +100,14 @@ export function write(
   return bytes;
 }
 
-/** @param dataOnly fdatasync(2): a change of times alone is not made durable */
+/**
+ * @param dataOnly fdatasync(2): a change of times alone is not made durable
+ * @throws {Errno} EIO while a power cut settles: what was written for this fsync may have gone with
+ * it, or be thrown away as something from before. ENOSPC when the host's disk is full
+ */
 export function fsync(fs: Filesystem, dataOnly: boolean): void {
   if (fs.options.readOnly) return;
+  if (fs.unsettledCuts > 0) throw new Errno('EIO', 'the power was cut');
   if (dataOnly) fs.commitData();
   else fs.commit('fsync');
 }

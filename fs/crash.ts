@@ -8,6 +8,7 @@
  * power went, and, line by line, what each undecided line holds.
  */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Errno } from '../lib/errno.js';
 import type { MetadataRecord } from '../lib/metadata/records.js';
 import type { Session } from '../lib/native.js';
@@ -33,6 +34,12 @@ export interface PowerSwitch {
   /** Something that cannot be answered for went wrong: stop the mount with the reason. */
   failed(error: unknown): void;
 }
+
+/**
+ * For an fsync or msync that was under way to come to its end, and to EIO: its writes went before the
+ * cut, or were thrown away after it.
+ */
+const UNDER_WAY_MS = 20;
 
 const NAME_RECORDS = new Set(['add-name', 'remove-name', 'replace-name']);
 const LOST_NAMES_MAX = 1000;
@@ -102,17 +109,19 @@ export class Power {
   /** The instant itself. Nothing of the kernel's is asked; everything after it is new. */
   #cut(keep: Keep): { report: CrashReport; names: LostName[] } {
     const fs = this.#fs;
-    this.#session?.discardWriteback(true);
     fs.sharing.collectTimes();
-    fs.sharing.forgetAll();
     fs.metadata.endOperation();
     const names = [...this.#pending.names];
     const undecidedOperations = this.#pending.operations;
     let keptOperations = 0;
+    // May fail on a full host disk: then nothing was cut.
     if (keep.keep === 'all' || (keep.keep === 'seed' && timerFired(keep.seed))) {
       fs.commit('timer');
       keptOperations = undecidedOperations;
     }
+    this.#session?.discardWriteback(true);
+    fs.unsettledCuts += 1;
+    fs.sharing.forgetAll();
     fs.metadata.rollback();
     this.#pending.clear();
     const count = fs.image.region.crash(keep);
@@ -138,13 +147,19 @@ export class Power {
   /** Makes the kernel forget: pages and attributes of every inode, and the names that changed. */
   async #settle(names: readonly LostName[]): Promise<void> {
     const session = this.#session;
-    if (session === undefined) return;
+    if (session === undefined) {
+      this.#fs.unsettledCuts -= 1;
+      return;
+    }
     for (const { parentIno, name } of names) session.invalidateEntry(parentIno, name);
     for (const node of this.#fs.nodes.all()) {
       session.invalidateInode(node.ino, 0, 0); // of a directory, the pages are its listing
     }
     await session.notificationsDone();
-    session.discardWriteback(false);
+    await sleep(UNDER_WAY_MS);
+    this.#fs.unsettledCuts -= 1;
+    // A cut that came meanwhile still has pages to lose.
+    if (this.#fs.unsettledCuts === 0) session.discardWriteback(false);
   }
 }
 

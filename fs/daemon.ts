@@ -225,7 +225,7 @@ class Daemon {
     clearInterval(this.#timer);
     let status = 0;
     try {
-      if (!this.#job.options.readOnly) this.#fs.commit('timer');
+      if (!this.#job.options.readOnly) this.#fs.finish();
     } catch (error) {
       this.#log.error({ error: (error as Error).message }, 'last commit failed');
       status = 1;

@@ -16,6 +16,7 @@ import type { PowerSwitch } from './crash.js';
 import { readdir } from './directories.js';
 import { Faulty } from './faulty.js';
 import type { Filesystem } from './filesystem.js';
+import { isDirect, type SyncKind, syncOf, syncOfFlags } from './handles.js';
 import { ioctl } from './ioctl.js';
 import * as namespace from './namespace.js';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
@@ -135,7 +136,7 @@ export class Dispatch {
         const wish = { mode: call.in(mode), umask: call.in(umask) };
         const inode = namespace.create(fs, call.caller(), ino, name, wish);
         call.entry(inode, ino, name);
-        content.opened(fs, inode.ino);
+        fs.opened(inode.ino);
         return call.openReply(call.in(flags));
       },
       [OP.TMPFILE]: (ino) => {
@@ -143,7 +144,7 @@ export class Dispatch {
         const wish = { mode: call.in(mode), umask: call.in(umask) };
         const inode = namespace.createUnnamed(fs, call.caller(), ino, wish);
         call.entry(inode, ino, `#${inode.ino}`);
-        content.opened(fs, inode.ino);
+        fs.opened(inode.ino);
         return call.openReply(call.in(flags));
       },
     };
@@ -168,15 +169,17 @@ export class Dispatch {
       },
       [OP.RELEASE]: (ino) => done(content.release(fs, ino)),
       [OP.READ]: (ino) => {
-        const { offset, size } = REQUEST.read;
+        const { offset, size, flags } = REQUEST.read;
         const target = call.wire.replyBytes.subarray(0, call.in(size));
-        return call.value(content.read(fs, ino, call.in(offset), target));
+        return call.value(content.read(fs, ino, call.in(offset), target, call.in(flags)));
       },
       [OP.WRITE]: (ino) => {
-        const { offset, size, writeFlags, payload } = REQUEST.write;
+        const { fh, offset, size, writeFlags, payload, flags } = REQUEST.write;
         const source = call.payload(call.in(payload), call.in(size));
         const kill = (call.in(writeFlags) & FUSE_WRITE_KILL_SUIDGID) !== 0;
-        return call.value(content.write(fs, ino, call.in(offset), source, kill));
+        const bytes = content.write(fs, ino, call.in(offset), source, kill);
+        if (isDirect(call.in(fh))) this.#sync(syncOfFlags(call.in(flags)));
+        return call.value(bytes);
       },
       [OP.FSYNC]: () => {
         const dataOnly = (call.in(REQUEST.fsync.fsyncFlags) & FUSE_FSYNC_FDATASYNC) !== 0;
@@ -185,9 +188,11 @@ export class Dispatch {
       [OP.FSYNCDIR]: () => done(content.fsync(fs, false)),
       [OP.SYNCFS]: () => done(content.fsync(fs, false)),
       [OP.FALLOCATE]: (ino) => {
-        const { offset, length, mode } = REQUEST.fallocate;
+        const { fh, offset, length, mode } = REQUEST.fallocate;
         const range = { offset: call.in(offset), lengthBytes: call.in(length) };
-        return done(content.fallocate(fs, ino, range, call.in(mode)));
+        content.fallocate(fs, ino, range, call.in(mode));
+        this.#sync(syncOf(call.in(fh)));
+        return 0;
       },
       [OP.LSEEK]: (ino) => {
         const { offset, whence } = REQUEST.lseek;
@@ -212,12 +217,19 @@ export class Dispatch {
     return DEFERRED;
   }
 
+  /** What was done is durable before the answer when the file was opened with O_DSYNC or O_SYNC. */
+  #sync(kind: SyncKind | undefined): void {
+    if (kind !== undefined) content.fsync(this.#fs, kind === 'data');
+  }
+
   #copy(ino: number): number {
     const call = this.#call;
-    const { offIn, nodeidOut, offOut, len } = REQUEST.copyFileRange;
+    const { offIn, nodeidOut, fhOut, offOut, len } = REQUEST.copyFileRange;
     const from = { ino, offset: call.in(offIn) };
     const to = { ino: call.in(nodeidOut), offset: call.in(offOut) };
-    return call.value(content.copy(this.#fs, from, to, call.in(len)));
+    const bytes = content.copy(this.#fs, from, to, call.in(len));
+    this.#sync(syncOf(call.in(fhOut)));
+    return call.value(bytes);
   }
 
   #restTable(): Record<number, Operation> {

@@ -66,7 +66,7 @@ export class Faulty {
       case 'delay':
         return this.#delay(opcode, action.delayMs, run);
       case 'crash':
-        if (statusOf(run) === 0) this.#takeBack(opcode);
+        if (!LOOK_OPS.has(opcode) && statusOf(run) === 0) this.#takeBack(opcode);
         return this.#crash(action.keep);
     }
   }
@@ -90,9 +90,13 @@ export class Faulty {
     const start = call.in(slots.payload);
     const payload = carries ? call.payload(start, call.in(slots.size)).slice() : undefined;
     setTimeout(() => {
+      const unique = frame[Q.unique] as number;
       call.request.set(frame);
       if (payload !== undefined) call.wire.requestBytes.set(payload, start);
-      call.wire.answer(frame[Q.unique] as number, opcode, statusOf(run));
+      if (opcode === OP.READDIR || opcode === OP.READDIRPLUS) call.wire.resume(unique);
+      const status = statusOf(run);
+      // What defers itself answers itself.
+      if (status !== DEFERRED) call.wire.answer(unique, opcode, status);
     }, delayMs);
     return DEFERRED;
   }
@@ -164,6 +168,12 @@ const ENTRY_OPS: ReadonlySet<number> = new Set([
   OP.CREATE,
   OP.TMPFILE,
 ]);
+
+/**
+ * Operations that change nothing, and whose answer the crash takes away: not carried out before it.
+ * READDIRPLUS would take references and LSEEK wait for writebacks of what is about to be lost.
+ */
+const LOOK_OPS: ReadonlySet<number> = new Set([OP.LSEEK, OP.READDIR, OP.READDIRPLUS]);
 
 /** Operations whose path is that of a name in the request's directory. */
 const NAMED_OPS: ReadonlySet<FaultOp> = new Set([

@@ -40,6 +40,8 @@ export class Filesystem {
   readonly faults = new Faults();
   readonly sharing: Sharing;
   readonly clock = new Clock();
+  /** Power cuts of which the kernel has not forgotten everything yet; see fs/crash.ts. */
+  unsettledCuts = 0;
   /** Commits since mount, by what asked for them. */
   readonly commits = { fsync: 0, timer: 0, limit: 0, space: 0 };
 
@@ -138,16 +140,34 @@ export class Filesystem {
     if (this.options.durable === 'host') this.image.region.syncHost();
   }
 
-  /** The kernel took a reference: keep the inode's object until it is given back. */
+  /** The kernel took a reference. The inode itself may leave memory; it is loaded when asked for. */
   reference(inode: Inode, parentIno: number, name: string): void {
-    if (this.nodes.looked(inode.ino, parentIno, name)) this.metadata.pin(inode.ino);
+    this.nodes.looked(inode.ino, parentIno, name);
+  }
+
+  /** One more open description: what is open stays in memory. */
+  opened(ino: number): void {
+    const node = this.nodes.get(ino);
+    if (node === undefined) return;
+    if (node.opens === 0) this.metadata.pin(ino);
+    node.opens += 1;
+  }
+
+  /** One less. True when it was the last. */
+  closed(ino: number): boolean {
+    const node = this.nodes.get(ino);
+    if (node === undefined || node.opens === 0) return false;
+    node.opens -= 1;
+    if (node.opens > 0) return false;
+    this.sharing.drop(ino);
+    this.metadata.unpin(ino);
+    return true;
   }
 
   /** FORGET. The last reference to an inode without names removes it. */
   forget(ino: number, count: number): void {
     if (this.nodes.forget(ino, count) === undefined) return;
     this.sharing.drop(ino);
-    this.metadata.unpin(ino);
     const inode = this.metadata.inode(ino);
     if (inode === undefined || inode.nlink > 0 || this.options.readOnly) return;
     this.metadata.removeInode(inode);
@@ -166,6 +186,16 @@ export class Filesystem {
     const orphans = this.metadata.orphans();
     for (const ino of orphans) this.metadata.removeInode(this.inode(ino));
     if (orphans.length > 0) this.commit('limit');
+  }
+
+  /**
+   * The mount is gone, perhaps with files open in it: nobody reaches what has no name any more, and
+   * an image closed in order holds nothing of that kind.
+   */
+  finish(): void {
+    this.sharing.dropAll();
+    this.#removeOrphans();
+    this.commit('timer');
   }
 
   /** After a power cut in place: what recovery at mount would do. */

@@ -149,7 +149,7 @@ function operations(fs: Filesystem): Record<string, (...args: never[]) => void> 
     }),
     release: answer((_: string, fd: number) => path.release(fd)),
     read: answer((_: string, fd: number, target: Buffer, size: number, offset: number) =>
-      content.read(fs, fd, offset, target.subarray(0, size)),
+      content.read(fs, fd, offset, target.subarray(0, size), 0),
     ),
     write: answer((_: string, fd: number, source: Buffer, size: number, offset: number) =>
       content.write(fs, fd, offset, source.subarray(0, size), caller.uid !== 0),

@@ -4,6 +4,7 @@
  * process: umount(2) writes dirty pages back to us first, and we must be free to take them.
  */
 import { execFile, spawn } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import { Errno } from '../lib/errno.js';
 import type { Native } from '../lib/native.js';
 import type { MountOptions } from './options.js';
@@ -92,11 +93,38 @@ export async function unmountKernel(dir: string, lazy: boolean): Promise<void> {
   const [program, args] = isRoot()
     ? ['umount', lazy ? ['-i', '-l', dir] : ['-i', dir]]
     : ['fusermount3', lazy ? ['-u', '-z', '--', dir] : ['-u', '--', dir]];
+  await run(program, args);
+}
+
+/**
+ * Takes away the mount of a daemon that died: every request waiting in it fails, which also frees
+ * the threads of a daemon that was killed while the kernel waited for it; open files in it are of
+ * no use any more. Nothing is asked of the mount itself: whoever touches it might wait for ever.
+ *
+ * @param device `major:minor` of the mount; only an ordinary user needs it, and a mounted fusectl
+ */
+export async function abandonKernel(dir: string, device?: string): Promise<void> {
+  if (isRoot()) {
+    // MNT_FORCE aborts the connection, and then is refused as busy while files are open.
+    const isGone = await run('umount', ['-i', '-f', dir]).then(
+      () => true,
+      () => false,
+    );
+    if (isGone) return;
+  } else if (device !== undefined) {
+    const [, minor] = device.split(':');
+    await writeFile(`/sys/fs/fuse/connections/${minor}/abort`, '1').catch(() => undefined);
+  }
+  await unmountKernel(dir, true);
+}
+
+async function run(program: string, args: string[]): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     execFile(program, args, { timeout: UMOUNT_MS_MAX }, (error, _stdout, stderr) => {
       if (error === null) return resolve();
       const reason = stderr.trim() || error.message;
-      reject(new Errno(/busy/i.test(reason) ? 'EBUSY' : 'EIO', `umount ${dir}: ${reason}`));
+      const code = /busy/i.test(reason) ? 'EBUSY' : 'EIO';
+      reject(new Errno(code, `umount ${args.at(-1)}: ${reason}`));
     });
   });
 }

@@ -13,7 +13,7 @@ import type { CrashReport } from './crash.js';
 import type { FaultRule, FaultState } from './faults.js';
 import type { ImageInfo } from './info.js';
 import { type Job, openLog } from './job.js';
-import { unmountKernel } from './kernel_mount.js';
+import { abandonKernel, unmountKernel } from './kernel_mount.js';
 import { DEFAULT_OPTIONS, type MountOptions } from './options.js';
 
 export type { CrashReport, ImageInfo };
@@ -28,6 +28,9 @@ export interface FileMap {
     state: 'written' | 'unwritten';
   }[];
 }
+
+/** A killed process that has not ended after this waits for something. */
+const KILLED_MS = 1000;
 
 /** The mount could not be made; the message is one line for a person. */
 export class MountError extends Error {
@@ -146,9 +149,12 @@ export class Mount {
   /** Ends the daemon as kill -9 does, and takes the dead mount away. For tests of recovery. */
   async kill(): Promise<void> {
     process.kill(this.pid, 'SIGKILL');
+    // Killed while the kernel waits for it, the daemon cannot end before its connection does.
+    const ended = await Promise.race([this.exited.then(() => true), sleep(KILLED_MS, false)]);
+    if (ended) await unmountKernel(this.dir, true);
+    else await abandonKernel(this.dir);
     await this.exited;
     this.#control.close();
-    await unmountKernel(this.dir, true);
   }
 }
 

@@ -40,17 +40,16 @@ export class Nodes {
     return this.#nodes.values();
   }
 
-  /** One more kernel reference. True when the node is new. */
-  looked(ino: number, parentIno: number, name: string): boolean {
+  /** One more kernel reference. */
+  looked(ino: number, parentIno: number, name: string): void {
     const node = this.#nodes.get(ino);
     if (node === undefined) {
       this.#nodes.set(ino, { ino, lookups: 1, opens: 0, parentIno, name });
-      return true;
+      return;
     }
     node.lookups += 1;
     node.parentIno = parentIno;
     node.name = name;
-    return false;
   }
 
   /** The kernel gives `count` references back. Returns the node when that was the last one. */

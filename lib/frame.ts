@@ -5,12 +5,17 @@
  * on FRAME_VERSION. Bytes in: `requestBytes` from slot PAYLOAD. Bytes out: `replyBytes` from 0.
  */
 
-export const FRAME_VERSION = 2;
+export const FRAME_VERSION = 3;
 export const FRAME_SLOTS = 1024;
 
 /** Handler results besides 0 (answer from `reply`) and a positive errno. */
 export const DEFERRED = -1; // JavaScript answers later with session.answer(unique, opcode, status)
 export const NO_REPLY = -2; // FORGET
+
+/** Bits of a handle (`fh`), which fs/handles.ts makes: how the file was opened. */
+export const HANDLE_DIRECT = 1; // O_DIRECT: no page cache, and no FSYNC after O_DSYNC writes
+export const HANDLE_DSYNC = 2;
+export const HANDLE_SYNC = 4;
 
 /** Slots of every request. */
 export const Q = {

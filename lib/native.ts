@@ -104,6 +104,9 @@ export interface Session {
   /** READDIR(PLUS): adds one entry with the attributes in `reply`; false when it does not fit. */
   addEntry(name: string, cookie: number): boolean;
 
+  /** Makes a deferred READDIR(PLUS) the one being read again, until it is answered. */
+  resume(unique: number): void;
+
   /** Answers a deferred request as if the handler had returned `status` now. */
   answer(unique: number, opcode: number, status: number): void;
 

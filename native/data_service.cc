@@ -1,5 +1,6 @@
 #include "data_service.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -7,6 +8,7 @@
 #include <cerrno>
 
 #include "check.h"
+#include "frame.h"
 
 namespace fauxdax {
 
@@ -77,7 +79,8 @@ bool DataService::Read(const Request& request, FileMap* file, ServingThread thre
       in.offset < size_bytes ? std::min<uint64_t>(in.size, size_bytes - in.offset) : 0;
   const uint64_t unique = request.header->unique;
   // Before the answer: whoever saw the read return must find the new atime.
-  if ((service & kReadsTouchAtime) && file->TouchAtime(Now())) files_->NoteTouched(file->ino());
+  const bool touches = (service & kReadsTouchAtime) && !(in.flags & O_NOATIME);
+  if (touches && file->TouchAtime(Now())) files_->NoteTouched(file->ino());
   // A READ of pages that are read ahead is all or nothing: short would mean end of file. The kernel
   // asks again page by page for what was really wanted.
   if (!AnswerRead(unique, *file, in.offset, length)) device_->AnswerError(unique, EIO);
@@ -108,6 +111,8 @@ bool DataService::Write(const Request& request, const fuse_write_in& in, FileMap
   const uint32_t service = file->service();
   if (!(service & kServeWrites) || read_only_) return false;
   if ((in.write_flags & FUSE_WRITE_KILL_SUIDGID) && !(service & kNothingToKill)) return false;
+  // No FSYNC follows a direct write: the script makes it durable before it answers.
+  if ((in.fh & frame::kHandleDirect) && (in.flags & O_DSYNC)) return false;
   if (in.offset >= kFileBytesMax) return false;
 
   if (!file->gate().EnterAlone()) {

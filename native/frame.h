@@ -5,15 +5,19 @@
 #define FAUXDAX_FRAME_H_
 
 #include <cstddef>
+#include <cstdint>
 
 namespace fauxdax::frame {
 
-constexpr double kVersion = 2;
+constexpr double kVersion = 3;
 constexpr size_t kSlots = 1024;
 
 // Handler results besides 0 (answer from the reply) and a positive errno.
 constexpr int kDeferred = -1;
 constexpr int kNoReply = -2;
+
+// A bit of a handle (`fh`): opened with O_DIRECT.
+constexpr uint64_t kHandleDirect = 1;
 
 namespace request {
 constexpr size_t kUnique = 0;

@@ -199,7 +199,7 @@ void Session::Ask(const Request& request) {
   if (closed_) return;
 
   if (status >= 0 && status < 512) return Finish(unique, opcode, status, decoded.answer_bytes_max);
-  if (status == frame::kDeferred && opcode != FUSE_READDIR && opcode != FUSE_READDIRPLUS) {
+  if (status == frame::kDeferred) {
     const bool added = deferred_.emplace(unique, Deferred{opcode, decoded.answer_bytes_max}).second;
     CHECK(added, "a request is deferred once");
     return;
@@ -229,11 +229,23 @@ bool Session::AddEntry(std::string_view name, uint64_t cookie) {
   return bytes != 0;
 }
 
+bool Session::Resume(uint64_t unique) {
+  const auto found = deferred_.find(unique);
+  if (asking_ || found == deferred_.end()) return false;
+  asking_ = true;
+  asked_opcode_ = found->second.opcode;
+  asked_bytes_max_ = found->second.answer_bytes_max;
+  entry_bytes_ = 0;
+  resumed_ = unique;
+  return true;
+}
+
 bool Session::Answer(uint64_t unique, uint32_t opcode, int status) {
   const auto found = deferred_.find(unique);
   if (found == deferred_.end() || found->second.opcode != opcode) return false;
   const Deferred deferred = found->second;
   deferred_.erase(found);
+  if (asking_ && resumed_ == unique) asking_ = false;
   if (!ended_ && !closed_) Finish(unique, opcode, status, deferred.answer_bytes_max);
   return true;
 }

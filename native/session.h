@@ -79,6 +79,9 @@ class Session {
   // True while a READDIR or READDIRPLUS is being asked of the script.
   bool listing() const;
 
+  // Makes a deferred request the one being asked until it is answered, for AddEntry(). False when
+  // none is deferred by that number.
+  [[nodiscard]] bool Resume(uint64_t unique);
   // Answers a deferred request. False when no request of that opcode is deferred by that number.
   [[nodiscard]] bool Answer(uint64_t unique, uint32_t opcode, int status);
 
@@ -140,6 +143,8 @@ class Session {
   uint32_t asked_opcode_ = 0;
   uint32_t asked_bytes_max_ = 0;
   size_t entry_bytes_ = 0;
+  // The deferred request that Resume() made the one being asked; 0 before the first.
+  uint64_t resumed_ = 0;
   std::unordered_map<uint64_t, Deferred> deferred_;
 
   uint64_t requests_ = 0;

@@ -313,6 +313,13 @@ Napi::Value SessionObject::AddEntry(const Napi::CallbackInfo& info) {
   return Napi::Boolean::New(info.Env(), session_->AddEntry(name, cookie));
 }
 
+void SessionObject::Resume(const Napi::CallbackInfo& info) {
+  const uint64_t unique = CountArgument(info, 0, "unique", kExactMax);
+  if (!session_->Resume(unique)) {
+    throw Napi::Error::New(info.Env(), "request " + std::to_string(unique) + " is not deferred");
+  }
+}
+
 void SessionObject::Answer(const Napi::CallbackInfo& info) {
   const uint64_t unique = CountArgument(info, 0, "unique", kExactMax);
   const uint64_t opcode = CountArgument(info, 1, "opcode", UINT32_MAX);
@@ -394,6 +401,7 @@ Napi::Function SessionObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::OpenGate>("openGate"),
                          InstanceMethod<&Self::TakeTouched>("takeTouched"),
                          InstanceMethod<&Self::AddEntry>("addEntry"),
+                         InstanceMethod<&Self::Resume>("resume"),
                          InstanceMethod<&Self::Answer>("answer"),
                          InstanceMethod<&Self::InvalidateInode>("invalidateInode"),
                          InstanceMethod<&Self::InvalidateEntry>("invalidateEntry"),

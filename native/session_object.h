@@ -39,6 +39,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
   void OpenGate(const Napi::CallbackInfo& info);
   Napi::Value TakeTouched(const Napi::CallbackInfo& info);
   Napi::Value AddEntry(const Napi::CallbackInfo& info);
+  void Resume(const Napi::CallbackInfo& info);
   void Answer(const Napi::CallbackInfo& info);
   void InvalidateInode(const Napi::CallbackInfo& info);
   void InvalidateEntry(const Napi::CallbackInfo& info);

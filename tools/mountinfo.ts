@@ -47,8 +47,18 @@ export function fauxdaxMounts(): MountEntry[] {
 
 /** The mount whose mount point is `dir`, the topmost when several are stacked there. */
 export function mountAt(dir: string): MountEntry | undefined {
-  const path = canonical(dir);
-  return fauxdaxMounts().findLast((entry) => entry.dir === path);
+  const at = (path: string) => fauxdaxMounts().findLast((entry) => entry.dir === path);
+  return at(untouched(dir)) ?? at(canonical(dir));
+}
+
+/** As canonical(), but a last name that is a mount point is not examined: its daemon may hang. */
+function untouched(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return join(realpathSync.native(dirname(absolute)), basename(absolute));
+  } catch {
+    return absolute;
+  }
 }
 
 /**

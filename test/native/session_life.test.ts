@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { openSync } from 'node:fs';
 import t from 'tap';
-import { FRAME_SLOTS, OP } from '../../lib/frame.js';
+import { FRAME_SLOTS, FRAME_VERSION, OP } from '../../lib/frame.js';
 import { loadNative } from '../../lib/native.js';
 import { TinyMount } from './tiny_mount.js';
 
@@ -135,7 +135,7 @@ t.test('a worker serves a mount, and its end closes the session', (t) => {
     const fd = native.mountFuse(at + '/m', 'worker', 0,
       'rootmode=40000,user_id=0,group_id=0,allow_other');
     const reply = new Float64Array(${FRAME_SLOTS});
-    new native.Session({ fd, region, readOnly: false, frameVersion: 1, reply,
+    new native.Session({ fd, region, readOnly: false, frameVersion: ${FRAME_VERSION}, reply,
       request: new Float64Array(${FRAME_SLOTS}), onEnd() {}, handler: () => 2 });
     execFile('stat', [at + '/m/none'], (error, out, text) => {
       native.unmount(at + '/m', true);

@@ -3,9 +3,11 @@
  * --foreground it stays until the daemon has gone, and ^C unmounts.
  */
 import { Command, Option } from 'commander';
+import { holderOf } from '../../fs/holder.js';
 import { type Mount, mount as mountImage } from '../../fs/mount.js';
 import { parseMountOptions } from '../../fs/options.js';
 import { Failure } from '../failure.js';
+import { mountAt } from '../mountinfo.js';
 
 interface Options {
   o: string[];
@@ -52,6 +54,10 @@ async function mount(image: string, dir: string, options: Options): Promise<void
   const lists = [...options.o];
   if (options.transport !== undefined) lists.push(`transport=${options.transport}`);
   const parsed = parseMountOptions(lists);
+  const there = mountAt(dir);
+  if (there !== undefined && holderOf(there.source)?.isDying === true) {
+    throw new Failure(`mount: ${dir}: the mount of a killed daemon is in the way: umount it first`);
+  }
   if (options.foreground !== true) {
     await mountImage(image, dir, parsed);
     return;

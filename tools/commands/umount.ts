@@ -2,18 +2,20 @@
  * `fauxdax umount`: unmounts and waits until the daemon has committed everything and exited, so
  * that the image may be copied, checked or mounted again at once.
  */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command } from 'commander';
-import { unmountKernel } from '../../fs/kernel_mount.js';
+import { type Holder, holderOf, isThere } from '../../fs/holder.js';
+import { abandonKernel, unmountKernel } from '../../fs/kernel_mount.js';
+import { connect } from '../../fs/mount.js';
 import { Errno } from '../../lib/errno.js';
 import { Failure } from '../failure.js';
-import { mountAt } from '../mountinfo.js';
-import { ask } from '../target.js';
+import { type MountEntry, mountAt } from '../mountinfo.js';
 
 const POLL_MS = 10;
 /** A commit of gigabytes to a slow disk (durable=host) is waited for. */
 const EXIT_WAIT_MS_MAX = 300_000;
+/** What kill -9 takes to end a process that waits for nothing. */
+const DYING_MS_MAX = 1000;
 
 export function umountCommand(): Command {
   return new Command('umount')
@@ -26,38 +28,43 @@ export function umountCommand(): Command {
 async function umount(dir: string): Promise<void> {
   const mount = mountAt(dir);
   if (mount === undefined) throw new Failure(`umount: ${dir}: not a fauxdax mount point`);
-  // A daemon that died leaves its mount behind: there is nobody to wait for then.
-  const pid = await ask(
-    'umount',
-    mount,
-    async (control) => (await control.info()).daemon.pid,
-  ).catch(() => undefined);
-  const birth = pid === undefined ? undefined : birthOf(pid);
-  await unmountKernel(mount.dir, false).catch((error: unknown) => {
+  const holder = holderOf(mount.source);
+  if (holder?.isDying === true) return await bury(mount, holder);
+  await unmountKernel(mount.dir, false).catch(async (error: unknown) => {
     if (!(error instanceof Errno) || error.code !== 'EBUSY') throw error;
+    // Files open in the mount of a daemon that died hold nothing that could still be saved.
+    if (holder === undefined && (await isDead(mount))) return await abandonKernel(mount.dir);
     const hint = `close the files open in it (fuser -vm ${mount.dir})`;
     throw new Failure(`umount: ${dir}: busy: ${hint}`);
   });
-  if (pid === undefined || birth === undefined) return;
-  for (let waitedMs = 0; birthOf(pid) === birth; waitedMs += POLL_MS) {
-    if (waitedMs >= EXIT_WAIT_MS_MAX) {
-      throw new Failure(`umount: ${dir}: unmounted, but the daemon (pid ${pid}) has not exited`);
-    }
-    await sleep(POLL_MS);
+  if (holder === undefined || (await isGone(holder, EXIT_WAIT_MS_MAX))) return;
+  const { pid } = holder;
+  throw new Failure(`umount: ${dir}: unmounted, but the daemon (pid ${pid}) has not exited`);
+}
+
+/** The daemon was killed. If it does not get away by itself, its connection goes first. */
+async function bury(mount: MountEntry, holder: Holder): Promise<void> {
+  await isGone(holder, DYING_MS_MAX);
+  await abandonKernel(mount.dir, mount.device);
+  if (await isGone(holder, DYING_MS_MAX)) return;
+  const hint = `echo 1 > /sys/fs/fuse/connections/${mount.device.split(':')[1]}/abort`;
+  throw new Failure(`umount: ${mount.dir}: the killed daemon (pid ${holder.pid}) hangs: ${hint}`);
+}
+
+/** No daemon answers for the image: nobody even listens. */
+async function isDead(mount: MountEntry): Promise<boolean> {
+  try {
+    (await connect(mount.source)).close();
+    return false;
+  } catch {
+    return true;
   }
 }
 
-/**
- * When the process began (clock ticks since boot), undefined once it has exited. A zombie that
- * nobody reaped yet has exited; a later process with the same number began at another time.
- */
-function birthOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The command name, in parentheses, may hold anything: fields count from behind it.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
-  } catch {
-    return undefined; // no such process
+async function isGone(holder: Holder, waitMsMax: number): Promise<boolean> {
+  for (let waitedMs = 0; isThere(holder); waitedMs += POLL_MS) {
+    if (waitedMs >= waitMsMax) return false;
+    await sleep(POLL_MS);
   }
+  return true;
 }
