@@ -6,10 +6,10 @@
  */
 import { closeSync, writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type Logger, pino } from 'pino';
 import { Errno } from '../lib/errno.js';
 import { type OpenImage, openImage } from '../lib/image.js';
 import { isRegular } from '../lib/metadata/inode.js';
+import { type Log, makeLog } from '../lib/log.js';
 import { loadNative, type NativeRegion, type Session } from '../lib/native.js';
 import type { Keep } from '../lib/region.js';
 import { ControlServer } from './control.js';
@@ -32,7 +32,7 @@ interface Transport {
 
 class Daemon {
   readonly #job: Job;
-  readonly #log: Logger;
+  readonly #log: Log;
   readonly #fs: Filesystem;
   readonly #power: Power;
   readonly #image: OpenImage;
@@ -43,7 +43,7 @@ class Daemon {
   #stopping = false;
   #ended = false;
 
-  constructor(job: Job, log: Logger) {
+  constructor(job: Job, log: Log) {
     this.#job = job;
     this.#log = log;
     const native = loadNative();
@@ -254,7 +254,7 @@ async function main(): Promise<void> {
   const job = JSON.parse(process.argv[2] ?? '') as Job;
   process.title = `fauxdax ${job.imageDir} ${job.dir}`;
   process.chdir('/');
-  const log = pino({ name: 'fauxdax' }, pino.destination({ dest: 2, sync: true }));
+  const log = makeLog();
   let line: string;
   try {
     await new Daemon(job, log).start();

@@ -1,13 +1,11 @@
 /**
- * The log of a process: pino, one JSON object a line, to a file or to standard error.
+ * The log of a daemon: pino, one JSON object a line, on standard error, which its starter points at
+ * a file (fs/job.ts). Written at once: the lines before a process is killed are the ones that matter.
  */
 import { type Logger, pino } from 'pino';
 
 export type Log = Logger;
 
-/** @param options.file appended to and made when missing; without it standard error */
-export function makeLog(options: { level?: string; file?: string | undefined } = {}): Log {
-  // Written at once: the lines before a process is killed are the ones that matter.
-  const destination = pino.destination({ dest: options.file ?? 2, sync: true });
-  return pino({ level: options.level ?? 'info', base: { pid: process.pid } }, destination);
+export function makeLog(): Log {
+  return pino({ base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
 }
