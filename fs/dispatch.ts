@@ -77,7 +77,9 @@ export class Dispatch {
     if (operation === undefined) return ENOSYS;
     try {
       // Times that native service left come first: whatever is asked may look at them or set them.
-      if (this.#call.in(Q.touched) !== 0) this.#fs.sharing.collectTimes();
+      // An fsync takes them itself, an fdatasync lets them wait: they alone need no transaction.
+      const touched = this.#call.in(Q.touched) !== 0;
+      if (touched && opcode !== OP.FSYNC) this.#fs.sharing.collectTimes();
       const ino = this.#call.in(Q.nodeid);
       if (!this.#fs.faults.armed) return operation(ino, name, name2);
       return this.#faulty.run(opcode, operation, name, name2);
