@@ -4,9 +4,11 @@
  * `import { mount } from 'fauxdax'`. The daemon outlives its starter.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, realpathSync, statSync } from 'node:fs';
+import { closeSync, existsSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { REGION_NAME } from '../lib/image.js';
 import type { Keep } from '../lib/region.js';
 import { ControlClient } from './control.js';
 import type { CrashReport } from './crash.js';
@@ -31,6 +33,8 @@ export interface FileMap {
 
 /** A killed process that has not ended after this waits for something. */
 const KILLED_MS = 1000;
+
+const FUSE_DEVICE = '/dev/fuse';
 
 /** The mount could not be made; the message is one line for a person. */
 export class MountError extends Error {
@@ -178,6 +182,7 @@ export async function mount(
     dir: existingDirectory('mount point', dir),
     options: { ...DEFAULT_OPTIONS, ...options },
   };
+  assertMountable(job);
   const program = fileURLToPath(new URL('./daemon.js', import.meta.url));
   const log = how.foreground === true ? 'inherit' : openLog(job.imageDir);
   const child = spawn(process.execPath, [program, JSON.stringify(job)], {
@@ -194,17 +199,39 @@ export async function mount(
   return new Mount(job, child, exited, control);
 }
 
+/** What would otherwise fail later, with a reason that leads nowhere. */
+function assertMountable({ imageDir, dir }: Job): void {
+  if (!existsSync(join(imageDir, REGION_NAME))) {
+    const what = `${imageDir} is not an image: it has no ${REGION_NAME}`;
+    throw new MountError(`mount: ${what}; make one with fauxdax mkfs`);
+  }
+  // The daemon opens files of the image by path while it serves: it would wait for itself.
+  if (dir === '/' || `${imageDir}/`.startsWith(`${dir}/`)) {
+    throw new MountError(`mount: ${dir}: would hide the image ${imageDir}: mount it elsewhere`);
+  }
+  if (!existsSync(FUSE_DEVICE)) {
+    const hint = `modprobe fuse; a container needs --device ${FUSE_DEVICE} --cap-add SYS_ADMIN`;
+    throw new MountError(`mount: ${FUSE_DEVICE} is missing: ${hint}`);
+  }
+}
+
+const PATH_ERRORS: Record<string, string> = {
+  ENOTCONN: 'a dead mount is in the way: umount it first',
+  ENOENT: 'no such directory',
+  ENOTDIR: 'not a directory',
+  EACCES: 'permission denied',
+};
+
 function existingDirectory(what: string, path: string): string {
   try {
     const real = realpathSync(path);
     if (!statSync(real).isDirectory())
-      throw new MountError(`mount: ${path}: ${what} is no directory`);
+      throw new MountError(`mount: ${path}: ${what}: not a directory`);
     return real;
   } catch (error) {
     if (error instanceof MountError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    const hint = code === 'ENOTCONN' ? 'a dead mount is in the way: umount it first' : code;
-    throw new MountError(`mount: ${path}: ${what}: ${hint}`);
+    throw new MountError(`mount: ${path}: ${what}: ${PATH_ERRORS[code ?? ''] ?? code}`);
   }
 }
 

@@ -163,6 +163,14 @@ t.test('the command line over one mount', { skip: missing() }, async (t) => {
     t.match(fauxdax('umount', dir), { status: 1, stderr: 'not a fauxdax mount point' });
   });
 
+  await t.test('an image is not hidden below its own mount', async (t) => {
+    for (const over of [image, base, '/']) {
+      t.match(fauxdax('mount', image, over), { status: 1, stderr: /would hide the image/ });
+    }
+    t.match(fauxdax('mount', dir, dir), { status: 1, stderr: /not an image/ });
+    t.same(readdirSync(dir), [], 'nothing is written where no image is');
+  });
+
   await t.test(
     'the helper of mount(8) mounts, and what was unsynced before umount is there',
     async (t) => {
