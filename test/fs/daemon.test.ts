@@ -170,15 +170,17 @@ function noOtherUser(): string | false {
 const needsFusermount = { skip: noOtherUser() };
 t.test('a user without privileges mounts through fusermount3', needsFusermount, async (t) => {
   const place = makePlace(t);
-  // /dev/fuse may be root's only on this machine: give the test its own in a mount namespace.
-  const program = join(import.meta.dirname, '../../dist/tools/fauxdax.js');
+  // /dev/fuse, the clone and Node may be root's only: give the test its own in a mount namespace.
+  const clone = join(import.meta.dirname, '../..');
   const script = `
 set -e
-root="$1"; node="$2"; program="$3"
+root="$1"; node="$root/node"; program="$root/clone/dist/tools/fauxdax.js"
 unset NODE_OPTIONS # tap's own preload writes where nobody may not
 trap 'umount -l "$root/m" 2>/dev/null || true' EXIT
 mkdir "$root/dev" "$root/m"; mount -t tmpfs none "$root/dev"
 mknod -m 666 "$root/dev/fuse" c 10 229; mount --bind "$root/dev/fuse" /dev/fuse
+mkdir "$root/clone"; mount --bind "$3" "$root/clone"
+touch "$node"; mount --bind "$2" "$node"
 chmod 755 "$root"; mkdir "$root/home"; chown nobody "$root/home" "$root/m"
 as() { runuser -u nobody -- "$@"; }
 as "$node" "$program" mkfs "$root/home/image" --size 16M
@@ -191,7 +193,7 @@ as "$node" "$program" fsck "$root/home/image"
   const root = join(place.imageDir, '..');
   const run = spawnSync(
     'unshare',
-    ['-m', 'bash', '-c', script, 'bash', root, process.execPath, program],
+    ['-m', 'bash', '-c', script, 'bash', root, process.execPath, clone],
     {
       encoding: 'utf8',
       timeout: 60_000,

@@ -157,7 +157,8 @@ const tables: [title: string, rows: Row[]][] = [
       ['open A f rd+noatime', '0'],
       ['read A 3', 'abc'],
       ['stat f A', '5.000000001'],
-      ['open A f rd', '0'],
+      // Past the page cache, which the read before has filled: only reads that reach us count.
+      ['open A f rd+direct', '0'],
       ['read A 3', 'abc'],
       ['stat f A', now],
     ],
