@@ -41,6 +41,7 @@ export function setattr(fs: Filesystem, ino: number, change: AttributeChange): I
   const inode = fs.inode(ino);
   fs.assertMutable(inode);
   const now = fs.now();
+  fs.noteChange(inode);
   const fields: Fields = { ctimeSec: now.sec, ctimeNsec: now.nsec };
   if (change.mode !== undefined) fields.mode = chmod(fs, inode, change.mode);
   if (change.uid !== undefined || change.gid !== undefined) {
@@ -112,6 +113,7 @@ export function withoutSetId(mode: number): number {
  */
 export function touchModified(fs: Filesystem, inode: Inode, killSetId: boolean): void {
   const { sec, nsec } = fs.now();
+  fs.noteChange(inode);
   const fields: Fields = { mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec };
   if (killSetId && withoutSetId(inode.mode) !== inode.mode) fields.mode = withoutSetId(inode.mode);
   fs.metadata.updateInode(inode, fields);

@@ -43,11 +43,14 @@ export class Filesystem {
   /** Power cuts of which the kernel has not forgotten everything yet; see fs/crash.ts. */
   unsettledCuts = 0;
   /** Commits since mount, by what asked for them. */
+  readonly #syncsNames: boolean;
+  #syncDue = false;
   readonly commits = { fsync: 0, timer: 0, limit: 0, space: 0 };
 
   constructor(image: OpenImage, options: MountOptions) {
     this.image = image;
     this.options = options;
+    this.#syncsNames = ['sync', 'dirsync'].some((word) => options.mountFlags.includes(word));
     this.sharing = new Sharing(image.metadata, options.readOnly);
     image.fileData.mapPort = this.sharing;
     image.fileData.commit = () => void this.commit('space');
@@ -108,7 +111,23 @@ export class Filesystem {
   /** The end of one operation: its records are one atomic group of the running transaction. */
   endOperation(): void {
     this.metadata.endOperation();
-    if (this.metadata.pendingRecordCount > PENDING_RECORDS_MAX) this.commit('limit');
+    if (this.#syncDue) {
+      this.#syncDue = false;
+      this.commit('fsync');
+    } else if (this.metadata.pendingRecordCount > PENDING_RECORDS_MAX) {
+      this.commit('limit');
+    }
+  }
+
+  /**
+   * The operation changes `inode`: when that is to be synchronous (chattr +S; for directories also
+   * the mount options sync and dirsync), its end commits. Writes to a mount with `sync` need no help:
+   * the kernel sends an fsync after them.
+   */
+  noteChange(inode: Inode): void {
+    if ((inode.flags & FS_SYNC_FL) !== 0 || (this.#syncsNames && isDirectory(inode))) {
+      this.#syncDue = true;
+    }
   }
 
   /**

@@ -315,6 +315,7 @@ function changeLinks(fs: Filesystem, inode: Inode, delta: number): void {
 /** A directory's contents changed, and with subdirectories its link count. */
 function touchDirectory(fs: Filesystem, directory: Inode, linksDelta: number): void {
   const { sec, nsec } = fs.now();
+  fs.noteChange(directory);
   fs.metadata.updateInode(directory, {
     nlink: directory.nlink + linksDelta,
     mtimeSec: sec,

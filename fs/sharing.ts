@@ -16,6 +16,7 @@ export const SERVE_ATIME = 4;
 /** Writes need not ask whether set-id bits or capabilities must go. */
 export const NOTHING_TO_KILL = 8;
 
+const FS_SYNC_FL = 0x08;
 const FS_IMMUTABLE_FL = 0x10;
 const FS_NOATIME_FL = 0x80;
 const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
@@ -79,8 +80,9 @@ export class Sharing implements MapPort {
   refresh(inode: Inode): void {
     if (!this.#shared.has(inode.ino)) return;
     let bits = SERVE_READS;
-    const immutable = (inode.flags & FS_IMMUTABLE_FL) !== 0;
-    if (!this.#readOnly && !immutable) bits |= SERVE_WRITES;
+    // Not into an immutable file, and where each write is to be synchronous the commit is script.
+    const scripted = (inode.flags & (FS_IMMUTABLE_FL | FS_SYNC_FL)) !== 0;
+    if (!this.#readOnly && !scripted) bits |= SERVE_WRITES;
     if (!this.#readOnly && (inode.flags & FS_NOATIME_FL) === 0) bits |= SERVE_ATIME;
     const setId = inode.mode & (S_ISUID | S_ISGID);
     if (setId === 0 && this.#metadata.xattr(inode.ino, 'security.capability') === undefined) {
