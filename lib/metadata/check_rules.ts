@@ -33,6 +33,7 @@ type NameRow = { parent_ino: number; cookie: number; name: string; ino: number }
 type ExtentRow = { ino: number; file_page: number; region_page: number; page_count: number };
 
 const TYPES = [S_IFDIR, S_IFREG, S_IFLNK, 0o010000, 0o020000, 0o060000, 0o140000];
+const FILE_PAGES_MAX = FILE_BYTES_MAX / PAGE_BYTES;
 const LOST_FOUND = 'lost+found';
 const isType = (type: number, mode = 'mode') => `(${mode} & ${S_IFMT}) = ${type}`;
 
@@ -99,7 +100,10 @@ function* inodeFields({ db }: RuleContext): Iterable<Finding> {
         `OR (size_bytes > 0 AND NOT ${isType(S_IFREG)} AND target IS NULL)`,
       set:
         `size_bytes = CASE WHEN ${isType(S_IFREG)} THEN coalesce((SELECT ${PAGE_BYTES} * ` +
-        'max(file_page + page_count) FROM extent WHERE extent.ino = inode.ino), 0) ELSE 0 END',
+        'max(file_page + page_count) FROM extent WHERE extent.ino = inode.ino ' +
+        // Extents are checked after this: one that is out of range gives no size.
+        `AND file_page >= 0 AND page_count > 0 AND file_page + page_count <= ${FILE_PAGES_MAX}` +
+        '), 0) ELSE 0 END',
     },
     {
       kind: 'bad-parent',
@@ -131,7 +135,7 @@ function* extentRows({ db, pageCount }: RuleContext): Iterable<Finding> {
       `SELECT e.*, i.mode FROM extent e LEFT JOIN inode i USING (ino)
        WHERE i.ino IS NULL OR NOT ${isType(S_IFREG, 'i.mode')}
          OR page_count < 1 OR region_page < 1 OR region_page + page_count > ${pageCount}
-         OR file_page < 0 OR file_page + page_count > ${FILE_BYTES_MAX / PAGE_BYTES}`,
+         OR file_page < 0 OR file_page + page_count > ${FILE_PAGES_MAX}`,
     )
     .all() as (ExtentRow & { mode: number | null })[];
   for (const row of rows) {

@@ -194,9 +194,20 @@ t.test('a name that lost+found has already does not hide what is lost', async (t
   t.same(image.kinds(), []);
 });
 
+/** Of runs that once failed: an extent out of range gave its file a size out of range. */
+const SEEDS_SAVED = [1795243763720];
+
 t.test('any damage of rows is repaired in one go', async (t) => {
-  const seed = Number(process.env['SEED'] ?? Date.now());
-  t.comment(`SEED=${seed}`);
+  const given = process.env['SEED'];
+  const seeds = given === undefined ? [...SEEDS_SAVED, Date.now()] : [Number(given)];
+  for (const seed of seeds) {
+    t.comment(`SEED=${seed}`);
+    repairDamage(t, seed);
+    t.pass('all clean');
+  }
+});
+
+function repairDamage(t: Test, seed: number): void {
   const random = new Random(seed);
   const columns = {
     inode: ['mode', 'nlink', 'size_bytes', 'parent_ino', 'ino'],
@@ -230,8 +241,7 @@ t.test('any damage of rows is repaired in one go', async (t) => {
     assert.deepEqual(image.check(false), [], where);
     assert(image.canOpen());
   }
-  t.pass('all clean');
-});
+}
 
 t.test('a damaged superblock is written again from the database', async (t) => {
   const image = new DamagedImage(t);
