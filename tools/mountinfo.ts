@@ -3,7 +3,7 @@
  * fields escape space, tab, newline and backslash as three octal digits. A file belongs to a mount
  * when its st_dev is the mount's device, so bind mounts and odd names need no path arithmetic.
  */
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 export interface MountEntry {
@@ -76,6 +76,23 @@ export function mountOf(path: string): { mount: MountEntry | undefined; ino: num
 export function mountOfImage(image: string): MountEntry | undefined {
   const path = canonical(image);
   return fauxdaxMounts().find((entry) => entry.source === path);
+}
+
+/**
+ * A process in whose mount namespace the device is mounted; undefined when there is none, or none
+ * that we may look at.
+ */
+export function processThatSees(device: string): number | undefined {
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const entries = parseMountinfo(readFileSync(`/proc/${name}/mountinfo`, 'utf8'));
+      if (entries.some((entry) => entry.device === device)) return Number(name);
+    } catch {
+      // It ended meanwhile, or is somebody else's.
+    }
+  }
+  return undefined;
 }
 
 /** st_dev as `major:minor`: glibc's 64-bit encoding. */

@@ -9,11 +9,13 @@ import { abandonKernel, unmountKernel } from '../../fs/kernel_mount.js';
 import { connect } from '../../fs/mount.js';
 import { Errno } from '../../lib/errno.js';
 import { Failure } from '../failure.js';
-import { type MountEntry, mountAt } from '../mountinfo.js';
+import { type MountEntry, mountAt, processThatSees } from '../mountinfo.js';
 
 const POLL_MS = 10;
 /** A commit of gigabytes to a slow disk (durable=host) is waited for. */
 const EXIT_WAIT_MS_MAX = 300_000;
+/** A daemon that has not ended after this is looked into. */
+const NAMESPACE_LOOK_MS = 2000;
 /** What kill -9 takes to end a process that waits for nothing. */
 const DYING_MS_MAX = 1000;
 
@@ -37,8 +39,16 @@ async function umount(dir: string): Promise<void> {
     const hint = `close the files open in it (fuser -vm ${mount.dir})`;
     throw new Failure(`umount: ${dir}: busy: ${hint}`);
   });
-  if (holder === undefined || (await isGone(holder, EXIT_WAIT_MS_MAX))) return;
+  if (holder === undefined || (await isGone(holder, NAMESPACE_LOOK_MS))) return;
   const { pid } = holder;
+  const other = processThatSees(mount.device);
+  if (other !== undefined) {
+    const where = `process ${other} still has it mounted in another mount namespace`;
+    throw new Failure(
+      `umount: ${dir}: unmounted here, but ${where}: the daemon (pid ${pid}) goes on`,
+    );
+  }
+  if (await isGone(holder, EXIT_WAIT_MS_MAX)) return;
   throw new Failure(`umount: ${dir}: unmounted, but the daemon (pid ${pid}) has not exited`);
 }
 
