@@ -13,8 +13,9 @@ import {
 } from '../lib/metadata/inode.js';
 import { FILE_BYTES_MAX, NAME_BYTES_MAX, PAGE_BYTES } from '../lib/units.js';
 import { ACL_ACCESS, aclWithMode, decodeAcl, encodeAcl } from './acl.js';
-import { FS_APPEND_FL, FS_NOATIME_FL, type Filesystem } from './filesystem.js';
+import type { Filesystem } from './filesystem.js';
 import { isAtimeDue } from './relatime.js';
+import { FS_APPEND_FL, FS_NOATIME_FL } from './inode_flags.js';
 
 type Fields = { -readonly [K in keyof InodeFields]?: InodeFields[K] };
 

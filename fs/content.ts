@@ -8,7 +8,8 @@ import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import { WRITTEN } from '../lib/space/extent_list.js';
 import { pageOf, pagesFor } from '../lib/units.js';
 import { touchModified, touchRead } from './attributes.js';
-import { FS_APPEND_FL, FS_IMMUTABLE_FL, type Filesystem } from './filesystem.js';
+import type { Filesystem } from './filesystem.js';
+import { FS_IMMUTABLE_FL, FS_APPEND_FL } from './inode_flags.js';
 
 const O_ACCMODE = 3;
 const O_TRUNC = 0o1000;

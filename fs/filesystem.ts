@@ -14,6 +14,7 @@ import { Faults } from './faults.js';
 import { Nodes } from './nodes.js';
 import type { MountOptions } from './options.js';
 import { Sharing } from './sharing.js';
+import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_APPEND_FL } from './inode_flags.js';
 
 /** Who asks: ids as the kernel gives them. */
 export interface Caller {
@@ -21,14 +22,6 @@ export interface Caller {
   gid: number;
   pid: number;
 }
-
-export const FS_SYNC_FL = 0x08;
-export const FS_IMMUTABLE_FL = 0x10;
-export const FS_APPEND_FL = 0x20;
-export const FS_NODUMP_FL = 0x40;
-export const FS_NOATIME_FL = 0x80;
-export const FS_DAX_FL = 0x0200_0000;
-export const FS_PROJINHERIT_FL = 0x2000_0000;
 
 /** Records in the running transaction beyond which the next operation commits it. */
 const PENDING_RECORDS_MAX = 50_000;

@@ -6,16 +6,16 @@
 import { Errno } from '../lib/errno.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
+import type { Filesystem } from './filesystem.js';
 import {
-  FS_APPEND_FL,
-  FS_DAX_FL,
-  FS_IMMUTABLE_FL,
-  FS_NOATIME_FL,
-  FS_NODUMP_FL,
-  FS_PROJINHERIT_FL,
   FS_SYNC_FL,
-  type Filesystem,
-} from './filesystem.js';
+  FS_IMMUTABLE_FL,
+  FS_APPEND_FL,
+  FS_NODUMP_FL,
+  FS_NOATIME_FL,
+  FS_DAX_FL,
+  FS_PROJINHERIT_FL,
+} from './inode_flags.js';
 
 const FS_IOC_GETFLAGS = 0x80086601;
 const FS_IOC_SETFLAGS = 0x40086602;

@@ -16,15 +16,14 @@ import {
 } from '../lib/metadata/inode.js';
 import { LINK_COUNT_MAX } from '../lib/units.js';
 import { ACL_ACCESS, ACL_DEFAULT, decodeAcl, encodeAcl, inheritAcl, isModeOnly } from './acl.js';
+import type { Caller, Filesystem } from './filesystem.js';
 import {
-  type Caller,
-  FS_DAX_FL,
-  FS_NOATIME_FL,
-  FS_NODUMP_FL,
-  FS_PROJINHERIT_FL,
   FS_SYNC_FL,
-  type Filesystem,
-} from './filesystem.js';
+  FS_NODUMP_FL,
+  FS_NOATIME_FL,
+  FS_DAX_FL,
+  FS_PROJINHERIT_FL,
+} from './inode_flags.js';
 
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;

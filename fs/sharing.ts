@@ -9,6 +9,7 @@ import type { Metadata } from '../lib/metadata/metadata.js';
 import type { Session, TouchedTimes } from '../lib/native.js';
 import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
 import { isAtimeDue } from './relatime.js';
+import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 
 export const SERVE_READS = 1;
 export const SERVE_WRITES = 2;
@@ -16,9 +17,6 @@ export const SERVE_ATIME = 4;
 /** Writes need not ask whether set-id bits or capabilities must go. */
 export const NOTHING_TO_KILL = 8;
 
-const FS_SYNC_FL = 0x08;
-const FS_IMMUTABLE_FL = 0x10;
-const FS_NOATIME_FL = 0x80;
 const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
 
 export class Sharing implements MapPort {

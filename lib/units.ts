@@ -4,7 +4,6 @@
  */
 
 export const PAGE_BYTES = 4096;
-export const PAGE_SHIFT = 12;
 export const LINE_BYTES = 64;
 export const PAGES_PER_HUGE = 512;
 export const HUGE_BYTES = PAGE_BYTES * PAGES_PER_HUGE;
@@ -12,7 +11,6 @@ export const HUGE_BYTES = PAGE_BYTES * PAGES_PER_HUGE;
 /** Largest file size and offset: every byte offset stays exact in a double, with room to add. */
 export const FILE_BYTES_MAX = 2 ** 52;
 export const NAME_BYTES_MAX = 255;
-export const SYMLINK_BYTES_MAX = 4095;
 export const XATTR_VALUE_BYTES_MAX = 65536;
 export const LINK_COUNT_MAX = 65000;
 

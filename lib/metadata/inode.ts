@@ -43,7 +43,6 @@ export const S_IFCHR = 0o020000;
 export const S_IFBLK = 0o060000;
 export const S_ISUID = 0o4000;
 export const S_ISGID = 0o2000;
-export const S_ISVTX = 0o1000;
 
 export const isDirectory = (inode: Inode): boolean => (inode.mode & S_IFMT) === S_IFDIR;
 export const isRegular = (inode: Inode): boolean => (inode.mode & S_IFMT) === S_IFREG;

@@ -12,8 +12,6 @@ import type { Inode, InodeFields } from './inode.js';
 export const CACHED_INODES_MAX = 16_384;
 const RECENT_LOADS_KEPT = 1024;
 
-export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
-
 export class CachedInode implements Inode {
   readonly ino: number;
   mode: number;
