@@ -45,7 +45,13 @@ export async function mountKernel(
   const gid = process.getgid?.() ?? 0;
   const data = [`rootmode=40000,user_id=${uid},group_id=${gid},default_permissions`];
   if (options.allowOther) data.push('allow_other');
-  return native.mountFuse(dir, imageDir, flags, data.join(','));
+  try {
+    return native.mountFuse(dir, imageDir, flags, data.join(','));
+  } catch (error) {
+    if (!(error instanceof Errno) || error.code !== 'EPERM') throw error;
+    const hint = 'a container needs --device /dev/fuse --cap-add SYS_ADMIN';
+    throw new Errno('EPERM', `${dir}: mount(2) is not permitted: ${hint}`);
+  }
 }
 
 async function mountAsUser(

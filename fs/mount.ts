@@ -104,8 +104,13 @@ export class Mount {
   readonly #exited: Promise<number>;
   readonly #control: Control;
   readonly #daemon: ChildProcess;
+  /** `major:minor`. Asked while the mount lives: nobody asks a dead one for anything. */
+  readonly #device: string;
 
   constructor(job: Job, daemon: ChildProcess, exited: Promise<number>, control: Control) {
+    const { dev } = statSync(job.dir);
+    // makedev(3): an anonymous device, its major is 0.
+    this.#device = `0:${(dev & 0xff) | ((dev >>> 12) & 0xfff00)}`;
     this.dir = job.dir;
     this.imageDir = job.imageDir;
     this.pid = daemon.pid ?? 0;
@@ -156,7 +161,7 @@ export class Mount {
     // Killed while the kernel waits for it, the daemon cannot end before its connection does.
     const ended = await Promise.race([this.exited.then(() => true), sleep(KILLED_MS, false)]);
     if (ended) await unmountKernel(this.dir, true);
-    else await abandonKernel(this.dir);
+    else await abandonKernel(this.dir, this.#device);
     await this.exited;
     this.#control.close();
   }
