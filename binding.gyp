@@ -24,6 +24,13 @@
         "-Wextra",
         "-Werror"
       ]
+    },
+    {
+      # Runs the commands of a test; see the top of its only file.
+      "target_name": "warden",
+      "type": "executable",
+      "sources": ["native/warden.c"],
+      "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
     }
   ]
 }

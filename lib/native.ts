@@ -279,12 +279,15 @@ function run<T>(call: () => T): T {
   }
 }
 
-/** The folder above this file that holds the built addon: two up from lib/, three from dist/lib/. */
-function addonPath(): string {
+/**
+ * Where node-gyp puts what it built: the addon and the warden. Above this file: two up from lib/,
+ * three from dist/lib/.
+ */
+export function builtFolder(): string {
   const start = dirname(fileURLToPath(import.meta.url));
   for (let dir = start; ; dir = dirname(dir)) {
-    const path = join(dir, 'build', 'Release', 'fauxdax.node');
-    if (existsSync(path)) return path;
+    const folder = join(dir, 'build', 'Release');
+    if (existsSync(join(folder, 'fauxdax.node'))) return folder;
     if (dir === dirname(dir)) {
       throw new Error(`fauxdax.node was not found above ${start}: run npm run build:native`);
     }
@@ -293,7 +296,7 @@ function addonPath(): string {
 
 /** Loads the addon that node-gyp built. Throws when it was not built. */
 export function loadNative(): Native {
-  const addon = createRequire(import.meta.url)(addonPath()) as Addon;
+  const addon = createRequire(import.meta.url)(join(builtFolder(), 'fauxdax.node')) as Addon;
   return {
     openRegion: (path, pageCount, options) =>
       new MappedRegion(addon, path, pageCount, options.readOnly),
