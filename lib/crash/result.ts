@@ -19,6 +19,8 @@ export interface Result {
   setup: string | null;
   check: string;
   continue: string | null;
+  /** What was looked for; all that a passing run says something about. */
+  oracles: OracleName[];
   seed: number;
   /** Shard index and count; 0 of 1 when it is not split. */
   shard: { index: number; count: number };
