@@ -22,21 +22,46 @@ const FOPEN_NOFLUSH = 1 << 5;
 const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
 const O_DIRECT = 0o40000;
 
-export class Call {
-  readonly request = new Float64Array(FRAME_SLOTS);
-  readonly reply = new Float64Array(FRAME_SLOTS);
-  readonly #fs: Filesystem;
-  #session: Session | undefined;
+/** The numbers of requests and answers, which a session and whoever handles its requests share. */
+export interface Frame {
+  readonly request: Float64Array;
+  readonly reply: Float64Array;
+}
 
-  constructor(fs: Filesystem) {
+export const newFrame = (): Frame => ({
+  request: new Float64Array(FRAME_SLOTS),
+  reply: new Float64Array(FRAME_SLOTS),
+});
+
+/** What operations ask of the session: all of it, or a view in which inodes are named otherwise. */
+export type Wire = Pick<
+  Session,
+  | 'requestBytes'
+  | 'replyBytes'
+  | 'addEntry'
+  | 'resume'
+  | 'answer'
+  | 'invalidateInode'
+  | 'notificationsDone'
+>;
+
+export class Call {
+  readonly request: Float64Array;
+  readonly reply: Float64Array;
+  readonly #fs: Filesystem;
+  #session: Wire | undefined;
+
+  constructor(fs: Filesystem, { request, reply }: Frame) {
     this.#fs = fs;
+    this.request = request;
+    this.reply = reply;
   }
 
-  attach(session: Session): void {
+  attach(session: Wire): void {
     this.#session = session;
   }
 
-  get wire(): Session {
+  get wire(): Wire {
     if (this.#session === undefined) throw new Error('a request before the session was attached');
     return this.#session;
   }

@@ -7,10 +7,9 @@ import { Errno } from '../lib/errno.js';
 import { DEFERRED, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } from '../lib/frame.js';
 import { S_IFDIR, S_IFLNK } from '../lib/metadata/inode.js';
 import { encodeName } from '../lib/name_codec.js';
-import type { Session } from '../lib/native.js';
 import { PAGE_BYTES } from '../lib/units.js';
 import { type AttributeChange, setattr, statfs } from './attributes.js';
-import { Call, type Operation, statusOf } from './call.js';
+import { Call, type Frame, newFrame, type Operation, statusOf, type Wire } from './call.js';
 import * as content from './content.js';
 import type { PowerSwitch } from './crash.js';
 import { readdir } from './directories.js';
@@ -50,16 +49,17 @@ export class Dispatch {
   /** By opcode. */
   readonly #operations: (Operation | undefined)[] = [];
 
-  constructor(fs: Filesystem, power: PowerSwitch) {
+  /** @param frame that of the session, when several filesystems are served by one */
+  constructor(fs: Filesystem, power: PowerSwitch, frame: Frame = newFrame()) {
     this.#fs = fs;
     this.#power = power;
-    this.#call = new Call(fs);
+    this.#call = new Call(fs, frame);
     this.#faulty = new Faulty(fs, this.#call, power);
     const tables = { ...this.#nameTable(), ...this.#contentTable(), ...this.#restTable() };
     for (const [opcode, run] of Object.entries(tables)) this.#operations[Number(opcode)] = run;
   }
 
-  attach(session: Session): void {
+  attach(session: Wire): void {
     this.#call.attach(session);
   }
 

@@ -28,7 +28,8 @@ export interface UndecidedCounters {
 export interface SessionOptions {
   /** An open /dev/fuse descriptor already mounted; owned by the session from here. */
   fd: number;
-  region: NativeRegion;
+  /** null: nothing is served natively; no file may be shared. */
+  region: NativeRegion | null;
   request: Float64Array;
   reply: Float64Array;
   handler: (opcode: number, name: string | undefined, name2: string | undefined) => number;
@@ -181,7 +182,7 @@ interface AddonRegion {
 interface Addon extends Omit<Native, 'openRegion' | 'openSession'> {
   Region: new (path: string, pageCount: number, readOnly: boolean) => AddonRegion;
   Session: new (
-    options: Omit<SessionOptions, 'region'> & { region: AddonRegion; frameVersion: number },
+    options: Omit<SessionOptions, 'region'> & { region: AddonRegion | null; frameVersion: number },
   ) => Session;
 }
 
@@ -302,9 +303,12 @@ export function loadNative(): Native {
       new MappedRegion(addon, path, pageCount, options.readOnly),
     openSession(options) {
       const { region } = options;
-      if (!(region instanceof MappedRegion)) throw new TypeError('region is not a mapped region');
+      if (region !== null && !(region instanceof MappedRegion)) {
+        throw new TypeError('region is not a mapped region');
+      }
+      const mapped = region?.mapped ?? null;
       const frameVersion = FRAME_VERSION;
-      return run(() => new addon.Session({ ...options, region: region.mapped, frameVersion }));
+      return run(() => new addon.Session({ ...options, region: mapped, frameVersion }));
     },
     mountFuse: (dir, source, flags, data) => run(() => addon.mountFuse(dir, source, flags, data)),
     unmount: (dir, lazy) => run(() => addon.unmount(dir, lazy)),

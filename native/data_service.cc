@@ -39,7 +39,7 @@ DataService::DataService(FileTable* files, Region* region, Device* device, bool 
     : files_(files),
       region_(region),
       device_(device),
-      read_only_(read_only || region->read_only()),
+      read_only_(read_only || region == nullptr || region->read_only()),
       zeros_(MapZeros()) {}
 
 DataService::~DataService() { munmap(const_cast<uint8_t*>(zeros_), kTransferBytesMax); }

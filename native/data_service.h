@@ -26,7 +26,8 @@ struct DataCounters {
 
 class DataService {
  public:
-  // `files`, `region` and `device` outlive the service.
+  // `files`, `region` and `device` outlive the service. Without a region no file is ever in
+  // `files`, and everything is left to the script.
   DataService(FileTable* files, Region* region, Device* device, bool read_only);
   ~DataService();
   DataService(const DataService&) = delete;

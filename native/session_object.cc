@@ -93,8 +93,11 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
   reply_ = Napi::Persistent(FrameOption(options, "reply"));
   handler_ = Napi::Persistent(FunctionOption(options, "handler"));
   on_end_ = Napi::Persistent(FunctionOption(options, "onEnd"));
-  std::shared_ptr<Region> region = RegionObject::FromValue(options.Get("region"));
-  region_pages_ = region->page_count();
+  std::shared_ptr<Region> region;
+  if (!options.Get("region").IsNull()) {
+    region = RegionObject::FromValue(options.Get("region"));
+    region_pages_ = region->page_count();
+  }
   SessionScript* script = this;
   session_ = std::make_unique<Session>(fd.As<Napi::Number>().Int32Value(), std::move(region),
                                        options.Get("readOnly").ToBoolean().Value(),
@@ -234,6 +237,7 @@ FileMap* SessionObject::FileArgument(const Napi::CallbackInfo& info) {
 void SessionObject::ShareFile(const Napi::CallbackInfo& info) {
   const uint64_t ino = CountArgument(info, 0, "ino", kExactMax);
   if (ino == 0) throw Napi::RangeError::New(info.Env(), "inode 0 is no file");
+  if (region_pages_ == 0) throw Napi::Error::New(info.Env(), "the session has no region");
   session_->files().Add(ino, CountArgument(info, 1, "sizeBytes", kFileBytesMax));
 }
 

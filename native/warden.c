@@ -50,6 +50,7 @@ struct RequestHeader {
 struct Request {
   const char* state_dir;    // bound over work_dir; empty: nothing is
   const char* work_dir;     // where the command runs
+  const char* hidden_dir;   // a mount that the command does not see; empty: none
   const char* stdout_path;  // empty: kept and sent with the answer, kOutputBytesMax at most
   const char* stderr_path;
   const char* command;
@@ -127,6 +128,7 @@ static void ParseRequest(struct Request* request, size_t bytes) {
   const char* end = request_bytes + bytes;
   request->state_dir = NextField(&at, end);
   request->work_dir = NextField(&at, end);
+  request->hidden_dir = NextField(&at, end);
   request->stdout_path = NextField(&at, end);
   request->stderr_path = NextField(&at, end);
   request->command = NextField(&at, end);
@@ -151,6 +153,9 @@ static void MakeMounts(const struct Request* request, int report_fd) {
   if (request->state_dir[0] != 0 &&
       mount(request->state_dir, request->work_dir, NULL, MS_BIND, NULL) != 0) {
     Refuse(report_fd, "mount --bind");
+  }
+  if (request->hidden_dir[0] != 0 && umount2(request->hidden_dir, MNT_DETACH) != 0) {
+    Refuse(report_fd, "umount of what is hidden");
   }
   // Where the kernel forbids it (parts of the old /proc are masked, as in containers), the command
   // sees the old one: its own processes are there under other numbers.

@@ -31,6 +31,8 @@ export interface WardenRequest {
   dir: string;
   /** Absolute; bound over `dir`, for the command alone. */
   bind?: string;
+  /** Absolute; a mount that is taken away, for the command alone. */
+  hide?: string;
   /** Beside those of this process. */
   environment?: Record<string, string>;
   /** Files or FIFOs that the output is appended to; without: it is kept, 64 KiB each at most. */
@@ -140,11 +142,19 @@ export class Warden {
 }
 
 function encodeRequest(request: WardenRequest): Buffer {
-  const { command, dir, bind = '', stdoutPath = '', stderrPath = '', timeoutMs = 0 } = request;
+  const {
+    command,
+    dir,
+    bind = '',
+    hide = '',
+    stdoutPath = '',
+    stderrPath = '',
+    timeoutMs = 0,
+  } = request;
   const environment = Object.entries(request.environment ?? {});
   assert(environment.length <= ENVIRONMENT_MAX);
   const pairs = environment.map(([name, value]) => `${name}=${value}`);
-  const fields = [bind, dir, stdoutPath, stderrPath, command, ...pairs];
+  const fields = [bind, dir, hide, stdoutPath, stderrPath, command, ...pairs];
   if (fields.some((field) => field.includes('\0'))) throw new WardenError('a command has no NUL');
   const bytes = Buffer.from(`${fields.join('\0')}\0`);
   if (bytes.length > REQUEST_BYTES_MAX) throw new WardenError('the command is too long');
@@ -162,7 +172,8 @@ function settle(answer: Buffer, stdoutBytes: number, waiting: Waiting): void {
   const stderr = answer.subarray(stdoutEnd);
   if ((flags & NOT_STARTED) !== 0) {
     const reason = `${stderr.toString()}: ${errnoName(exitStatus)}`;
-    return waiting.reject(new WardenError(`the command was not started: ${reason}`));
+    waiting.reject(new WardenError(`the command was not started: ${reason}`));
+    return;
   }
   const signal = answer.readInt32LE(8);
   waiting.resolve({
