@@ -1,0 +1,16 @@
+"""conf.json is whole, and as new as the last save that was acknowledged."""
+import json
+import os
+import sys
+
+acked = max((int(line) for line in open(os.environ['FAUXDAX_ACKED'])), default=0)
+try:
+    text = open('conf.json').read()
+except FileNotFoundError:
+    sys.exit(f'conf.json is gone, version {acked} was saved' if acked else 0)
+try:
+    version = json.loads(text)['version']
+except ValueError as error:
+    sys.exit(f'conf.json: {len(text)} bytes that are no JSON: {error}')
+if version < acked:
+    sys.exit(f'conf.json: version {acked} was saved, version {version} is there')
