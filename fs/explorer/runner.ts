@@ -59,6 +59,8 @@ export class ExplorerRunner implements Runner {
   readonly #explorer: Explorer;
   readonly #places: Place[] = [];
   readonly #free: Place[] = [];
+  /** Some command reads the environment. */
+  readonly #usesShell: boolean;
   #brokenReason: string | undefined;
   #closing: Promise<void> | undefined;
 
@@ -73,6 +75,7 @@ export class ExplorerRunner implements Runner {
     this.slotCount = jobs;
     this.#check = parseCheck(options.check, dir);
     this.#continue = options.continue === null ? null : parseCheck(options.continue, dir);
+    this.#usesShell = [this.#check, this.#continue].some((check) => check?.run === 'shell');
     this.#explorerDir = join(runDir, 'states');
     mkdirSync(this.#explorerDir, { recursive: true });
     mkdirSync(dir, { recursive: true });
@@ -119,8 +122,10 @@ export class ExplorerRunner implements Runner {
   }
 
   async #observe(place: Place, { state, acknowledged }: RunRequest): Promise<Observation> {
-    // Each time: a check may have done anything to it.
-    writeFileSync(place.ackedPath, acknowledged.map((line) => `${line}\n`).join(''));
+    if (this.#usesShell) {
+      // Each time: a check may have done anything to it.
+      writeFileSync(place.ackedPath, acknowledged.map((line) => `${line}\n`).join(''));
+    }
     const open = this.#options.openState(state);
     try {
       const outcomes = await this.#phases(place, state, open);
