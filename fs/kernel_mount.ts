@@ -1,9 +1,11 @@
 /**
- * Attaching to the kernel's FUSE and letting go: mount(2) as root, fusermount3 for everybody else
- * (it sends the descriptor over a socket, _FUSE_COMMFD). Unmounting is always left to a child
- * process: umount(2) writes dirty pages back to us first, and we must be free to take them.
+ * Attaching to the kernel's FUSE and letting go: mount(2) for whoever may, as root or in a user
+ * namespace, fusermount3 for everybody else (it sends the descriptor over a socket, _FUSE_COMMFD).
+ * Unmounting is always left to a child process: umount(2) writes dirty pages back to us first, and
+ * we must be free to take them.
  */
 import { execFile, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { Errno } from '../lib/errno.js';
 import type { Native } from '../lib/native.js';
@@ -26,7 +28,14 @@ const MS_FLAGS: Record<string, number> = {
   strictatime: 1 << 24,
 }; // prettier-ignore
 
-const isRoot = (): boolean => process.geteuid?.() === 0;
+/** CAP_SYS_ADMIN, bit 21: root has it, but not in every container; others in a user namespace. */
+export function mayMount(): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return effective !== undefined && ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
+}
+
+/** By mount(2), not by fusermount3. Root without the capability hears from the kernel why not. */
+const mountsItself = (): boolean => process.geteuid?.() === 0 || mayMount();
 
 /**
  * Mounts `dir` and returns the /dev/fuse descriptor that serves it.
@@ -38,7 +47,7 @@ export async function mountKernel(
   dir: string,
   options: MountOptions,
 ): Promise<number> {
-  if (!isRoot()) return await mountAsUser(native, imageDir, dir, options);
+  if (!mountsItself()) return await mountAsUser(native, imageDir, dir, options);
   const words = [...(options.readOnly ? ['ro'] : []), ...options.mountFlags];
   const flags = words.reduce((all, word) => all | (MS_FLAGS[word] ?? 0), 0);
   const uid = process.getuid?.() ?? 0;
@@ -96,7 +105,7 @@ async function mountAsUser(
  * @throws {Errno} EBUSY when files in it are open; EIO with what the helper said otherwise
  */
 export async function unmountKernel(dir: string, lazy: boolean): Promise<void> {
-  const [program, args] = isRoot()
+  const [program, args] = mountsItself()
     ? ['umount', lazy ? ['-i', '-l', dir] : ['-i', dir]]
     : ['fusermount3', lazy ? ['-u', '-z', '--', dir] : ['-u', '--', dir]];
   await run(program, args);
@@ -110,7 +119,7 @@ export async function unmountKernel(dir: string, lazy: boolean): Promise<void> {
  * @param device `major:minor` of the mount; only an ordinary user needs it, and a mounted fusectl
  */
 export async function abandonKernel(dir: string, device?: string): Promise<void> {
-  if (isRoot()) {
+  if (mountsItself()) {
     // MNT_FORCE aborts the connection, and then is refused as busy while files are open.
     const isGone = await run('umount', ['-i', '-f', dir]).then(
       () => true,

@@ -7,6 +7,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
+import { mayMount } from '../fs/kernel_mount.js';
 import { Failure } from './failure.js';
 
 /** The environment: FUSE is missing, namespaces are not allowed. */
@@ -98,10 +99,4 @@ function hint(): string {
   );
   const ways = found === undefined ? '' : `allow them with sysctl ${found[2]}, or `;
   return `; ${ways}run it as root`;
-}
-
-/** CAP_SYS_ADMIN, bit 21: root has it, but not in every container. */
-function mayMount(): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  return effective !== undefined && ((BigInt(`0x${effective}`) >> 21n) & 1n) === 1n;
 }
