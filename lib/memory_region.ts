@@ -9,7 +9,7 @@ import { Random } from './random.js';
 import type { CrashCount, Keep, Region } from './region.js';
 import { LINE_BYTES, PAGE_BYTES, pageOf } from './units.js';
 
-const CANARY_MAGIC = Buffer.from('FDXSTALE', 'latin1');
+export const CANARY_MAGIC = Buffer.from('FDXSTALE', 'latin1');
 const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 
 interface UndecidedLine {
@@ -194,7 +194,7 @@ export class MemoryRegion implements Region {
 }
 
 /** Fills `target` with the canary of a page (SPEC.md, Canary). */
-function canaryPage(target: Buffer, page: number, ownerIno: number): Buffer {
+export function canaryPage(target: Buffer, page: number, ownerIno: number): Buffer {
   for (let line = 0; line < LINES_PER_PAGE; line++) {
     for (let offset = line * LINE_BYTES; offset < (line + 1) * LINE_BYTES; offset += 32) {
       CANARY_MAGIC.copy(target, offset);

@@ -50,4 +50,7 @@ export declare function explore(
 ): Promise<Result>;
 
 /** The state that a choice names. */
-export declare function stateOf(source: TraceSource, choice: StateChoice): import('./state.js').CrashState;
+export declare function stateOf(
+  source: TraceSource,
+  choice: StateChoice,
+): import('./state.js').CrashState;

@@ -73,6 +73,20 @@ export class Allocator {
     assert(this.freeCount === pageCount - 1);
   }
 
+  /** Another allocator in the same state. Nothing may have changed since the last commit. */
+  copy(): Allocator {
+    assert(this.journal.length === 0 && this.busyCount === 0);
+    const copy = Object.create(Allocator.prototype) as Allocator;
+    return Object.assign(copy, this, {
+      used: this.used.copy(),
+      chunkFree: this.chunkFree.slice(),
+      groupFree: this.groupFree.slice(),
+      groupWhole: this.groupWhole.slice(),
+      busyRuns: [],
+      journal: [],
+    });
+  }
+
   /** Pages that allocate() can give out now. */
   get freePages(): number {
     return this.freeCount;

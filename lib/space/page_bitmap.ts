@@ -6,12 +6,18 @@ import assert from 'node:assert/strict';
 const ALL = 0xffffffff;
 
 export class PageBitmap {
-  private readonly words: Uint32Array;
+  private words: Uint32Array;
 
   /** All clear. */
   constructor(pageCount: number) {
     assert(pageCount % 32 === 0);
     this.words = new Uint32Array(pageCount / 32);
+  }
+
+  copy(): PageBitmap {
+    const copy = new PageBitmap(0);
+    copy.words = this.words.slice();
+    return copy;
   }
 
   set(page: number, pageCount: number): void {
