@@ -1,0 +1,130 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import tap from 'tap';
+import { makeDir, makeRunner, needsMount, runOn, stateAfter } from './states.js';
+
+/** Processes whose command line holds `text`; dead ones that nobody waited for have none. */
+function running(text: string): string[] {
+  return readdirSync('/proc').filter((name) => {
+    try {
+      return /^\d+$/.test(name) && readFileSync(`/proc/${name}/cmdline`, 'latin1').includes(text);
+    } catch {
+      return false;
+    }
+  });
+}
+
+tap.test('daemons that a check leaves are gone when it has ended', needsMount, async (t) => {
+  const state = await stateAfter(t, ':');
+  const mark = 'sleep\u0000411.';
+  const check = '(setsid sleep 411.1 &) ; nohup sleep 411.2 >/dev/null 2>&1 & sleep 0.1; exit 0';
+  const { outcomes } = await runOn(t, state, check);
+  t.match(outcomes, [{ exitStatus: 0, timedOut: false }]);
+  t.same(running(mark), []);
+});
+
+tap.test('a check that hangs is killed with all its processes', needsMount, async (t) => {
+  const state = await stateAfter(t, ':');
+  const check = 'trap "" TERM INT HUP; echo begun; sleep 412.1 & sleep 412.2';
+  const { outcomes } = await runOn(t, state, check, { timeoutMs: 500 });
+  t.match(outcomes, [{ exitStatus: null, signal: 'SIGKILL', timedOut: true, stdout: 'begun\n' }]);
+  t.same(running('sleep\u0000412.'), []);
+});
+
+tap.test(
+  'a signal that ends a check is told from a status and from a timeout',
+  needsMount,
+  async (t) => {
+    const state = await stateAfter(t, ':');
+    const { outcomes } = await runOn(t, state, 'kill -SEGV $$');
+    t.match(outcomes, [{ exitStatus: null, signal: 'SIGSEGV', timedOut: false }]);
+  },
+);
+
+tap.test('output beyond 64 KiB is cut, and the check is not held up', needsMount, async (t) => {
+  const state = await stateAfter(t, ':');
+  const { outcomes } = await runOn(t, state, 'seq 100000; seq 100000 >&2; exit 3');
+  const [outcome] = outcomes;
+  t.equal(outcome?.exitStatus, 3);
+  t.equal(outcome?.stdout.length, 64 << 10);
+  t.equal(outcome?.stderr.length, 64 << 10);
+});
+
+/** Each does what it can; the state beside it and the next run must not notice. */
+const HOSTILE: Record<string, string> = {
+  'removes everything': 'rm -rf ./* "$FAUXDAX_DIR"; echo done',
+  'takes all permissions': 'chmod 000 . file; chown 1:1 .; echo done',
+  unmounts: 'cd /; umount -f "$FAUXDAX_DIR"; umount -l "$FAUXDAX_DIR"; umount -a; echo done',
+  'mounts over its directory': 'mount -t tmpfs x "$FAUXDAX_DIR"; mount --move . /mnt; echo done',
+  'signals everybody': 'kill -STOP -1; kill -TERM -1; echo done',
+  'kills what it sees as its parents': 'kill -9 1 $PPID; echo done',
+  'looks for other states': 'ls "$(dirname "$FAUXDAX_ACKED")"/states; echo done',
+  'truncates what it was told': ': > "$FAUXDAX_ACKED"; rm "$FAUXDAX_ACKED"; echo done',
+  'opens every descriptor it finds':
+    'for f in /proc/self/fd/* /proc/1/fd/*; do : < $f; done; echo done',
+};
+
+for (const [what, hostile] of Object.entries(HOSTILE)) {
+  tap.test(`a check that ${what} hurts only its own state`, needsMount, async (t) => {
+    const state = await stateAfter(t, 'echo content > file');
+    const control = await stateAfter(t, 'echo content > file; touch calm');
+    const check = `test -e calm || { ${hostile}; exit; }; sleep 0.2; cat file "$FAUXDAX_ACKED"`;
+    const runner = makeRunner(t, check, { timeoutMs: 10_000 });
+    const acknowledged = ['acknowledged'];
+    const runs = [state, control].map((one) => runner.run({ state: one, acknowledged }));
+    const [first, beside] = await Promise.all(runs);
+    const after = await runner.run({ state: control, acknowledged });
+    t.match(first?.outcomes, [{ timedOut: false }]);
+    const calm = [{ exitStatus: 0, stdout: 'content\nacknowledged\n' }];
+    t.match(beside?.outcomes, calm);
+    t.match(after.outcomes, calm);
+  });
+}
+
+tap.test(
+  'a fork bomb ends with the time of its check',
+  { ...needsMount, timeout: 60_000 },
+  async (t) => {
+    const state = await stateAfter(t, ':');
+    // Bounded by itself too, for the sake of whoever breaks what is tested here.
+    const check =
+      'bomb() { [ $1 -gt 0 ] || sleep 413.5; bomb $(($1-1)) & bomb $(($1-1)); }; bomb 9';
+    const { outcomes } = await runOn(t, state, check, { timeoutMs: 2000 });
+    t.match(outcomes, [{ timedOut: true }]);
+    t.same(running('sleep\u0000413.'), []);
+  },
+);
+
+tap.test(
+  'a tool killed with -9 leaves no process and no mount',
+  { ...needsMount, timeout: 60_000 },
+  async (t) => {
+    const root = makeDir(t);
+    const state = await stateAfter(t, 'echo x > file');
+    mkdirSync(join(root, 'pages'));
+    writeFileSync(join(root, 'database'), state.database);
+    const driver = join(import.meta.dirname, 'driver.mjs');
+    const tool = spawn(
+      'unshare',
+      ['--mount', '--propagation', 'private', process.execPath, driver, root, 'sleep 414.7'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    await new Promise((resolve) => tool.stdout.once('data', resolve));
+    for (let tries = 0; running('sleep\u0000414.7').length === 0 && tries < 100; tries += 1) {
+      await sleep(50);
+    }
+    t.not(running('sleep\u0000414.7').length, 0);
+    tool.kill('SIGKILL');
+    await new Promise((resolve) => tool.once('close', resolve));
+    for (let tries = 0; running(root).length + running('sleep\u0000414.7').length > 0; tries += 1) {
+      if (tries > 100) break;
+      await sleep(50);
+    }
+    t.same(running('sleep\u0000414.7'), []);
+    t.same(running(root), []);
+    t.notMatch(execFileSync('cat', ['/proc/self/mountinfo']).toString(), root);
+    t.ok(existsSync(root));
+  },
+);
