@@ -170,7 +170,11 @@ export class Mount {
 export interface MountHow {
   /** The daemon stays attached: logs to our stderr and ends with us. */
   foreground?: boolean;
+  /** The daemon is killed when this thread ends, however it ends. For mounts nobody else sees. */
+  diesWithUs?: boolean;
 }
+
+const DIE_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'];
 
 /**
  * Mounts an image on a directory; resolves when the directory is usable.
@@ -190,7 +194,13 @@ export async function mount(
   assertMountable(job);
   const program = fileURLToPath(new URL('./daemon.js', import.meta.url));
   const log = how.foreground === true ? 'inherit' : openLog(job.imageDir);
-  const child = spawn(process.execPath, [program, JSON.stringify(job)], {
+  const [executable, ...args] = [
+    ...(how.diesWithUs === true ? DIE_WITH_US : []),
+    process.execPath,
+    program,
+    JSON.stringify(job),
+  ] as [string, ...string[]];
+  const child = spawn(executable, args, {
     detached: how.foreground !== true,
     stdio: ['ignore', log, log, 'pipe'],
   });
