@@ -12,10 +12,13 @@ export const EXIT_USAGE = 2;
 export class Failure extends Error {
   override readonly name = 'Failure';
   readonly exitStatus: number;
+  /** Lines that are printed below the message: what a program said. */
+  readonly detail: string;
 
-  constructor(message: string, exitStatus: number = EXIT_FAILURE) {
+  constructor(message: string, exitStatus: number = EXIT_FAILURE, detail = '') {
     super(message);
     this.exitStatus = exitStatus;
+    this.detail = detail;
   }
 }
 
@@ -34,7 +37,9 @@ export function report(error: unknown): number {
   const text = isSystemError(error) ? describeSystemError(error) : error.message;
   process.stderr.write(`fauxdax: ${text.replaceAll('\n', ' ')}\n`);
   if (error instanceof UsageError) return EXIT_USAGE;
-  return error instanceof Failure ? error.exitStatus : EXIT_FAILURE;
+  if (!(error instanceof Failure)) return EXIT_FAILURE;
+  if (error.detail !== '') process.stderr.write(`${error.detail}\n`);
+  return error.exitStatus;
 }
 
 function isSystemError(error: Error): error is NodeJS.ErrnoException {
