@@ -4,7 +4,7 @@
  * so that whatever happens to them, no mount is left. unshare(1) and setpriv(1) of util-linux do
  * it; the child dies with us.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { mayMount } from '../fs/kernel_mount.js';
@@ -33,26 +33,39 @@ export async function inNamespace(): Promise<number | undefined> {
     if (Number(parent) !== process.ppid) process.exit(EXIT_ENVIRONMENT);
     return undefined;
   }
-  await assertAllowed();
+  let child: ChildProcess | undefined;
+  let early: NodeJS.Signals | undefined;
+  const forward = (signal: NodeJS.Signals): void => {
+    if (child === undefined) early ??= signal;
+    // ^C at a terminal has reached the child already: it is of our process group.
+    else if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+  };
+  for (const signal of FORWARDED) process.on(signal, forward);
+  try {
+    await assertAllowed();
+    if (early !== undefined) return 128 + constants.signals[early];
+    child = startInside();
+    return await statusOf(child);
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  }
+}
+
+function startInside(): ChildProcess {
   const [program, ...args] = [...unshareCommand(), process.execPath, ...process.execArgv];
-  const child = spawn(program as string, [...args, ...process.argv.slice(1)], {
+  return spawn(program as string, [...args, ...process.argv.slice(1)], {
     stdio: 'inherit',
     env: { ...process.env, [INSIDE]: String(process.pid) },
   });
-  const forward = (signal: NodeJS.Signals): void => {
-    // ^C at a terminal has reached the child already: it is of our process group.
-    if (signal === 'SIGINT' && process.stdin.isTTY) return;
-    child.kill(signal);
-  };
-  for (const signal of FORWARDED) process.on(signal, forward);
-  const status = await new Promise<number>((resolve, reject) => {
+}
+
+function statusOf(child: ChildProcess): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
     child.once('error', (error) => reject(notAllowed(error.message)));
     child.once('exit', (code, signal) =>
       resolve(code ?? 128 + (constants.signals[signal as NodeJS.Signals] ?? 0)),
     );
   });
-  for (const signal of FORWARDED) process.off(signal, forward);
-  return status;
 }
 
 function unshareCommand(): string[] {
