@@ -194,12 +194,8 @@ export async function mount(
   assertMountable(job);
   const program = fileURLToPath(new URL('./daemon.js', import.meta.url));
   const log = how.foreground === true ? 'inherit' : openLog(job.imageDir);
-  const [executable, ...args] = [
-    ...(how.diesWithUs === true ? DIE_WITH_US : []),
-    process.execPath,
-    program,
-    JSON.stringify(job),
-  ] as [string, ...string[]];
+  const words = [...(how.diesWithUs === true ? DIE_WITH_US : []), process.execPath];
+  const [executable = '', ...args] = [...words, program, JSON.stringify(job)];
   const child = spawn(executable, args, {
     detached: how.foreground !== true,
     stdio: ['ignore', log, log, 'pipe'],
