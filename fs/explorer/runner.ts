@@ -12,6 +12,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
+import { type OpenState, openState } from '../../lib/crash/open_state.js';
 import type { CrashState } from '../../lib/crash/state.js';
 import type { OpenImage } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
@@ -20,15 +21,6 @@ import { Explorer, type Slot, type Watcher } from './explorer.js';
 import { Lane } from './lane.js';
 
 export const TIMEOUT_MS = 30_000;
-
-/** A state that a filesystem can be opened on, and what was seen of its reads. */
-export interface OpenState {
-  readonly image: OpenImage;
-  /** As in Observation. */
-  readLines(): Float64Array;
-  stale(): Observation['stale'];
-  close(): void;
-}
 
 export interface RunnerOptions {
   /** The workload's directory, where commands see the state. Absolute; made when missing. */
@@ -42,7 +34,6 @@ export interface RunnerOptions {
   jobs?: number;
   /** For each command. */
   timeoutMs?: number;
-  openState: (state: CrashState) => OpenState;
 }
 
 interface Place {
@@ -126,7 +117,7 @@ export class ExplorerRunner implements Runner {
       // Each time: a check may have done anything to it.
       writeFileSync(place.ackedPath, acknowledged.map((line) => `${line}\n`).join(''));
     }
-    const open = this.#options.openState(state);
+    const open = openState(state);
     try {
       const outcomes = await this.#phases(place, state, open);
       return { outcomes, readLines: open.readLines(), stale: open.stale() };

@@ -1,5 +1,5 @@
-import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tap from 'tap';
@@ -102,9 +102,6 @@ tap.test(
   { ...needsMount, timeout: 60_000 },
   async (t) => {
     const root = makeDir(t);
-    const state = await stateAfter(t, 'echo x > file');
-    mkdirSync(join(root, 'pages'));
-    writeFileSync(join(root, 'database'), state.database);
     const driver = join(import.meta.dirname, 'driver.mjs');
     const tool = spawn(
       'unshare',
@@ -124,7 +121,6 @@ tap.test(
     }
     t.same(running('sleep\u0000414.7'), []);
     t.same(running(root), []);
-    t.notMatch(execFileSync('cat', ['/proc/self/mountinfo']).toString(), root);
-    t.ok(existsSync(root));
+    t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), root);
   },
 );

@@ -6,17 +6,12 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
 import type { Test } from 'tap';
-import { FileData } from '../../lib/dax/file_data.js';
 import type { Observation, RunRequest } from '../../lib/crash/runner.js';
 import type { CrashState } from '../../lib/crash/state.js';
 import { makeImage, type OpenImage, openImage } from '../../lib/image.js';
 import { MemoryRegion } from '../../lib/memory_region.js';
-import { loadAllocator } from '../../lib/metadata/load.js';
-import { Metadata } from '../../lib/metadata/metadata.js';
 import { PAGE_BYTES } from '../../lib/units.js';
-import { NO_BUGS } from '../../lib/dax/bugs.js';
 import type { RunnerOptions } from '../../fs/explorer/runner.js';
 
 const dist = '../../dist';
@@ -29,7 +24,7 @@ export const { Warden } =
   await load<typeof import('../../fs/explorer/warden.js')>('fs/explorer/warden.js');
 const { loadNative } = await load<typeof import('../../lib/native.js')>('lib/native.js');
 
-const PAGE_COUNT = 1024;
+const PAGE_COUNT = 4096;
 const canMount = process.geteuid?.() === 0 && existsSync('/dev/fuse');
 
 /** For t.test options. */
@@ -109,7 +104,6 @@ export function makeRunner(
     check,
     continue: null,
     jobs: 2,
-    openState,
     ...options,
   });
   t.teardown(() => runner.close());
@@ -128,24 +122,4 @@ export async function runOn(
   const observation = await runner.run({ state, acknowledged, recorded });
   await runner.close();
   return observation;
-}
-
-function openState(state: CrashState): ReturnType<RunnerOptions['openState']> {
-  const db = new Database(Buffer.from(state.database));
-  const allocator = loadAllocator(db, state.pageCount, NO_BUGS);
-  if (typeof allocator === 'string') throw new Error(allocator);
-  const metadata = new Metadata(db, { allocator, bugs: NO_BUGS });
-  const region = new MemoryRegion(state.pageCount);
-  for (let page = 0; page < state.pageCount; page += 1) {
-    region.storeFlushed(page * PAGE_BYTES, state.page(page));
-  }
-  const fileData = new FileData({ region, metadata, allocator });
-  const parts = { region, metadata, allocator, fileData };
-  const image = { dir: '', uuid: state.uuid, readOnly: false, wasClean: true, ...parts };
-  return {
-    image: { ...image, close: () => undefined },
-    readLines: () => new Float64Array(),
-    stale: () => [],
-    close: () => metadata.close(),
-  };
 }
