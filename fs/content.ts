@@ -6,6 +6,7 @@
 import { Errno } from '../lib/errno.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import { WRITTEN } from '../lib/space/extent_list.js';
+import type { ForceKind } from '../lib/trace/event.js';
 import { pageOf, pagesFor } from '../lib/units.js';
 import { touchModified, touchRead } from './attributes.js';
 import type { Filesystem } from './filesystem.js';
@@ -102,15 +103,19 @@ export function write(
 }
 
 /**
- * @param dataOnly fdatasync(2): a change of times alone is not made durable
+ * Everything done so far is durable when it returns; `fdatasync` and `odsync` leave times alone.
+ *
+ * @param kind what the program did
+ * @param ino the file or directory it named; 0 for all
  * @throws {Errno} EIO while a power cut settles: what was written for this fsync may have gone with
  * it, or be thrown away as something from before. ENOSPC when the host's disk is full
  */
-export function fsync(fs: Filesystem, dataOnly: boolean): void {
+export function fsync(fs: Filesystem, kind: ForceKind, ino: number): void {
   if (fs.options.readOnly) return;
   if (fs.unsettledCuts > 0) throw new Errno('EIO', 'the power was cut');
-  if (dataOnly) fs.commitData();
+  if (kind === 'fdatasync' || kind === 'odsync') fs.commitData();
   else fs.commit('fsync');
+  fs.forced(kind, ino);
 }
 
 /**

@@ -21,6 +21,7 @@ import { startFuseNative } from './fuse_native.js';
 import { imageGeometry, type ImageInfo } from './info.js';
 import type { Job } from './job.js';
 import { mountKernel, unmountKernel } from './kernel_mount.js';
+import { Recording, RECORDING_FAILED_STATUS } from './recording.js';
 
 const READY_FD = 3;
 /** What serves the mount: the native session, or fuse-native. */
@@ -36,25 +37,30 @@ class Daemon {
   readonly #fs: Filesystem;
   readonly #power: Power;
   readonly #image: OpenImage;
+  readonly #recording: Recording | undefined;
   readonly #startedMs = Date.now();
   #transport: Transport | undefined;
   #control: ControlServer | undefined;
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
   #ended = false;
+  #recordingFailed = false;
 
   constructor(job: Job, log: Log) {
     this.#job = job;
     this.#log = log;
     const native = loadNative();
+    const { options } = job;
+    this.#recording = job.record && new Recording(native, job.record, options);
     this.#image = openImage(job.imageDir, {
-      readOnly: job.options.readOnly,
-      durable: job.options.durable,
-      bugs: job.options.bugs,
-      openRegion: native.openRegion,
+      readOnly: options.readOnly,
+      durable: options.durable,
+      bugs: options.bugs,
+      openRegion: this.#recording?.openRegion ?? native.openRegion,
       lockFile: native.lockFile,
     });
-    this.#fs = new Filesystem(this.#image, job.options);
+    this.#recording?.attach(this.#image.metadata);
+    this.#fs = new Filesystem(this.#image, options, this.#recording);
     this.#power = new Power(this.#fs);
   }
 
@@ -69,9 +75,12 @@ class Daemon {
       this.#image.close();
       throw error;
     }
-    if (!options.readOnly) {
+    // A trace has its commits where programs ask for them; that one may have happened anywhere else
+    // is for whoever reads it to try.
+    if (!options.readOnly && this.#recording === undefined) {
       this.#timer = setInterval(() => this.#tick(), options.commitSeconds * 1000);
     }
+    this.#recording?.start((error) => this.#stopRecording(error));
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(signal, () => void this.#stop(`signal ${signal}`, true));
     }
@@ -108,6 +117,7 @@ class Daemon {
       handler: (opcode, name, name2) => dispatch.handle(opcode, name, name2),
       onEnd: (reason) => (reason === undefined ? this.#end() : this.#failed(new Error(reason))),
       readOnly: options.readOnly,
+      ...(this.#recording === undefined ? {} : { recorder: this.#recording.recorder }),
     });
     dispatch.attach(session);
     this.#power.attach(session);
@@ -164,9 +174,26 @@ class Daemon {
         fs.sharing.watch(fs.faults.watchesData);
         return count;
       },
-      commit: () => fs.options.readOnly || fs.commit('fsync'),
+      commit: () => {
+        if (!fs.options.readOnly) fs.commit('fsync');
+        fs.forced('syncfs', 0);
+      },
+      'record-end': ({ exitStatus, signal }) => this.#endWorkload(exitStatus, signal),
       stop: ({ lazy }) => this.#stop('control', lazy === true),
     };
+  }
+
+  #endWorkload(exitStatus: unknown, signal: unknown): void {
+    if (this.#recording === undefined) throw new Errno('EINVAL', 'the mount is not recorded');
+    const status = typeof exitStatus === 'number' ? exitStatus : null;
+    this.#recording.endWorkload(status, typeof signal === 'string' ? signal : null);
+  }
+
+  /** The trace cannot be written. It stays without its end, and what follows is not recorded. */
+  #stopRecording(error: Errno): void {
+    this.#recordingFailed = true;
+    this.#log.error(`${error.message}; the recording is cut, and the mount stops`);
+    void this.#stop('the recording failed', true);
   }
 
   #map(ino: number): { size: number; extents: unknown[] } {
@@ -233,8 +260,22 @@ class Daemon {
     this.#transport?.close();
     this.#control?.close();
     this.#image.close();
+    if (this.#recording !== undefined && status === 0) status = this.#finishRecording();
     this.#log.info('unmounted');
     process.exit(status);
+  }
+
+  /** @returns the exit status of the daemon */
+  #finishRecording(): number {
+    if (this.#recordingFailed) return RECORDING_FAILED_STATUS;
+    try {
+      this.#recording?.finish();
+      return 0;
+    } catch (error) {
+      if (!(error instanceof Errno)) throw error;
+      this.#log.error(`${error.message}; the recording is cut`);
+      return RECORDING_FAILED_STATUS;
+    }
   }
 
   /**

@@ -180,20 +180,20 @@ export class Dispatch {
         const source = call.payload(call.in(payload), call.in(size));
         const kill = (call.in(writeFlags) & FUSE_WRITE_KILL_SUIDGID) !== 0;
         const bytes = content.write(fs, ino, call.in(offset), source, kill);
-        if (isDirect(call.in(fh))) this.#sync(syncOfFlags(call.in(flags)));
+        if (isDirect(call.in(fh))) this.#sync(syncOfFlags(call.in(flags)), ino);
         return call.value(bytes);
       },
-      [OP.FSYNC]: () => {
+      [OP.FSYNC]: (ino) => {
         const dataOnly = (call.in(REQUEST.fsync.fsyncFlags) & FUSE_FSYNC_FDATASYNC) !== 0;
-        return done(content.fsync(fs, dataOnly));
+        return done(content.fsync(fs, dataOnly ? 'fdatasync' : 'fsync', ino));
       },
-      [OP.FSYNCDIR]: () => done(content.fsync(fs, false)),
-      [OP.SYNCFS]: () => done(content.fsync(fs, false)),
+      [OP.FSYNCDIR]: (ino) => done(content.fsync(fs, 'fsyncdir', ino)),
+      [OP.SYNCFS]: () => done(content.fsync(fs, 'syncfs', 0)),
       [OP.FALLOCATE]: (ino) => {
         const { fh, offset, length, mode } = REQUEST.fallocate;
         const range = { offset: call.in(offset), lengthBytes: call.in(length) };
         content.fallocate(fs, ino, range, call.in(mode));
-        this.#sync(syncOf(call.in(fh)));
+        this.#sync(syncOf(call.in(fh)), ino);
         return 0;
       },
       [OP.LSEEK]: (ino) => {
@@ -220,8 +220,8 @@ export class Dispatch {
   }
 
   /** What was done is durable before the answer when the file was opened with O_DSYNC or O_SYNC. */
-  #sync(kind: SyncKind | undefined): void {
-    if (kind !== undefined) content.fsync(this.#fs, kind === 'data');
+  #sync(kind: SyncKind | undefined, ino: number): void {
+    if (kind !== undefined) content.fsync(this.#fs, kind, ino);
   }
 
   #copy(ino: number): number {
@@ -230,7 +230,7 @@ export class Dispatch {
     const from = { ino, offset: call.in(offIn) };
     const to = { ino: call.in(nodeidOut), offset: call.in(offOut) };
     const bytes = content.copy(this.#fs, from, to, call.in(len));
-    this.#sync(syncOf(call.in(fhOut)));
+    this.#sync(syncOf(call.in(fhOut)), to.ino);
     return call.value(bytes);
   }
 

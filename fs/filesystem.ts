@@ -9,6 +9,7 @@ import assert from 'node:assert/strict';
 import { Errno } from '../lib/errno.js';
 import type { OpenImage } from '../lib/image.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
+import type { CommitReason, ForceKind } from '../lib/trace/event.js';
 import { Clock, type Time } from './clock.js';
 import { Faults } from './faults.js';
 import { Nodes } from './nodes.js';
@@ -23,6 +24,13 @@ export interface Caller {
   pid: number;
 }
 
+/** Hears what was made durable, right after it was; see fs/recording.ts. */
+export interface DurabilityLog {
+  committed(reason: CommitReason): void;
+  /** @param ino the file or directory that was named; 0 for all */
+  forced(kind: ForceKind, ino: number): void;
+}
+
 /** Records in the running transaction beyond which the next operation commits it. */
 const PENDING_RECORDS_MAX = 50_000;
 
@@ -35,14 +43,21 @@ export class Filesystem {
   readonly clock = new Clock();
   /** Power cuts of which the kernel has not forgotten everything yet; see fs/crash.ts. */
   unsettledCuts = 0;
-  /** Commits since mount, by what asked for them. */
   readonly #syncsNames: boolean;
-  #syncDue = false;
-  readonly commits = { fsync: 0, timer: 0, limit: 0, space: 0 };
+  /** Inodes that the running operation changed and that its end must make durable. */
+  readonly #syncDue = new Set<Inode>();
+  readonly #log: DurabilityLog | undefined;
+  /** Of the commit under way. */
+  #reason: CommitReason = 'fsync';
+  /** Commits since mount, by what asked for them. */
+  readonly commits: Record<CommitReason, number> = { fsync: 0, timer: 0, limit: 0, space: 0 };
 
-  constructor(image: OpenImage, options: MountOptions) {
+  constructor(image: OpenImage, options: MountOptions, log?: DurabilityLog) {
     this.image = image;
     this.options = options;
+    this.#log = log;
+    // First of all: what others do with the pages that a commit frees comes after it.
+    if (log !== undefined) this.metadata.afterCommit.push(() => log.committed(this.#reason));
     this.#syncsNames = ['sync', 'dirsync'].some((word) => options.mountFlags.includes(word));
     this.sharing = new Sharing(image.metadata, options.readOnly);
     image.fileData.mapPort = this.sharing;
@@ -104,9 +119,8 @@ export class Filesystem {
   /** The end of one operation: its records are one atomic group of the running transaction. */
   endOperation(): void {
     this.metadata.endOperation();
-    if (this.#syncDue) {
-      this.#syncDue = false;
-      this.commit('fsync');
+    if (this.#syncDue.size > 0) {
+      this.#commitSyncDue();
     } else if (this.metadata.pendingRecordCount > PENDING_RECORDS_MAX) {
       this.commit('limit');
     }
@@ -119,8 +133,20 @@ export class Filesystem {
    */
   noteChange(inode: Inode): void {
     if ((inode.flags & FS_SYNC_FL) !== 0 || (this.#syncsNames && isDirectory(inode))) {
-      this.#syncDue = true;
+      this.#syncDue.add(inode);
     }
+  }
+
+  #commitSyncDue(): void {
+    const inodes = [...this.#syncDue];
+    this.#syncDue.clear();
+    this.commit('fsync');
+    for (const inode of inodes) this.forced(isDirectory(inode) ? 'fsyncdir' : 'osync', inode.ino);
+  }
+
+  /** What a program asked to be durable is. @param ino that it named; 0 for all */
+  forced(kind: ForceKind, ino: number): void {
+    this.#log?.forced(kind, ino);
   }
 
   /**
@@ -130,12 +156,13 @@ export class Filesystem {
    * @returns true when the running transaction held something
    * @throws {Errno} ENOSPC when the host's disk is full; the transaction stays and can be retried
    */
-  commit(reason: keyof Filesystem['commits']): boolean {
+  commit(reason: CommitReason): boolean {
     assert(!this.options.readOnly, 'nothing to commit on a read-only mount');
-    this.sharing.collectTimes();
     this.metadata.endOperation();
+    this.sharing.collectTimes();
     this.#makeDataDurable();
     if (!this.metadata.dirty) return false;
+    this.#reason = reason;
     this.metadata.commit();
     this.commits[reason] += 1;
     return true;

@@ -154,8 +154,10 @@ function operations(fs: Filesystem): Record<string, (...args: never[]) => void> 
     write: answer((_: string, fd: number, source: Buffer, size: number, offset: number) =>
       content.write(fs, fd, offset, source.subarray(0, size), caller.uid !== 0),
     ),
-    fsync: answer((_: string, dataOnly: number) => content.fsync(fs, dataOnly !== 0)),
-    fsyncdir: answer(() => content.fsync(fs, false)),
+    fsync: answer((_: string, dataOnly: number, fd: number) =>
+      content.fsync(fs, dataOnly !== 0 ? 'fdatasync' : 'fsync', fd),
+    ),
+    fsyncdir: answer((at: string) => content.fsync(fs, 'fsyncdir', path.ino(at))),
     truncate: answer((at: string, sizeBytes: number) => {
       setattr(fs, path.ino(at), { sizeBytes, mtime: 'now' });
     }),

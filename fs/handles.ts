@@ -10,8 +10,8 @@ const O_DIRECT = 0o40000;
 /** O_SYNC without the O_DSYNC that it contains. */
 const O_SYNC_ONLY = 0o4000000;
 
-/** What must be durable before a change is answered. */
-export type SyncKind = 'data' | 'all';
+/** What must be durable before a change is answered: O_DSYNC's promise or O_SYNC's. */
+export type SyncKind = 'odsync' | 'osync';
 
 /** @param flags of open(2) */
 export function handleOf(flags: number): number {
@@ -26,8 +26,8 @@ export function isDirect(handle: number): boolean {
 
 /** What the open asked of every change. */
 export function syncOf(handle: number): SyncKind | undefined {
-  if ((handle & HANDLE_SYNC) !== 0) return 'all';
-  return (handle & HANDLE_DSYNC) === 0 ? undefined : 'data';
+  if ((handle & HANDLE_SYNC) !== 0) return 'osync';
+  return (handle & HANDLE_DSYNC) === 0 ? undefined : 'odsync';
 }
 
 /** The same from the flags of a WRITE, which know of pwritev2(2) and of a mount with `sync` too. */

@@ -1,6 +1,7 @@
 /** What the starter of a daemon hands to it, and the log that both open. */
 import { closeSync, fstatSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import type { RecordedOutput } from '../lib/native.js';
 import type { MountOptions } from './options.js';
 
 export interface Job {
@@ -8,6 +9,15 @@ export interface Job {
   imageDir: string;
   dir: string;
   options: MountOptions;
+  /** Everything that happens to the image is appended to a trace. */
+  record?: RecordJob;
+}
+
+export interface RecordJob {
+  /** Absolute path of the trace, which holds its header and the base; not in the mount. */
+  trace: string;
+  /** FIFOs, by absolute path, that the workload prints to. */
+  outputs: RecordedOutput[];
 }
 
 const LOG_NAME = 'daemon.log';

@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, existsSync, realpathSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { REGION_NAME } from '../lib/image.js';
@@ -14,7 +14,7 @@ import { ControlClient } from './control.js';
 import type { CrashReport } from './crash.js';
 import type { FaultRule, FaultState } from './faults.js';
 import type { ImageInfo } from './info.js';
-import { type Job, openLog } from './job.js';
+import { type Job, openLog, type RecordJob } from './job.js';
 import { abandonKernel, unmountKernel } from './kernel_mount.js';
 import { DEFAULT_OPTIONS, type MountOptions } from './options.js';
 
@@ -79,6 +79,14 @@ export class Control {
   /** Commits the running transaction, as sync(2) would. */
   async commit(): Promise<void> {
     await this.#client.call('commit');
+  }
+
+  /**
+   * The workload of a recorded mount ended: by exit, or by a signal. What it printed and did is in
+   * the trace file when this resolves; a writeback of mappings may follow.
+   */
+  async recordEnd(exitStatus: number | null, signal: string | null): Promise<void> {
+    await this.#client.call('record-end', { exitStatus, signal });
   }
 
   /** Asks the daemon to unmount and end. Rejects with EBUSY unless `lazy`. */
@@ -172,6 +180,11 @@ export interface MountHow {
   foreground?: boolean;
   /** The daemon is killed when this thread ends, however it ends. For mounts nobody else sees. */
   diesWithUs?: boolean;
+  /**
+   * Record everything that happens to the image, to the end of the mount. The trace is whole when
+   * unmount() has resolved and `exited` was 0; RECORDING_FAILED_STATUS says it could not be written.
+   */
+  record?: RecordJob;
 }
 
 const DIE_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--'];
@@ -190,6 +203,7 @@ export async function mount(
     imageDir: existingDirectory('image', imageDir),
     dir: existingDirectory('mount point', dir),
     options: { ...DEFAULT_OPTIONS, ...options },
+    ...(how.record === undefined ? {} : { record: absolute(how.record) }),
   };
   assertMountable(job);
   const program = fileURLToPath(new URL('./daemon.js', import.meta.url));
@@ -210,8 +224,19 @@ export async function mount(
   return new Mount(job, child, exited, control);
 }
 
+/** The daemon works in another directory. */
+function absolute({ trace, outputs }: RecordJob): RecordJob {
+  return {
+    trace: resolve(trace),
+    outputs: outputs.map(({ path, stream }) => ({ path: resolve(path), stream })),
+  };
+}
+
 /** What would otherwise fail later, with a reason that leads nowhere. */
-function assertMountable({ imageDir, dir }: Job): void {
+function assertMountable({ imageDir, dir, record }: Job): void {
+  if (record !== undefined && `${record.trace}/`.startsWith(`${dir}/`)) {
+    throw new MountError(`mount: ${record.trace}: a trace cannot lie in the mount it records`);
+  }
   if (!existsSync(join(imageDir, REGION_NAME))) {
     const what = `${imageDir} is not an image: it has no ${REGION_NAME}`;
     throw new MountError(`mount: ${what}; make one with fauxdax mkfs`);

@@ -60,7 +60,7 @@ export class Sharing implements MapPort {
   drop(ino: number): void {
     if (!this.#shared.delete(ino)) return;
     this.#session?.unshareFile(ino);
-    this.collectTimes();
+    this.#takeTimes();
   }
 
   dropAll(): void {
@@ -89,9 +89,19 @@ export class Sharing implements MapPort {
     this.#session?.setService(inode.ino, bits);
   }
 
-  /** Brings the times that native service left on any file into the metadata. */
+  /**
+   * Brings the times that native service left on any file into the metadata, those of each file as
+   * an operation of its own. Not inside an operation.
+   */
   collectTimes(): void {
-    for (const touched of this.#session?.takeTouched() ?? []) this.#settle(touched);
+    this.#takeTimes(() => this.#metadata.endOperation());
+  }
+
+  #takeTimes(done?: () => void): void {
+    for (const touched of this.#session?.takeTouched() ?? []) {
+      this.#settle(touched);
+      done?.();
+    }
   }
 
   closeGate(ino: number): void {

@@ -15,6 +15,11 @@ export interface NativeRegion extends Region {
   readonly flushInstruction: 'clwb' | 'clflushopt' | 'clflush';
   readonly path: string;
   undecidedCounters(): UndecidedCounters;
+  /**
+   * From here on every store, flush, fence and canary is recorded, in the order in which they are
+   * made. Once, before anything else uses the region; crash() is refused afterwards.
+   */
+  record(recorder: Recorder): void;
 }
 
 /** How often a crashable region reached the limit of undecided lines it remembers. Monotonic. */
@@ -36,6 +41,8 @@ export interface SessionOptions {
   /** Called once: the kernel unmounted us (reason undefined) or the session broke. */
   onEnd: (reason: string | undefined) => void;
   readOnly: boolean;
+  /** Calls and their returns are recorded here. */
+  recorder?: Recorder;
 }
 
 /** Monotonic counts since mount. */
@@ -124,6 +131,48 @@ export interface Session {
   close(): void;
 }
 
+/** What a recorded program prints to: a FIFO that its maker has made. */
+export interface RecordedOutput {
+  path: string;
+  stream: 'stdout' | 'mark';
+}
+
+/** Of this recording, not of what was in the trace before. */
+export interface RecorderCounters {
+  events: number;
+  chunks: number;
+  calls: number;
+}
+
+/**
+ * Appends events to a trace (SPEC.md, Trace) in one total order. What is written to the outputs is
+ * taken before each call of a program is recorded, and by drain().
+ *
+ * When the trace file fails, events are thrown away from there on, and drain(), sync() and finish()
+ * throw: whoever records looks by calling drain() often.
+ */
+export interface Recorder {
+  /**
+   * Records what the native code cannot know; attributed to the call being served on this thread.
+   * `metadata`: a record as JSON. `commit`: the reason. `force`: the kind, and the inode as `value`.
+   * `workload-end`: the signal or nothing, and the exit status or -1 as `value`; the outputs are
+   * emptied before, also of an unfinished line.
+   */
+  append(kind: 'metadata' | 'commit' | 'force' | 'workload-end', text: string, value: number): void;
+  /** Takes what the outputs hold. @throws {Errno} when the trace cannot be written */
+  drain(): void;
+  /** Waits until all events so far are in the file. @throws {Errno} when it cannot be written */
+  sync(): void;
+  /**
+   * Ends the trace: it is whole, and on the disk. Nothing may be recorded afterwards.
+   * @throws {Errno} when it cannot be written
+   */
+  finish(): void;
+  /** Lets go without an end: the trace counts as cut. May be called twice, and after finish(). */
+  close(): void;
+  counters(): RecorderCounters;
+}
+
 export interface Native {
   /**
    * Maps the region file. A writable one gets its host blocks allocated first.
@@ -132,6 +181,12 @@ export interface Native {
    */
   openRegion(path: string, pageCount: number, options: { readOnly: boolean }): NativeRegion;
   openSession(options: SessionOptions): Session;
+  /**
+   * Goes on with a trace that holds its header and base, and has no end.
+   * @throws {Errno} those of open(2); EBADMSG when it is no trace or damaged, EEXIST when it is
+   * finished, EINVAL when an output is no FIFO
+   */
+  openRecorder(path: string, options: { outputs: readonly RecordedOutput[] }): Recorder;
   /**
    * mount(2) of type fuse.fauxdax; returns the /dev/fuse descriptor, close-on-exec. Needs
    * CAP_SYS_ADMIN. `flags` are MS_* of mount(2); `data` the FUSE options besides fd=.
@@ -172,18 +227,29 @@ interface AddonRegion {
   trackUndecided(): void;
   undecidedLineCount(): number;
   undecidedCounters(): UndecidedCounters;
+  record(recorder: AddonRecorder): void;
   crash(keep: Keep['keep'], seed: number | undefined): CrashCount;
   syncHost(): void;
   close(): void;
   flushInstruction(): NativeRegion['flushInstruction'];
 }
 
+/** native/recorder_object.h. */
+interface AddonRecorder extends Omit<Recorder, 'append'> {
+  append(kind: number, text: string, value: number): void;
+}
+
 /** The addon as native/addon.cc exports it. */
-interface Addon extends Omit<Native, 'openRegion' | 'openSession'> {
+interface Addon extends Omit<Native, 'openRegion' | 'openSession' | 'openRecorder'> {
   Region: new (path: string, pageCount: number, readOnly: boolean) => AddonRegion;
   Session: new (
-    options: Omit<SessionOptions, 'region'> & { region: AddonRegion | null; frameVersion: number },
+    options: Omit<SessionOptions, 'region' | 'recorder'> & {
+      region: AddonRegion | null;
+      recorder?: AddonRecorder | undefined;
+      frameVersion: number;
+    },
   ) => Session;
+  Recorder: new (path: string, outputs: { path: string; stream: number }[]) => AddonRecorder;
 }
 
 class MappedRegion implements NativeRegion {
@@ -256,6 +322,10 @@ class MappedRegion implements NativeRegion {
     return this.mapped.undecidedCounters();
   }
 
+  record(recorder: Recorder): void {
+    run(() => this.mapped.record(addonRecorder(recorder)));
+  }
+
   crash(keep: Keep): CrashCount {
     const seed = keep.keep === 'seed' ? keep.seed : undefined;
     return run(() => this.mapped.crash(keep.keep, seed));
@@ -268,6 +338,52 @@ class MappedRegion implements NativeRegion {
   close(): void {
     this.mapped.close();
   }
+}
+
+/** Event kinds of SPEC.md, Trace, that are recorded from here. */
+const EVENT_KIND = { metadata: 8, commit: 9, force: 10, 'workload-end': 13 } as const;
+const STREAM = { stdout: 0, mark: 1 } as const;
+
+class FileRecorder implements Recorder {
+  /** What the addon's Region and Session take; opaque to everybody else. */
+  readonly recorder: AddonRecorder;
+
+  constructor(addon: Addon, path: string, outputs: readonly RecordedOutput[]) {
+    const numbered = outputs.map((output) => ({
+      path: output.path,
+      stream: STREAM[output.stream],
+    }));
+    this.recorder = run(() => new addon.Recorder(path, numbered));
+  }
+
+  append(kind: keyof typeof EVENT_KIND, text: string, value: number): void {
+    this.recorder.append(EVENT_KIND[kind], text, value);
+  }
+
+  drain(): void {
+    run(() => this.recorder.drain());
+  }
+
+  sync(): void {
+    run(() => this.recorder.sync());
+  }
+
+  finish(): void {
+    run(() => this.recorder.finish());
+  }
+
+  close(): void {
+    this.recorder.close();
+  }
+
+  counters(): RecorderCounters {
+    return this.recorder.counters();
+  }
+}
+
+function addonRecorder(recorder: Recorder): AddonRecorder {
+  if (!(recorder instanceof FileRecorder)) throw new TypeError('recorder is not a trace recorder');
+  return recorder.recorder;
 }
 
 /** Calls the addon; an error that carries an errno becomes an `Errno`, a bug stays what it is. */
@@ -307,9 +423,11 @@ export function loadNative(): Native {
         throw new TypeError('region is not a mapped region');
       }
       const mapped = region?.mapped ?? null;
+      const recorder = options.recorder && addonRecorder(options.recorder);
       const frameVersion = FRAME_VERSION;
-      return run(() => new addon.Session({ ...options, region: mapped, frameVersion }));
+      return run(() => new addon.Session({ ...options, region: mapped, recorder, frameVersion }));
     },
+    openRecorder: (path, { outputs }) => new FileRecorder(addon, path, outputs),
     mountFuse: (dir, source, flags, data) => run(() => addon.mountFuse(dir, source, flags, data)),
     unmount: (dir, lazy) => run(() => addon.unmount(dir, lazy)),
     receiveDescriptor: (fd) => run(() => addon.receiveDescriptor(fd)),

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "check.h"
+#include "recorder.h"
 
 namespace fauxdax {
 
@@ -63,6 +64,7 @@ void Device::Answer(uint64_t unique, int error, const void* bytes, size_t length
   CHECK(error >= 0 && error < 512, "an errno is one the kernel takes");
   fuse_out_header header = {static_cast<uint32_t>(sizeof(header) + length_bytes), -error, unique};
   const iovec pieces[2] = {{&header, sizeof(header)}, {const_cast<void*>(bytes), length_bytes}};
+  if (recorder_ != nullptr) recorder_->Return(unique, error);
   Send(pieces, length_bytes == 0 ? 1 : 2);
 }
 
@@ -70,6 +72,7 @@ void Device::AnswerPieces(uint64_t unique, iovec* pieces, size_t piece_count, si
   CHECK(piece_count >= 1 && piece_count <= kAnswerPiecesMax, "an answer has its header");
   fuse_out_header header = {static_cast<uint32_t>(sizeof(header) + length_bytes), 0, unique};
   pieces[0] = {&header, sizeof(header)};
+  if (recorder_ != nullptr) recorder_->Return(unique, 0);
   Send(pieces, piece_count);
 }
 

@@ -18,6 +18,8 @@
 
 namespace fauxdax {
 
+class Recorder;
+
 // Most bytes of one READ or WRITE: what the kernel allows without a raised max_pages_limit.
 constexpr uint32_t kTransferPagesMax = 256;
 constexpr uint32_t kTransferBytesMax = kTransferPagesMax * kPageBytes;
@@ -61,6 +63,10 @@ class Device {
 
   int fd() const { return fd_; }
 
+  // Returns are recorded before they are sent. Called before the first request; the recorder
+  // outlives the device.
+  void Record(Recorder* recorder) { recorder_ = recorder; }
+
   // 0 with a request of *length_bytes in the buffer; EAGAIN when none waits; ENODEV when unmounted;
   // else what broke the connection.
   int Receive(const RequestBuffer& buffer, size_t* length_bytes);
@@ -87,6 +93,7 @@ class Device {
   void Send(const iovec* pieces, size_t piece_count);
 
   int fd_;
+  Recorder* recorder_ = nullptr;
   std::atomic<int> broken_{0};
 };
 

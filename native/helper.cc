@@ -27,8 +27,8 @@ constexpr size_t kPickedBytesMax = size_t{64} << 20;
 
 }  // namespace
 
-Helper::Helper(Device* device, DataService* data, Wake wake, void* owner)
-    : device_(device), data_(data), wake_(wake), owner_(owner) {
+Helper::Helper(Device* device, DataService* data, Recorder* recorder, Wake wake, void* owner)
+    : device_(device), data_(data), recorder_(recorder), wake_(wake), owner_(owner) {
   // Signals are for the threads of Node.
   sigset_t all;
   sigset_t before;
@@ -131,6 +131,7 @@ void Helper::ServeOne() {
   }
   requests_.fetch_add(1, std::memory_order_relaxed);
   const Request request = buffer_.Parse(length_bytes);
+  const Recorder::Serving serving(recorder_, request, false);
   if (data_->Serve(request, ServingThread::kHelper)) {
     answered_.fetch_add(1, std::memory_order_relaxed);
     return;

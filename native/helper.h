@@ -22,6 +22,7 @@
 
 #include "data_service.h"
 #include "device.h"
+#include "recorder.h"
 
 namespace fauxdax {
 
@@ -30,8 +31,8 @@ class Helper {
   using Wake = void (*)(void* owner);
 
   // Starts the thread. All pointers outlive it; wake(owner) is called when something was picked or
-  // a notification is done.
-  Helper(Device* device, DataService* data, Wake wake, void* owner);
+  // a notification is done. Without `recorder` nothing is recorded.
+  Helper(Device* device, DataService* data, Recorder* recorder, Wake wake, void* owner);
   ~Helper();
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
@@ -80,6 +81,7 @@ class Helper {
 
   Device* const device_;
   DataService* const data_;
+  Recorder* const recorder_;
   const Wake wake_;
   void* const owner_;
   RequestBuffer buffer_;

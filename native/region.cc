@@ -17,8 +17,10 @@ namespace fauxdax {
 
 namespace {
 
-// A tracked change holds the mutex for at most this much at a time.
-constexpr uint64_t kTrackedPieceBytes = uint64_t{1} << 20;
+// A change that somebody sees holds locks for at most this much at a time; a record holds it whole.
+constexpr uint64_t kSeenPieceBytes = uint64_t{1} << 20;
+constexpr uint64_t kSeenPiecePages = kSeenPieceBytes >> kPageShift;
+static_assert(kSeenPieceBytes + 64 <= TraceFile::kRecordBytesMax);
 
 // Makes the host's blocks exist. Filesystems that cannot say so (EOPNOTSUPP) are taken as they are.
 int AllocateHostBlocks(int fd, uint64_t length_bytes) {
@@ -84,19 +86,39 @@ void Region::CheckRange(uint64_t offset, uint64_t length_bytes) const {
         "the range is inside the region");
 }
 
+std::unique_lock<std::mutex> Region::RecordedOrder() const {
+  return recorder_ ? recorder_->Order() : std::unique_lock<std::mutex>();
+}
+
 template <typename Write>
-void Region::Change(uint64_t offset, uint64_t length_bytes, After after, Write write) {
+void Region::Change(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
+                    Write write) {
   CHECK(!read_only_, "a read-only region is never stored to");
-  if (!tracking_.load(std::memory_order_acquire)) [[likely]] {
+  if (!seen_.load(std::memory_order_acquire)) [[likely]] {
     write(offset, length_bytes);
-    return;
+  } else {
+    ChangeSeen(offset, length_bytes, bytes, after, write);
   }
+}
+
+template <typename Write>
+void Region::ChangeSeen(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
+                        Write write) {
   while (length_bytes > 0) {
-    const uint64_t piece_bytes = std::min(length_bytes, kTrackedPieceBytes);
-    const std::lock_guard lock(undecided_mutex_);
-    undecided_->BeforeStore(offset, piece_bytes);
-    write(offset, piece_bytes);
-    if (after == After::kFlushed) undecided_->AfterFlush(offset, piece_bytes);
+    const uint64_t piece_bytes = std::min(length_bytes, kSeenPieceBytes);
+    const std::unique_lock order = RecordedOrder();
+    {
+      std::unique_lock lock(undecided_mutex_, std::defer_lock);
+      if (tracking_.load(std::memory_order_acquire)) lock.lock();
+      if (lock) undecided_->BeforeStore(offset, piece_bytes);
+      write(offset, piece_bytes);
+      if (lock && after == After::kFlushed) undecided_->AfterFlush(offset, piece_bytes);
+    }
+    if (recorder_ && bytes == nullptr) recorder_->Zero(offset, piece_bytes);
+    if (recorder_ && bytes != nullptr) {
+      recorder_->Store(offset, bytes, piece_bytes, after == After::kFlushed);
+      bytes += piece_bytes;
+    }
     offset += piece_bytes;
     length_bytes -= piece_bytes;
   }
@@ -113,7 +135,7 @@ int Region::Store(uint64_t offset, const void* source, uint64_t length_bytes) {
   CheckRange(offset, length_bytes);
   if (Poisoned(offset, length_bytes)) return EIO;
   const auto* bytes = static_cast<const uint8_t*>(source);
-  Change(offset, length_bytes, After::kStored, [&](uint64_t at, uint64_t piece_bytes) {
+  Change(offset, length_bytes, bytes, After::kStored, [&](uint64_t at, uint64_t piece_bytes) {
     std::memcpy(base_ + at, bytes + (at - offset), piece_bytes);
   });
   return 0;
@@ -124,7 +146,7 @@ int Region::StoreFlushed(uint64_t offset, const void* source, uint64_t length_by
   const bool heals = Poisoned(offset, length_bytes);
   if (heals && poison_.TouchesInPart(offset, length_bytes)) return EIO;
   const auto* bytes = static_cast<const uint8_t*>(source);
-  Change(offset, length_bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
+  Change(offset, length_bytes, bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
     persist_.CopyFlushed(base_ + at, bytes + (at - offset), piece_bytes);
   });
   // After the bytes are there: a reader meets the error or the new bytes, never the old ones.
@@ -135,7 +157,7 @@ int Region::StoreFlushed(uint64_t offset, const void* source, uint64_t length_by
 int Region::ZeroFlushed(uint64_t offset, uint64_t length_bytes) {
   CheckRange(offset, length_bytes);
   if (Poisoned(offset, length_bytes)) return EIO;
-  Change(offset, length_bytes, After::kFlushed,
+  Change(offset, length_bytes, nullptr, After::kFlushed,
          [&](uint64_t at, uint64_t piece_bytes) { persist_.ZeroFlushed(base_ + at, piece_bytes); });
   return 0;
 }
@@ -147,8 +169,9 @@ int Region::CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t lengt
   const bool heals = Poisoned(to_offset, length_bytes);
   if (heals && poison_.TouchesInPart(to_offset, length_bytes)) return EIO;
   if (from_offset + length_bytes <= to_offset || to_offset + length_bytes <= from_offset) {
-    Change(to_offset, length_bytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
-      persist_.CopyFlushed(base_ + at, base_ + from_offset + (at - to_offset), piece_bytes);
+    const uint8_t* from = base_ + from_offset;
+    Change(to_offset, length_bytes, from, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
+      persist_.CopyFlushed(base_ + at, from + (at - to_offset), piece_bytes);
     });
   } else {
     MoveFlushed(from_offset, to_offset, length_bytes);
@@ -161,9 +184,11 @@ int Region::CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t lengt
 void Region::MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes) {
   const bool upwards = to_offset > from_offset;
   for (uint64_t done = 0; done < length_bytes;) {
-    const uint64_t piece_bytes = std::min(length_bytes - done, kTrackedPieceBytes);
+    const uint64_t piece_bytes = std::min(length_bytes - done, kSeenPieceBytes);
     const uint64_t start = to_offset + (upwards ? length_bytes - done - piece_bytes : done);
-    Change(start, piece_bytes, After::kFlushed, [&](uint64_t at, uint64_t bytes) {
+    // Recorded from where it went: where it came from may be gone.
+    const uint8_t* moved = base_ + start;
+    Change(start, piece_bytes, moved, After::kFlushed, [&](uint64_t at, uint64_t bytes) {
       std::memmove(base_ + at, base_ + from_offset + (at - to_offset), bytes);
       persist_.Flush(base_ + at, bytes);
     });
@@ -173,38 +198,62 @@ void Region::MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t leng
 
 void Region::Flush(uint64_t offset, uint64_t length_bytes) {
   CheckRange(offset, length_bytes);
-  if (!tracking_.load(std::memory_order_acquire)) [[likely]] {
+  if (!seen_.load(std::memory_order_acquire)) [[likely]] {
     persist_.Flush(base_ + offset, length_bytes);
     return;
   }
-  const std::lock_guard lock(undecided_mutex_);
-  persist_.Flush(base_ + offset, length_bytes);
-  undecided_->AfterFlush(offset, length_bytes);
+  const std::unique_lock order = RecordedOrder();
+  if (tracking_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(undecided_mutex_);
+    persist_.Flush(base_ + offset, length_bytes);
+    undecided_->AfterFlush(offset, length_bytes);
+  } else {
+    persist_.Flush(base_ + offset, length_bytes);
+  }
+  if (recorder_) recorder_->Flush(offset, length_bytes);
 }
 
 void Region::Fence() {
-  Persist::Fence();
-  if (!tracking_.load(std::memory_order_acquire)) [[likely]]
+  if (!seen_.load(std::memory_order_acquire)) [[likely]] {
+    Persist::Fence();
     return;
-  const std::lock_guard lock(undecided_mutex_);
-  undecided_->Fence();
+  }
+  const std::unique_lock order = RecordedOrder();
+  Persist::Fence();
+  if (tracking_.load(std::memory_order_acquire)) {
+    const std::lock_guard lock(undecided_mutex_);
+    undecided_->Fence();
+  }
+  if (recorder_) recorder_->Fence();
 }
 
 void Region::FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {
   CHECK(page <= page_count_ && page_count <= page_count_ - page, "the pages are in the region");
-  alignas(kLineBytes) uint8_t canary[kPageBytes];
-  for (const uint64_t end = page + page_count; page < end; ++page) {
-    const uint64_t offset = page << kPageShift;
-    if (Poisoned(offset, kPageBytes)) continue;
-    FillCanaryPage(canary, page, owner_ino);
-    Change(offset, kPageBytes, After::kFlushed, [&](uint64_t at, uint64_t piece_bytes) {
-      persist_.CopyFlushed(base_ + at, canary + (at - offset), piece_bytes);
-    });
-    if (!tracking_.load(std::memory_order_acquire)) continue;
-    const std::lock_guard lock(undecided_mutex_);
-    undecided_->Settle(page, 1);
+  CHECK(!read_only_, "a read-only region is never stored to");
+  const uint64_t end = page + page_count;
+  while (page < end) {
+    const uint64_t piece_end = std::min(end, page + kSeenPiecePages);
+    // A record names pages that follow one another; poisoned ones keep their poison.
+    uint64_t run_end = page;
+    while (run_end < piece_end && !Poisoned(run_end << kPageShift, kPageBytes)) ++run_end;
+    if (run_end > page) FillCanaryPages(page, run_end - page, owner_ino);
+    page = std::max(run_end, page + 1);
   }
   Persist::Fence();
+}
+
+void Region::FillCanaryPages(uint64_t page, uint64_t page_count, uint64_t owner_ino) {
+  alignas(kLineBytes) uint8_t canary[kPageBytes];
+  const std::unique_lock order = RecordedOrder();
+  for (uint64_t next = page; next < page + page_count; ++next) {
+    FillCanaryPage(canary, next, owner_ino);
+    uint8_t* target = base_ + (next << kPageShift);
+    std::unique_lock lock(undecided_mutex_, std::defer_lock);
+    if (tracking_.load(std::memory_order_acquire)) lock.lock();
+    persist_.CopyFlushed(target, canary, kPageBytes);
+    if (lock) undecided_->Settle(next, 1);
+  }
+  if (recorder_) recorder_->Canary(page, page_count, owner_ino);
 }
 
 void Region::Poison(uint64_t page) { poison_.Set(page); }
@@ -218,6 +267,13 @@ void Region::TrackUndecided() {
   Persist::Fence();
   undecided_ = std::make_unique<Undecided>(base_, page_count_, persist_);
   tracking_.store(true, std::memory_order_release);
+  seen_.store(true, std::memory_order_release);
+}
+
+void Region::Record(std::shared_ptr<Recorder> recorder) {
+  CHECK(recorder_ == nullptr && recorder != nullptr, "a region is recorded once");
+  recorder_ = std::move(recorder);
+  seen_.store(true, std::memory_order_release);
 }
 
 uint64_t Region::UndecidedLineCount() const {

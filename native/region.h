@@ -3,13 +3,15 @@
 //
 // Any thread may call anything but Open() and the destructor. Offsets and lengths are bytes. Stores
 // by two threads to the same bytes land in some order, byte by byte, as on the machine itself; who
-// may store where is the business of the file maps and their gates. Without TrackUndecided() and
-// without poisoned pages no call takes a lock. Operating errors are positive errnos, 0 is success;
-// a range outside the region or a store to a read-only region is a bug and ends the process.
+// may store where is the business of the file maps and their gates. Without TrackUndecided(),
+// Record() and poisoned pages no call takes a lock. Operating errors are positive errnos, 0 is
+// success; a range outside the region or a store to a read-only region is a bug and ends the
+// process.
 //
 // Order that matters: a store is durable only after a flush of its lines and then a Fence(). Every
-// change to the bytes goes through Region::Change() and every flush and fence through Flush() and
-// Fence(): whoever must see all of them hooks in there.
+// change to the bytes goes through Change() or FillCanaryPages() and every flush and fence through
+// Flush() and Fence(): whoever must see all of them hooks in there. Lock order: the recorder's,
+// then that of the undecided lines.
 #ifndef FAUXDAX_REGION_H_
 #define FAUXDAX_REGION_H_
 
@@ -22,6 +24,7 @@
 
 #include "persist.h"
 #include "poison.h"
+#include "recorder.h"
 #include "undecided.h"
 #include "units.h"
 
@@ -97,6 +100,11 @@ class Region {
   // before or after the crash, at 1 MiB granularity.
   CrashCount Crash(const Keep& keep);
 
+  // From here on every change of bytes, flush and fence is recorded, in the order in which they
+  // happen. Called once, before other threads store.
+  void Record(std::shared_ptr<Recorder> recorder);
+  bool records() const { return recorder_ != nullptr; }
+
   // msync(2) of the whole mapping: host durability. Errors: EIO, ENOSPC, as msync(2).
   [[nodiscard]] int SyncHost();
 
@@ -107,9 +115,18 @@ class Region {
   Region(std::string path, uint8_t* base, uint64_t page_count, bool read_only, bool synchronous);
   void CheckRange(uint64_t offset, uint64_t length_bytes) const;
   void MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
-  // The one place that changes bytes: write(offset, length_bytes) is called for consecutive pieces.
+  // Changes bytes: write(offset, length_bytes) is called for consecutive pieces.
+  // `bytes` are what the range holds afterwards, nullptr for zeros.
   template <typename Write>
-  void Change(uint64_t offset, uint64_t length_bytes, After after, Write write);
+  void Change(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
+              Write write);
+  // The same where somebody must see it.
+  template <typename Write>
+  void ChangeSeen(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
+                  Write write);
+  void FillCanaryPages(uint64_t page, uint64_t page_count, uint64_t owner_ino);
+  // The recorder's order while it is held; nothing when nobody records.
+  std::unique_lock<std::mutex> RecordedOrder() const;
 
   const std::string path_;
   uint8_t* const base_;
@@ -119,9 +136,12 @@ class Region {
   const Persist persist_;
   PoisonSet poison_;
 
+  // Undecided lines are tracked, or changes recorded: the slow way.
+  std::atomic<bool> seen_{false};
   std::atomic<bool> tracking_{false};
   mutable std::mutex undecided_mutex_;
   std::unique_ptr<Undecided> undecided_;  // set once, before tracking_; guarded by the mutex
+  std::shared_ptr<Recorder> recorder_;    // set once, before seen_
 };
 
 }  // namespace fauxdax

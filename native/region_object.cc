@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "arguments.h"
+#include "recorder_object.h"
 
 namespace fauxdax {
 
@@ -201,11 +202,19 @@ Napi::Value RegionObject::Crash(const Napi::CallbackInfo& info) {
   if (!region.tracks_undecided()) {
     throw Napi::Error::New(info.Env(), "crash() needs trackUndecided() first");
   }
+  if (region.records()) throw Napi::Error::New(info.Env(), "a recorded region is not crashed");
   const CrashCount count = region.Crash(keep);
   const Napi::Object object = Napi::Object::New(info.Env());
   object.Set("undecidedLines", static_cast<double>(count.undecided_lines));
   object.Set("keptLines", static_cast<double>(count.kept_lines));
   return object;
+}
+
+Napi::Value RegionObject::Record(const Napi::CallbackInfo& info) {
+  Region& region = Open(info);
+  if (region.records()) throw Napi::Error::New(info.Env(), "the region is recorded already");
+  region.Record(RecorderObject::FromValue(info[0]));
+  return info.Env().Undefined();
 }
 
 Napi::Value RegionObject::SyncHost(const Napi::CallbackInfo& info) {
@@ -249,6 +258,7 @@ Napi::Function RegionObject::Define(Napi::Env env) {
                          InstanceMethod<&RegionObject::UndecidedLineCount>("undecidedLineCount"),
                          InstanceMethod<&RegionObject::UndecidedCounters>("undecidedCounters"),
                          InstanceMethod<&RegionObject::Crash>("crash"),
+                         InstanceMethod<&RegionObject::Record>("record"),
                          InstanceMethod<&RegionObject::SyncHost>("syncHost"),
                          InstanceMethod<&RegionObject::Close>("close"),
                          InstanceMethod<&RegionObject::PageCount>("pageCount"),

@@ -43,6 +43,7 @@ class RegionObject : public Napi::ObjectWrap<RegionObject> {
   Napi::Value UndecidedLineCount(const Napi::CallbackInfo& info);
   Napi::Value UndecidedCounters(const Napi::CallbackInfo& info);
   Napi::Value Crash(const Napi::CallbackInfo& info);
+  Napi::Value Record(const Napi::CallbackInfo& info);
   Napi::Value SyncHost(const Napi::CallbackInfo& info);
   Napi::Value Close(const Napi::CallbackInfo& info);
   Napi::Value PageCount(const Napi::CallbackInfo& info);

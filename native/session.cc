@@ -30,16 +30,19 @@ struct Session::Wakeups {
   int open_handles;
 };
 
-Session::Session(int fd, std::shared_ptr<Region> region, bool read_only, const double* reply,
-                 double* request, SessionScript* script)
-    : device_(fd),
+Session::Session(int fd, std::shared_ptr<Region> region, std::shared_ptr<Recorder> recorder,
+                 bool read_only, const double* reply, double* request, SessionScript* script)
+    : recorder_(std::move(recorder)),
+      device_(fd),
       region_(std::move(region)),
       reply_(reply),
       request_(request),
       script_(script),
       request_buffer_(std::make_shared<RequestBuffer>()),
       reply_buffer_(std::make_shared<RequestBuffer>()),
-      data_(&files_, region_.get(), &device_, read_only) {}
+      data_(&files_, region_.get(), &device_, read_only) {
+  device_.Record(recorder_.get());
+}
 
 Session::~Session() { CHECK(closed_, "a session is closed before it goes"); }
 
@@ -56,7 +59,7 @@ int Session::Start(uv_loop_t* loop) {
   CHECK(uv_async_init(loop, &wakeups_->async, OnWake) == 0, "the loop takes an async handle");
   CHECK(uv_poll_start(&wakeups_->poll, UV_READABLE, OnReadable) == 0, "the loop polls");
   helper_ = std::make_unique<Helper>(
-      &device_, &data_,
+      &device_, &data_, recorder_.get(),
       [](void* wakeups) { uv_async_send(&static_cast<Wakeups*>(wakeups)->async); }, wakeups_);
   return 0;
 }
@@ -98,7 +101,7 @@ void Session::Pump() {
       EndBroken(std::string("reading /dev/fuse failed: ") + std::strerror(error));
       break;
     }
-    Serve(request_buffer_->Parse(length_bytes));
+    Serve(request_buffer_->Parse(length_bytes), false);
     if (!closed_) helper_->NoteProgress();
   }
   busy_ = served > 1;
@@ -111,13 +114,14 @@ void Session::Pump() {
 void Session::PumpPicked() {
   size_t length_bytes = 0;
   while (!ended_ && !closed_ && helper_->TakePicked(*request_buffer_, &length_bytes)) {
-    Serve(request_buffer_->Parse(length_bytes));
+    Serve(request_buffer_->Parse(length_bytes), true);
     if (!closed_) helper_->NoteProgress();
   }
 }
 
-void Session::Serve(const Request& request) {
+void Session::Serve(const Request& request, bool picked) {
   requests_++;
+  const Recorder::Serving serving(recorder_.get(), request, picked);
   if (data_.Serve(request, ServingThread::kScript)) return;
   if (ServeNatively(request)) return;
   Ask(request);
@@ -301,6 +305,7 @@ void Session::ServeUntilHelperFinished() {
     if (error != 0) break;
     const Request request = buffer.Parse(length_bytes);
     const uint32_t opcode = request.header->opcode;
+    const Recorder::Serving serving(recorder_.get(), request, false);
     // As the helper would: a closed gate is no bug here, and nobody is asked.
     if (data_.Serve(request, ServingThread::kHelper)) continue;
     if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET || opcode == FUSE_INTERRUPT) continue;

@@ -21,6 +21,7 @@
 #include "device.h"
 #include "file_table.h"
 #include "helper.h"
+#include "recorder.h"
 #include "region.h"
 
 namespace fauxdax {
@@ -55,8 +56,9 @@ struct SessionCounters {
 class Session {
  public:
   // Both arrays have frame::kSlots numbers; script and arrays outlive Closed(). `fd` is taken over.
-  Session(int fd, std::shared_ptr<Region> region, bool read_only, const double* reply,
-          double* request, SessionScript* script);
+  // Without `recorder` nothing is recorded.
+  Session(int fd, std::shared_ptr<Region> region, std::shared_ptr<Recorder> recorder,
+          bool read_only, const double* reply, double* request, SessionScript* script);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -106,7 +108,7 @@ class Session {
   // Serves what waits, up to a bound; then the loop has its turn.
   void Pump();
   void PumpPicked();
-  void Serve(const Request& request);
+  void Serve(const Request& request, bool picked);
   // True when the protocol alone knew what to do.
   bool ServeNatively(const Request& request);
   void Init(const Request& request);
@@ -120,6 +122,7 @@ class Session {
   // Answers what still comes, without the script, until the helper is through.
   void ServeUntilHelperFinished();
 
+  const std::shared_ptr<Recorder> recorder_;
   Device device_;
   const std::shared_ptr<Region> region_;
   const double* const reply_;

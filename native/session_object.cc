@@ -7,6 +7,7 @@
 #include "check.h"
 #include "frame.h"
 #include "name_codec.h"
+#include "recorder_object.h"
 #include "region_object.h"
 
 namespace fauxdax {
@@ -98,10 +99,14 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
     region = RegionObject::FromValue(options.Get("region"));
     region_pages_ = region->page_count();
   }
+  std::shared_ptr<Recorder> recorder;
+  const Napi::Value recorder_value = options.Get("recorder");
+  if (!recorder_value.IsUndefined()) recorder = RecorderObject::FromValue(recorder_value);
   SessionScript* script = this;
-  session_ = std::make_unique<Session>(fd.As<Napi::Number>().Int32Value(), std::move(region),
-                                       options.Get("readOnly").ToBoolean().Value(),
-                                       reply_.Value().Data(), request_.Value().Data(), script);
+  session_ =
+      std::make_unique<Session>(fd.As<Napi::Number>().Int32Value(), std::move(region),
+                                std::move(recorder), options.Get("readOnly").ToBoolean().Value(),
+                                reply_.Value().Data(), request_.Value().Data(), script);
   Napi::Object self = info.This().As<Napi::Object>();
   self.Set("requestBytes", Share(info.Env(), session_->request_buffer()));
   self.Set("replyBytes", Share(info.Env(), session_->reply_buffer()));
