@@ -7,7 +7,11 @@ import { scratchFile, scratchFolder } from './scratch.js';
 const ROOT = join(import.meta.dirname, '..', '..');
 const COMPILER = process.env['CXX'] ?? 'c++';
 const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
-const SOURCES = 'data_service device file_map file_table persist poison region undecided'
+const SOURCES = [
+  'data_service device file_map file_table persist poison region undecided',
+  'recorder trace_file crc32 output processes',
+]
+  .join(' ')
   .split(' ')
   .map((name) => `native/${name}.cc`);
 
