@@ -1,22 +1,16 @@
 /** Recorded mounts: the trace tells what happened, all of it, in the order in which it happened. */
-import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, readFileSync, statSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'better-sqlite3';
 import t, { type Test } from 'tap';
 import type { Mount, MountOptions } from '../../fs/index.js';
-import { openImage } from '../../lib/image.js';
-import { canaryPage, MemoryRegion } from '../../lib/memory_region.js';
-import { applyRecord, type MetadataRecord } from '../../lib/metadata/records.js';
+import type { MetadataRecord } from '../../lib/metadata/records.js';
 import {
-  callIdOf,
   KIND,
   makeFifo,
   number,
   type RawTrace,
   readRawTrace,
-  replayStores,
   textOf,
   writeTraceHead,
 } from '../native/raw_trace.js';
@@ -88,42 +82,52 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 `;
 
-t.test('what a program printed comes after what it waited for, before what it did next', async (t) => {
-  const recorded = await record(t);
-  await workload(recorded, ACKNOWLEDGE);
-  await recorded.fs.control.recordEnd(0, null);
-  const { events, end } = await finished(recorded);
-  t.equal(end?.events, events.length);
-  const inos = new Map<number, number>();
-  const turns = [0, 0, 0]; // printed so far
-  const forces = [0, 0, 0];
-  const nexts = [0, 0, 0];
-  let wrong = 0;
-  for (const event of events) {
-    if (event.kind === KIND.metadata) {
-      const record = JSON.parse(textOf(event)) as MetadataRecord;
-      if (record.type === 'add-name') inos.set(record.ino, Number(record.name));
-    }
-    if (event.kind === KIND.force) {
-      const file = inos.get(number(event.body, 8)) as number;
-      forces[file] = (forces[file] as number) + 1;
-    }
-    if (event.kind === KIND.call && event.body.readUInt32LE(16) === 16) {
-      const file = inos.get(number(event.body, 32)) as number;
-      const offset = number(event.body, 56);
-      if (offset < 100_000) continue;
-      nexts[file] = (nexts[file] as number) + 1;
-      if (turns[file] !== offset - 100_000 + 1) wrong += 1;
-    }
-    if (event.kind === KIND.output) {
-      for (const line of textOf(event).split('\n')) {
-        const [file, turn] = line.split(' ').map(Number) as [number, number];
-        if (turns[file] !== turn || (forces[file] as number) < turn + 1) wrong += 1;
-        if ((nexts[file] as number) > turn) wrong += 1;
-        turns[file] = turn + 1;
+t.test(
+  'what a program printed comes after what it waited for, before what it did next',
+  async (t) => {
+    const recorded = await record(t);
+    await workload(recorded, ACKNOWLEDGE);
+    await recorded.fs.control.recordEnd(0, null);
+    const { events, end } = await finished(recorded);
+    t.equal(end?.events, events.length);
+    const inos = new Map<number, number>();
+    const turns = [0, 0, 0]; // printed so far
+    const forces = [0, 0, 0];
+    const nexts = [0, 0, 0];
+    let wrong = 0;
+    for (const event of events) {
+      if (event.kind === KIND.metadata) {
+        const record = JSON.parse(textOf(event)) as MetadataRecord;
+        if (record.type === 'add-name') inos.set(record.ino, Number(record.name));
+      }
+      if (event.kind === KIND.force) {
+        const file = inos.get(number(event.body, 8)) as number;
+        forces[file] = (forces[file] as number) + 1;
+      }
+      if (event.kind === KIND.call && event.body.readUInt32LE(16) === 16) {
+        const file = inos.get(number(event.body, 32)) as number;
+        const offset = number(event.body, 56);
+        if (offset < 100_000) continue;
+        nexts[file] = (nexts[file] as number) + 1;
+        if (turns[file] !== offset - 100_000 + 1) wrong += 1;
+      }
+      if (event.kind === KIND.output) {
+        for (const line of textOf(event).split('\n')) {
+          const [file, turn] = line.split(' ').map(Number) as [number, number];
+          if (turns[file] !== turn || (forces[file] as number) < turn + 1) wrong += 1;
+          if ((nexts[file] as number) > turn) wrong += 1;
+          turns[file] = turn + 1;
+        }
       }
     }
-  }
-  t.equal(wrong, 0, 'lines out of order');
-  t.same([turns, forces, nexts], [[100, 100, 100], [100, 100, 100], [100, 100, 100]]);
-});
+    t.equal(wrong, 0, 'lines out of order');
+    t.same(
+      [turns, forces, nexts],
+      [
+        [100, 100, 100],
+        [100, 100, 100],
+        [100, 100, 100],
+      ],
+    );
+  },
+);
