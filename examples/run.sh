@@ -48,7 +48,8 @@ run_one() {
     sh -c "$build" || { wrong=$((wrong + 1)); echo "not  $title: does not build"; return; }
   fi
   shift 6
-  timeout "$run_seconds_max" "${fauxdax[@]}" test --json "$json" "$@" >"$log" 2>&1
+  timeout "$run_seconds_max" "${fauxdax[@]}" test --json "$json" --keep "$out/failures" "$@" \
+    >"$log" 2>&1
   status=$?
   if [ $status -ne "$expected" ]; then
     wrong=$((wrong + 1))

@@ -8,6 +8,8 @@ programs=$(dirname "$self")
 # Version managers put slow shims before the programs of Debian; checks start them very often.
 PATH=/usr/bin:$PATH
 seconds_max=${FAUXDAX_PROGRAM_SECONDS:-60}
+scratch=${TMPDIR:-/tmp}/fauxdax-programs
+kept=$scratch/failures
 as_expected=0 not_expected=0
 
 if command -v fauxdax >/dev/null; then fauxdax=(fauxdax)
@@ -27,7 +29,7 @@ debian() {
 
 # npm_package NAME@VERSION: installs it into a folder of its own, $packages, made once.
 npm_package() {
-  packages=${TMPDIR:-/tmp}/fauxdax-programs/$1
+  packages=$scratch/$1
   [ -d "$packages/node_modules" ] && return
   mkdir -p "$packages"
   npm install --silent --no-audit --no-fund --prefix "$packages" "$1" >/dev/null 2>&1 ||
@@ -39,7 +41,7 @@ try() {
   local title=$1 expected=$2 status
   shift 2
   echo "== $title"
-  "${fauxdax[@]}" test --seconds "$seconds_max" "$@"
+  "${fauxdax[@]}" test --seconds "$seconds_max" --keep "$kept" "$@"
   status=$?
   if [ $status -eq "$expected" ]; then as_expected=$((as_expected + 1))
   else not_expected=$((not_expected + 1)); fi
