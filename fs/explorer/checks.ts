@@ -112,7 +112,7 @@ function lmdbCommand(path: string): string {
     `set -- ${path}`,
     'if [ -d "$1" ]; then [ -e "$1/data.mdb" ] || { echo missing; exit 0; }; n=',
     'else [ -e "$1" ] || { echo missing; exit 0; }; n=-n; fi',
-    'mdb_stat $n -ffa "$1" && mdb_dump $n -a "$1"',
+    'mdb_stat $n -ffa "$1" && mdb_dump $n -p "$1" && mdb_dump $n -p -a "$1"',
   ].join('\n');
 }
 

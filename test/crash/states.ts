@@ -22,6 +22,8 @@ export const { Explorer } =
   await load<typeof import('../../fs/explorer/explorer.js')>('fs/explorer/explorer.js');
 export const { Warden } =
   await load<typeof import('../../fs/explorer/warden.js')>('fs/explorer/warden.js');
+export const { parseCheck } =
+  await load<typeof import('../../fs/explorer/checks.js')>('fs/explorer/checks.js');
 const { loadNative } = await load<typeof import('../../lib/native.js')>('lib/native.js');
 
 const PAGE_COUNT = 4096;
