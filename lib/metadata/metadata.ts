@@ -379,6 +379,7 @@ export class Metadata {
     this.dirtyInodes.clear();
     this.newRows = [];
     this.cache.clear();
+    this.names.forgetCached();
     this.live = { ...this.committed };
     this.records = 0;
     this.recordsInOperation = 0;

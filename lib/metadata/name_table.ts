@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import type Database from 'better-sqlite3';
 import { Errno } from '../errno.js';
+import { NameCache } from './name_cache.js';
 import type { Transaction } from './transaction.js';
 
 /** Names of one directory whose hashes may be equal. */
@@ -57,6 +58,7 @@ export class NameTable {
   private readonly updateOne: Database.Statement;
   private readonly listAfter: Database.Statement;
   private readonly findAny: Database.Statement;
+  private readonly cache = new NameCache();
 
   constructor(
     db: Database.Database,
@@ -77,16 +79,28 @@ export class NameTable {
   }
 
   lookup(parentIno: number, name: string): number | undefined {
+    const cached = this.cache.get(parentIno, name);
+    if (cached !== undefined) return cached;
     const cookie = firstCookie(this.seed, name);
-    return this.findOne.get(parentIno, cookie, cookie + COLLISIONS_MAX - 1, name) as
+    const ino = this.findOne.get(parentIno, cookie, cookie + COLLISIONS_MAX - 1, name) as
       | number
       | undefined;
+    if (ino !== undefined) this.cache.set(parentIno, name, ino);
+    return ino;
+  }
+
+  /** The transaction was rolled back: what is cached may not be there. */
+  forgetCached(): void {
+    this.cache.clear();
   }
 
   /** @throws {Errno} ENOSPC when COLLISIONS_MAX names of the directory share their hash */
   add(parentIno: number, name: string, ino: number): void {
     const cookie = firstCookie(this.seed, name);
-    if (this.transaction.run(this.insertOne, [parentIno, cookie, name, ino]) === 1) return;
+    if (this.transaction.run(this.insertOne, [parentIno, cookie, name, ino]) === 1) {
+      this.cache.set(parentIno, name, ino);
+      return;
+    }
     const taken = new Set<number>();
     const rows = this.findRange.all(parentIno, cookie, cookie + COLLISIONS_MAX - 1);
     for (const [takenCookie, takenName] of rows as [number, string][]) {
@@ -96,6 +110,7 @@ export class NameTable {
     for (let other = cookie + 1; other < cookie + COLLISIONS_MAX; other++) {
       if (taken.has(other)) continue;
       assert(this.transaction.run(this.insertOne, [parentIno, other, name, ino]) === 1);
+      this.cache.set(parentIno, name, ino);
       return;
     }
     throw new Errno('ENOSPC', `too many names like '${name}' in directory ${parentIno}`);
@@ -104,6 +119,7 @@ export class NameTable {
   remove(parentIno: number, name: string): void {
     const cookie = firstCookie(this.seed, name);
     const values = [parentIno, cookie, cookie + COLLISIONS_MAX - 1, name];
+    this.cache.remove(parentIno, name);
     const rows = this.transaction.run(this.deleteOne, values);
     assert(rows === 1, `'${name}' is not in directory ${parentIno}`);
   }
@@ -111,6 +127,7 @@ export class NameTable {
   replace(parentIno: number, name: string, ino: number): void {
     const cookie = firstCookie(this.seed, name);
     const values = [ino, parentIno, cookie, cookie + COLLISIONS_MAX - 1, name];
+    this.cache.remove(parentIno, name);
     const rows = this.transaction.run(this.updateOne, values);
     assert(rows === 1, `'${name}' is not in directory ${parentIno}`);
   }

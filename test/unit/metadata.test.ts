@@ -6,6 +6,7 @@ import path from 'node:path';
 import t from 'tap';
 import { type Inode, ROOT_INO } from '../../lib/metadata/inode.js';
 import { CACHED_INODES_MAX } from '../../lib/metadata/inode_cache.js';
+import { CACHED_NAMES_MAX } from '../../lib/metadata/name_cache.js';
 import { COLLISIONS_MAX, firstCookie, nameSeed } from '../../lib/metadata/name_table.js';
 import { applyRecord, type MetadataRecord } from '../../lib/metadata/records.js';
 import { Random } from '../../lib/random.js';
@@ -136,6 +137,40 @@ t.test('an inode made and removed before a commit leaves no row', async (t) => {
   t.equal(metadata.inode(inode.ino), undefined);
   metadata.commit();
   t.equal(dump(metadata), before);
+});
+
+t.test('a lookup finds what a listing shows, whatever came before', async (t) => {
+  const seed = Number(process.env['SEED'] ?? Date.now());
+  t.comment(`SEED=${seed}`);
+  const random = new Random(seed);
+  const image = new TestImage(t, { pageCount: 600 });
+  const { metadata } = image.open;
+  for (let round = 0; round < 2000; round++) {
+    const kind = random.below(20);
+    if (kind === 0) metadata.rollback();
+    else if (kind === 1) metadata.commit();
+    else randomOperation(random, image);
+    const listed = new Map(metadata.list(ROOT_INO, 0, 1000).map(({ name, ino }) => [name, ino]));
+    for (let number = 0; number < 40; number++) {
+      const name = `file ${number}`;
+      const where = `SEED=${seed} round ${round} ${name}`;
+      assert.equal(metadata.lookup(ROOT_INO, name), listed.get(name), where);
+    }
+  }
+  t.pass('all agree');
+});
+
+t.test('more names than are remembered are found', async (t) => {
+  const image = new TestImage(t, { pageCount: 600 });
+  const { metadata } = image.open;
+  const { ino } = metadata.createInode({ mode: MODE, nlink: 1 });
+  for (let i = 0; i <= CACHED_NAMES_MAX; i++)
+    metadata.addName(1000 + (i % 3), `name ${i}`, ino + i);
+  for (const i of [0, 1, 2, CACHED_NAMES_MAX - 1, CACHED_NAMES_MAX]) {
+    assert.equal(metadata.lookup(1000 + (i % 3), `name ${i}`), ino + i);
+    assert.equal(metadata.lookup(1000 + ((i + 1) % 3), `name ${i}`), undefined);
+  }
+  t.pass('all found');
 });
 
 t.test('inode numbers are not used again, not even after a rollback', async (t) => {
