@@ -55,6 +55,8 @@ export interface SessionCounters {
   scriptCalls: number;
   helperRequests: number;
   notifications: number;
+  /** Times that requests were waited for in place of the event loop; see native/stretch.h. */
+  stretches: number;
 }
 
 /**

@@ -1,10 +1,12 @@
 #include "device.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "check.h"
 #include "recorder.h"
@@ -16,6 +18,13 @@ namespace {
 constexpr size_t kWriteDataAt = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 constexpr size_t kMappingBytes = kRequestBytesMax + kPageBytes;
 
+// An answer in one piece on one page, which the kernel looks up once: any structure fits.
+struct alignas(512) SmallAnswer {
+  fuse_out_header header;
+  uint8_t bytes[512 - sizeof(fuse_out_header)];
+};
+
+static_assert(sizeof(SmallAnswer) == alignof(SmallAnswer));
 static_assert(kWriteDataAt < kPageBytes);
 static_assert(kRequestBytesMax >= kWriteDataAt + kTransferBytesMax, "the kernel insists on it");
 static_assert(kRequestBytesMax >= FUSE_MIN_READ_BUFFER);
@@ -49,9 +58,14 @@ int Device::Receive(const RequestBuffer& buffer, size_t* length_bytes) {
       *length_bytes = length;
       return 0;
     }
+    if (errno == EINTR) return EAGAIN;
     // ENOENT: the request was interrupted while it was being copied.
-    if (errno != EINTR && errno != ENOENT) return errno;
+    if (errno != ENOENT) return errno;
   }
+}
+
+void Device::SetBlocking(bool blocking) {
+  CHECK(fcntl(fd_, F_SETFL, O_RDWR | (blocking ? 0 : O_NONBLOCK)) == 0, "a device has a mode");
 }
 
 bool Device::Readable(int wait_ms) const {
@@ -63,9 +77,15 @@ void Device::Answer(uint64_t unique, int error, const void* bytes, size_t length
   CHECK(error == 0 || length_bytes == 0, "an error carries no bytes");
   CHECK(error >= 0 && error < 512, "an errno is one the kernel takes");
   fuse_out_header header = {static_cast<uint32_t>(sizeof(header) + length_bytes), -error, unique};
-  const iovec pieces[2] = {{&header, sizeof(header)}, {const_cast<void*>(bytes), length_bytes}};
   if (recorder_ != nullptr) recorder_->Return(unique, error);
-  Send(pieces, length_bytes == 0 ? 1 : 2);
+  if (length_bytes > sizeof(SmallAnswer::bytes)) {
+    const iovec pieces[2] = {{&header, sizeof(header)}, {const_cast<void*>(bytes), length_bytes}};
+    return Send(pieces, 2);
+  }
+  SmallAnswer answer;
+  answer.header = header;
+  if (length_bytes > 0) std::memcpy(answer.bytes, bytes, length_bytes);
+  Finish(write(fd_, &answer, header.len));
 }
 
 void Device::AnswerPieces(uint64_t unique, iovec* pieces, size_t piece_count, size_t length_bytes) {
@@ -77,7 +97,11 @@ void Device::AnswerPieces(uint64_t unique, iovec* pieces, size_t piece_count, si
 }
 
 void Device::Send(const iovec* pieces, size_t piece_count) {
-  if (writev(fd_, pieces, piece_count) >= 0) return;
+  Finish(writev(fd_, pieces, piece_count));
+}
+
+void Device::Finish(ssize_t written_bytes) {
+  if (written_bytes >= 0) return;
   if (errno == ENOENT || errno == ENODEV || errno == ENOTCONN || errno == ECONNABORTED) return;
   int none = 0;
   broken_.compare_exchange_strong(none, errno);

@@ -67,9 +67,11 @@ class Device {
   // outlives the device.
   void Record(Recorder* recorder) { recorder_ = recorder; }
 
-  // 0 with a request of *length_bytes in the buffer; EAGAIN when none waits; ENODEV when unmounted;
-  // else what broke the connection.
+  // 0 with a request of *length_bytes in the buffer; EAGAIN when none waits or a signal came;
+  // ENODEV when unmounted; else what broke the connection.
   int Receive(const RequestBuffer& buffer, size_t* length_bytes);
+  // Whether Receive() waits for a request, for whoever calls it.
+  void SetBlocking(bool blocking);
   // Waits for a request at most `wait_ms`. True when one waits or the connection ended.
   bool Readable(int wait_ms) const;
 
@@ -91,6 +93,8 @@ class Device {
 
  private:
   void Send(const iovec* pieces, size_t piece_count);
+  // After the system call that sent an answer, which left its errno.
+  void Finish(ssize_t written_bytes);
 
   int fd_;
   Recorder* recorder_ = nullptr;

@@ -20,6 +20,8 @@ constexpr milliseconds kTick{1};
 constexpr milliseconds kIdleTick{20};
 // Ticks without a request after which the longer tick is enough.
 constexpr int kQuietTicksMax = 50;
+// Signs of life in a tick that make the next one worth a stretch.
+constexpr uint64_t kHotProgress = 16;
 // How long the helper waits for one more request before it believes that none is coming.
 constexpr int kQuietWaitsMax = 5;
 // Requests waiting for JavaScript; beyond that they wait in the kernel.
@@ -27,8 +29,14 @@ constexpr size_t kPickedBytesMax = size_t{64} << 20;
 
 }  // namespace
 
-Helper::Helper(Device* device, DataService* data, Recorder* recorder, Wake wake, void* owner)
-    : device_(device), data_(data), recorder_(recorder), wake_(wake), owner_(owner) {
+Helper::Helper(Device* device, DataService* data, Stretch* stretch, Recorder* recorder, Wake wake,
+               void* owner)
+    : device_(device),
+      data_(data),
+      stretch_(stretch),
+      recorder_(recorder),
+      wake_(wake),
+      owner_(owner) {
   // Signals are for the threads of Node.
   sigset_t all;
   sigset_t before;
@@ -48,10 +56,14 @@ void Helper::Run() {
   int quiet_ticks = 0;
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    wanted_.wait_for(lock, quiet_ticks < kQuietTicksMax ? kTick : kIdleTick,
-                     [this] { return stop_ || !notifications_.empty(); });
-    Notify(&lock);
+    const bool dozes = quiet_ticks >= kQuietTicksMax;
+    dozes_ = dozes;
+    wanted_.wait_for(lock, dozes ? kIdleTick : kTick,
+                     [&] { return stop_ || !notifications_.empty() || dozes_ != dozes; });
     const uint64_t progress = progress_.load(std::memory_order_relaxed);
+    // A notification may take long, and who takes over must not block: no stretch meanwhile.
+    stretch_->Turn(notifications_.empty() && !stop_ && progress >= seen_progress_ + kHotProgress);
+    Notify(&lock);
     if (progress != seen_progress_) {
       seen_progress_ = progress;
       quiet_ticks = 0;
@@ -170,6 +182,13 @@ void Helper::Queue(Notification notification) {
   std::lock_guard lock(mutex_);
   notifications_.push_back(std::move(notification));
   notification_waits_ = true;
+  wanted_.notify_one();
+}
+
+void Helper::Stir() {
+  if (!dozes_.load(std::memory_order_relaxed)) return;
+  std::lock_guard lock(mutex_);
+  dozes_ = false;
   wanted_.notify_one();
 }
 

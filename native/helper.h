@@ -5,6 +5,8 @@
 // It wakes each millisecond (each 20 when nothing goes on), and takes over when a request waits
 // although JavaScript has made no progress since the last tick; at the first progress it lets go.
 // Requests that it took and may not answer are handed to the JavaScript thread through Picked().
+// Each tick ends the stretch under way (stretch.h), and grants another one after a tick with many
+// requests.
 //
 // The JavaScript thread makes, asks and stops it. Requests and notifications handed over are owned
 // by the mutex. `wake` is called on the helper thread, without the mutex.
@@ -23,6 +25,7 @@
 #include "data_service.h"
 #include "device.h"
 #include "recorder.h"
+#include "stretch.h"
 
 namespace fauxdax {
 
@@ -32,13 +35,16 @@ class Helper {
 
   // Starts the thread. All pointers outlive it; wake(owner) is called when something was picked or
   // a notification is done. Without `recorder` nothing is recorded.
-  Helper(Device* device, DataService* data, Recorder* recorder, Wake wake, void* owner);
+  Helper(Device* device, DataService* data, Stretch* stretch, Recorder* recorder, Wake wake,
+         void* owner);
   ~Helper();
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
 
   // JavaScript thread: one more sign of life.
   void NoteProgress() { progress_.fetch_add(1, std::memory_order_relaxed); }
+  // JavaScript thread: much goes on, so the long tick ends. Cheap when it is the short one.
+  void Stir();
 
   // JavaScript thread. The next request to serve in the helper's place; false when there is none.
   // The bytes replace those of `buffer`.
@@ -81,6 +87,7 @@ class Helper {
 
   Device* const device_;
   DataService* const data_;
+  Stretch* const stretch_;
   Recorder* const recorder_;
   const Wake wake_;
   void* const owner_;
@@ -99,6 +106,7 @@ class Helper {
   std::deque<Notification> notifications_;
   std::deque<std::vector<uint8_t>> picked_;
   std::atomic<bool> notification_waits_{false};
+  std::atomic<bool> dozes_{false};       // in the long tick; changed with the mutex held
   std::atomic<size_t> picked_bytes_{0};  // changed with the mutex held
 
   uint64_t seen_progress_ = 0;  // helper thread only

@@ -15,6 +15,8 @@ namespace {
 
 // Requests served before the event loop has its turn again.
 constexpr int kBatchMax = 64;
+// Requests served in a stretch, whatever the helper does.
+constexpr int kStretchMax = 1024;
 // Wake-ups between two looks for a second request.
 constexpr uint64_t kLookEvery = 16;
 // How long Close() waits at a time for what the helper's last notification needs.
@@ -58,8 +60,10 @@ int Session::Start(uv_loop_t* loop) {
   wakeups_->open_handles = 2;
   CHECK(uv_async_init(loop, &wakeups_->async, OnWake) == 0, "the loop takes an async handle");
   CHECK(uv_poll_start(&wakeups_->poll, UV_READABLE, OnReadable) == 0, "the loop polls");
+  loop_ = loop;
+  stretch_ = std::make_unique<Stretch>(&device_);
   helper_ = std::make_unique<Helper>(
-      &device_, &data_, recorder_.get(),
+      &device_, &data_, stretch_.get(), recorder_.get(),
       [](void* wakeups) { uv_async_send(&static_cast<Wakeups*>(wakeups)->async); }, wakeups_);
   return 0;
 }
@@ -82,6 +86,7 @@ void Session::OnWake(uv_async_t* async) {
 }
 
 void Session::Pump() {
+  deferred_any_ = false;
   helper_->NoteProgress();
   PumpPicked();
   // One request a wake-up is the rule of a single client: asking whether there is another costs as
@@ -89,26 +94,44 @@ void Session::Pump() {
   const bool looks = busy_ || ++wakeups_count_ % kLookEvery == 0;
   const int batch_max = looks ? kBatchMax : 1;
   int served = 0;
-  for (; served < batch_max && !ended_ && !closed_; served++) {
-    size_t length_bytes = 0;
-    const int error = device_.Receive(*request_buffer_, &length_bytes);
-    if (error == EAGAIN) break;
-    if (error == ENODEV) {
-      End(nullptr);
-      break;
-    }
-    if (error != 0) {
-      EndBroken(std::string("reading /dev/fuse failed: ") + std::strerror(error));
-      break;
-    }
-    Serve(request_buffer_->Parse(length_bytes), false);
-    if (!closed_) helper_->NoteProgress();
-  }
+  while (served < batch_max && PumpOne()) served++;
   busy_ = served > 1;
+  if (looks && !closed_) helper_->Stir();
+  if (served > 0) PumpStretch();
   if (!closed_ && device_.broken() != 0) {
     EndBroken(std::string("the kernel refused an answer: ") + std::strerror(device_.broken()));
   }
   script_->EndBatch();
+}
+
+void Session::PumpStretch() {
+  // What a deferral waits for comes by the loop, and a time-out of 0 means that it has work.
+  const auto loop_can_wait = [this] { return !deferred_any_ && uv_backend_timeout(loop_) != 0; };
+  if (ended_ || closed_ || !loop_can_wait() || !stretch_->Begin()) return;
+  stretches_++;
+  for (int served = 0; served < kStretchMax && PumpOne(); served++) {
+    if (stretch_->over() || !loop_can_wait() || device_.broken() != 0) break;
+  }
+  if (!closed_) stretch_->End();
+}
+
+bool Session::PumpOne() {
+  if (ended_ || closed_) return false;
+  size_t length_bytes = 0;
+  const int error = device_.Receive(*request_buffer_, &length_bytes);
+  if (error == EAGAIN) return false;
+  if (error == ENODEV) {
+    End(nullptr);
+    return false;
+  }
+  if (error != 0) {
+    EndBroken(std::string("reading /dev/fuse failed: ") + std::strerror(error));
+    return false;
+  }
+  Serve(request_buffer_->Parse(length_bytes), false);
+  if (closed_) return false;
+  helper_->NoteProgress();
+  return true;
 }
 
 void Session::PumpPicked() {
@@ -206,6 +229,7 @@ void Session::Ask(const Request& request) {
   if (status == frame::kDeferred) {
     const bool added = deferred_.emplace(unique, Deferred{opcode, decoded.answer_bytes_max}).second;
     CHECK(added, "a request is deferred once");
+    deferred_any_ = true;
     return;
   }
   device_.AnswerError(unique, EIO);
@@ -272,10 +296,12 @@ void Session::Close() {
   closed_ = true;
   StopPolling();
   if (helper_) {
+    stretch_->End();
     helper_->RequestStop();
     ServeUntilHelperFinished();
     counters_at_close_ = counters();
     helper_.reset();
+    stretch_.reset();
   }
   device_.Close();
   if (wakeups_ == nullptr) return;
@@ -316,7 +342,7 @@ void Session::ServeUntilHelperFinished() {
 SessionCounters Session::counters() const {
   if (!helper_) return counters_at_close_;
   return {requests_ + helper_->answered(), script_calls_, helper_->requests(),
-          helper_->notifications_done()};
+          helper_->notifications_done(), stretches_};
 }
 
 }  // namespace fauxdax

@@ -1,4 +1,4 @@
-// One FUSE connection: polls /dev/fuse on the JavaScript thread, answers INIT and the rest of the
+// One FUSE connection: reads /dev/fuse on the JavaScript thread, answers INIT and the rest of the
 // protocol's own business, has READ and WRITE served natively, and calls the script for all else.
 //
 // Everything here runs on the JavaScript thread of the environment whose loop it was given; only
@@ -23,6 +23,7 @@
 #include "helper.h"
 #include "recorder.h"
 #include "region.h"
+#include "stretch.h"
 
 namespace fauxdax {
 
@@ -36,7 +37,8 @@ class SessionScript {
   // The handler's result, or kThrew.
   virtual int Call(uint32_t opcode, const NameBytes& name, const NameBytes& name2) = 0;
   virtual std::string TakeMessage() = 0;
-  // The calls since the last EndBatch() are over: what they promised may run.
+  // The calls since the last EndBatch() are over: what they promised may run. Comes once for a
+  // whole stretch, at once after a deferral.
   virtual void EndBatch() = 0;
   // Notifications up to this count are carried out.
   virtual void NotificationsDone(uint64_t done) = 0;
@@ -51,6 +53,7 @@ struct SessionCounters {
   uint64_t script_calls;
   uint64_t helper_requests;
   uint64_t notifications;
+  uint64_t stretches;
 };
 
 class Session {
@@ -108,6 +111,11 @@ class Session {
   // Serves what waits, up to a bound; then the loop has its turn.
   void Pump();
   void PumpPicked();
+  // Waits for requests and serves them until the stretch is over or the event loop has something to
+  // do; no longer than a tick of the helper. Does nothing when no stretch is granted.
+  void PumpStretch();
+  // Receives and serves one request. False when there is none, or none is to follow.
+  bool PumpOne();
   void Serve(const Request& request, bool picked);
   // True when the protocol alone knew what to do.
   bool ServeNatively(const Request& request);
@@ -132,7 +140,9 @@ class Session {
   const std::shared_ptr<RequestBuffer> reply_buffer_;
   FileTable files_;
   DataService data_;
+  std::unique_ptr<Stretch> stretch_;
   std::unique_ptr<Helper> helper_;
+  uv_loop_t* loop_ = nullptr;
   Wakeups* wakeups_ = nullptr;
 
   bool setxattr_extended_ = false;
@@ -142,6 +152,8 @@ class Session {
   // The last wake-up found more than one request.
   bool busy_ = false;
   uint64_t wakeups_count_ = 0;
+  // A request was deferred since the event loop last had its turn.
+  bool deferred_any_ = false;
   // Of the request being asked, for AddEntry().
   uint32_t asked_opcode_ = 0;
   uint32_t asked_bytes_max_ = 0;
@@ -152,6 +164,7 @@ class Session {
 
   uint64_t requests_ = 0;
   uint64_t script_calls_ = 0;
+  uint64_t stretches_ = 0;
   SessionCounters counters_at_close_ = {};
 };
 

@@ -144,10 +144,11 @@ int SessionObject::Call(uint32_t opcode, const NameBytes& name, const NameBytes&
   BeginBatch();
   napi_value arguments[3];
   CheckNapi(napi_create_uint32(env_, opcode, &arguments[0]));
-  arguments[1] = NameValue(name);
-  arguments[2] = NameValue(name2);
+  size_t count = 1;
+  if (name.bytes != nullptr) arguments[count++] = NameValue(name);
+  if (name2.bytes != nullptr) arguments[count++] = NameValue(name2);
   napi_value result;
-  if (napi_call_function(env_, undefined_value_, handler_value_, 3, arguments, &result) !=
+  if (napi_call_function(env_, undefined_value_, handler_value_, count, arguments, &result) !=
       napi_ok) {
     KeepException();
     return kThrew;
@@ -161,7 +162,6 @@ int SessionObject::Call(uint32_t opcode, const NameBytes& name, const NameBytes&
 }
 
 napi_value SessionObject::NameValue(const NameBytes& name) const {
-  if (name.bytes == nullptr) return undefined_value_;
   napi_value value;
   if (IsAscii(name.bytes, name.length_bytes)) {
     const char* text = reinterpret_cast<const char*>(name.bytes);
@@ -386,6 +386,7 @@ Napi::Value SessionObject::Counters(const Napi::CallbackInfo& info) {
   put("scriptCalls", counters.script_calls);
   put("helperRequests", counters.helper_requests);
   put("notifications", counters.notifications);
+  put("stretches", counters.stretches);
   return result;
 }
 
