@@ -17,7 +17,7 @@ namespace fauxdax {
 namespace {
 
 constexpr int64_t kLookAgainNs = 5'000'000;
-constexpr std::chrono::milliseconds kLookMsMax{20};
+constexpr std::chrono::milliseconds kLookMsMax{200};
 constexpr size_t kThreadsMax = 4096;
 constexpr size_t kFileBytesMaxRead = 4096;
 // Fields of /proc/PID/stat behind the short name; the first there is number 3.
@@ -111,22 +111,29 @@ bool Processes::Look(uint32_t tid, int64_t now_ns, uint32_t* pid, Process* news)
       shared.short_name = known->second.short_name;
     }
   }
-  const auto [entry, is_new] = processes_.try_emplace(*pid, shared);
+  const auto [entry, is_new] = processes_.try_emplace(*pid);
   if (!is_new && entry->second == shared) return false;
-  entry->second = shared;
-  *news = {*pid, parent_pid, CommandLine(tid, identity.short_name)};
+  *news = {*pid, parent_pid, "[" + identity.short_name + "]"};
+  if (ReadCommandLine(tid, &news->command)) {
+    entry->second = shared;
+  } else {
+    // The next look tries again.
+    processes_.erase(entry);
+    threads_.at(tid).identity = {};
+  }
   return true;
 }
 
-std::string Processes::CommandLine(uint32_t tid, const std::string& short_name) {
+bool Processes::ReadCommandLine(uint32_t tid, std::string* command) {
   std::unique_lock lock(mutex_);
-  const auto idle = [this] { return asked_tid_ == 0; };
-  if (done_.wait_for(lock, kLookMsMax, idle)) {
-    asked_tid_ = tid;
-    wanted_.notify_one();
-    if (done_.wait_for(lock, kLookMsMax, idle) && !answer_.empty()) return answer_;
-  }
-  return "[" + short_name + "]";
+  // Still at an earlier one, which somebody holds up.
+  if (asked_tid_ != 0) return false;
+  asked_tid_ = tid;
+  wanted_.notify_one();
+  if (!done_.wait_for(lock, kLookMsMax, [this] { return asked_tid_ == 0; })) return false;
+  if (answer_.empty()) return false;
+  *command = std::move(answer_);
+  return true;
 }
 
 void Processes::Run() {

@@ -50,7 +50,8 @@ class Processes {
     Identity identity;
   };
 
-  std::string CommandLine(uint32_t tid, const std::string& short_name);
+  // False, and nothing changed, when it cannot be read now, or says nothing.
+  bool ReadCommandLine(uint32_t tid, std::string* command);
   void Run();
 
   std::unordered_map<uint32_t, Seen> threads_;
