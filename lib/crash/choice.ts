@@ -22,6 +22,8 @@ export interface StateChoice {
    * durable one, n the value after the n-th store to it since. Ascending lines.
    */
   lines: [line: number, value: number][];
+  /** Values are numbered with torn ones in between: SPEC.md, Persistence models. */
+  tornBytes?: 8;
   /** Crash inside the recovery that ran on this state: choices in the trace of that recovery. */
   nested?: StateChoice;
 }

@@ -1,0 +1,112 @@
+/**
+ * Databases of metadata versions: the base's database with the records of the operations kept,
+ * applied by the code that made them. Built from the nearest version below that is still here, so
+ * that going through a trace costs as much as its records.
+ */
+import { Metadata } from '../metadata/metadata.js';
+import { applyRecord, type MetadataRecord } from '../metadata/records.js';
+import { Allocator, type FreedRun } from '../space/allocator.js';
+import type { Fold } from './fold.js';
+import { openDatabaseBytes } from './open_state.js';
+
+const CACHE_BYTES_MAX = 128 * 1024 * 1024;
+const CACHED_MAX = 256;
+
+/** Metadata to be built: the first operations of the trace, then records that fit there. */
+export interface MetadataPlan {
+  /** Operations [0, prefix) are kept. */
+  readonly prefix: number;
+  /** What operations after them, of which some are lost, still do; empty when none is kept. */
+  readonly tail: readonly MetadataRecord[];
+  readonly key: string;
+  /** Of the state's region: more than the base's when pages had to be put elsewhere. */
+  readonly pageCount: number;
+}
+
+export class DatabaseStore {
+  /** By key; the most recently used last. */
+  private readonly cache = new Map<string, { bytes: Uint8Array; prefix: number | undefined }>();
+  private cachedBytes = 0;
+
+  constructor(private readonly fold: Fold) {}
+
+  database(plan: MetadataPlan): Uint8Array {
+    const cached = this.cache.get(plan.key);
+    if (cached !== undefined) {
+      this.cache.delete(plan.key);
+      this.cache.set(plan.key, cached);
+      return cached.bytes;
+    }
+    const { prefix } = plan;
+    if (prefix === 0 && plan.tail.length === 0) return this.fold.base.database;
+    const from = this.nearest(prefix);
+    const records: MetadataRecord[] = [];
+    for (const operation of this.fold.operations(from.prefix, prefix)) {
+      records.push(...operation.records);
+    }
+    records.push(...plan.tail);
+    const bytes = records.length === 0 ? from.bytes : build(from.bytes, records, plan.pageCount);
+    this.keep(plan.key, bytes, plan.tail.length === 0 ? prefix : undefined);
+    return bytes;
+  }
+
+  private nearest(prefix: number): { bytes: Uint8Array; prefix: number } {
+    let best = { bytes: this.fold.base.database, prefix: 0 };
+    for (const { bytes, prefix: cached } of this.cache.values()) {
+      if (cached === undefined || cached > prefix || cached < best.prefix) continue;
+      best = { bytes, prefix: cached };
+    }
+    return best;
+  }
+
+  private keep(key: string, bytes: Uint8Array, prefix: number | undefined): void {
+    this.cache.set(key, { bytes, prefix });
+    this.cachedBytes += bytes.length;
+    for (const [oldKey, old] of this.cache) {
+      const isFull = this.cachedBytes > CACHE_BYTES_MAX || this.cache.size > CACHED_MAX;
+      if (!isFull || oldKey === key) break;
+      this.cache.delete(oldKey);
+      this.cachedBytes -= old.bytes.length;
+    }
+  }
+}
+
+function build(
+  from: Uint8Array,
+  records: readonly MetadataRecord[],
+  pageCount: number,
+): Uint8Array {
+  const db = openDatabaseBytes(from);
+  try {
+    const metadata = new Metadata(db, { allocator: new RecordedPages(pageCount) });
+    for (const record of records) applyRecord(metadata, record);
+    metadata.endOperation();
+    metadata.commit();
+    db.prepare('UPDATE image SET page_count = ?').run(pageCount);
+    return db.serialize();
+  } finally {
+    db.close();
+  }
+}
+
+/** Which pages are free was decided by the recording, rightly or, with a bug switched on, wrongly. */
+class RecordedPages extends Allocator {
+  override readonly pageCount: number;
+
+  constructor(pageCount: number) {
+    super(2);
+    this.pageCount = pageCount;
+  }
+
+  override markUsed(): boolean {
+    return true;
+  }
+
+  override free(): void {
+    // Nothing is handed out here.
+  }
+
+  override releaseBusy(): FreedRun[] {
+    return [];
+  }
+}
