@@ -28,10 +28,12 @@ try 'git commit, as it comes: broken? sector' 1 --model sector --setup "$init" \
   --workload "'$self' commit" --check "'$self' check"
 try 'git commit, as it comes: commits lost? dax' 1 --model dax --setup "$init" \
   --workload "'$self' commit" --check "'$self' acked"
-try 'git commit, core.fsync=all: commits lost? dax' 0 --model dax \
-  --setup "$init && git config core.fsync all" \
+# The reference is synced under its temporary name; the rename that makes it count is not.
+synced="$init && git config core.fsync all"
+try 'git commit, core.fsync=all: commits lost? dax' 1 --model dax --setup "$synced" \
   --workload "'$self' commit" --check "'$self' acked"
-try 'git commit, core.fsync=all: commits lost? posix' 1 --model posix \
-  --setup "$init && git config core.fsync all" \
-  --workload "'$self' commit" --check "'$self' acked"
+try 'git commit, core.fsync=all: broken? sector' 0 --model sector --setup "$synced" \
+  --workload "'$self' commit" --check "'$self' check"
+try 'git commit, core.fsync=all: broken? posix' 1 --model posix --setup "$synced" \
+  --workload "'$self' commit" --check "'$self' check"
 finish
