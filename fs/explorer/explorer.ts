@@ -21,7 +21,7 @@ import type { Native, Session } from '../../lib/native.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { FOREVER_SEC, type Frame, newFrame, type Wire } from '../call.js';
 import { Dispatch } from '../dispatch.js';
-import { Filesystem } from '../filesystem.js';
+import { type DurabilityLog, Filesystem } from '../filesystem.js';
 import { DEFAULT_OPTIONS, type MountOptions } from '../options.js';
 
 /** Inode numbers of one state are below this. */
@@ -58,10 +58,10 @@ const SECOND_NODE: Readonly<Record<number, number>> = {
 const STATE_OPTIONS: MountOptions = { ...DEFAULT_OPTIONS, mountFlags: ['noatime'] };
 
 /** Sees each request of a state, with its numbers as the state knows them, and how it ended. */
-export interface Watcher {
+export interface Watcher extends DurabilityLog {
   before(opcode: number, frame: Frame, name: string, name2: string): void;
   /** @param status as a handler returns it, see lib/frame.ts */
-  after(opcode: number, frame: Frame, status: number): void;
+  after(opcode: number, status: number): void;
 }
 
 export interface Slot {
@@ -255,7 +255,7 @@ class State implements Slot {
     this.base = number * SLOT_NODES;
     this.#frame = frame;
     this.#watcher = watcher;
-    this.filesystem = new Filesystem(image, STATE_OPTIONS);
+    this.filesystem = new Filesystem(image, STATE_OPTIONS, watcher);
     this.#dispatch = new Dispatch(this.filesystem, { crash: noCrash, failed }, frame);
     this.#dispatch.attach(new StateWire(session, frame.reply, this.base));
   }
@@ -264,7 +264,7 @@ class State implements Slot {
     if (this.#watcher === undefined) return this.#dispatch.handle(opcode, name, name2);
     this.#watcher.before(opcode, this.#frame, name, name2);
     const status = this.#dispatch.handle(opcode, name, name2);
-    this.#watcher.after(opcode, this.#frame, status);
+    this.#watcher.after(opcode, status);
     return status;
   }
 

@@ -12,13 +12,15 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
-import { type OpenState, openState } from '../../lib/crash/open_state.js';
+import { openState } from '../../lib/crash/open_state.js';
 import type { CrashState } from '../../lib/crash/state.js';
 import type { OpenImage } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
+import type { TraceInfo } from '../../lib/trace/source.js';
 import { type Check, parseCheck } from './checks.js';
 import { Explorer, type Slot, type Watcher } from './explorer.js';
 import { Lane } from './lane.js';
+import { RunTrace } from './run_trace.js';
 
 export const TIMEOUT_MS = 30_000;
 
@@ -30,7 +32,10 @@ export interface RunnerOptions {
   /** As the user wrote them: a ready check or a line for /bin/sh. */
   check: string;
   continue: string | null;
-  /** States at a time; default the number of CPUs. */
+  /**
+   * States at a time; default one more than there are CPUs: while this thread opens the next state
+   * of one, the commands of the others go on.
+   */
   jobs?: number;
   /** For each command. */
   timeoutMs?: number;
@@ -61,7 +66,7 @@ export class ExplorerRunner implements Runner {
    */
   constructor(options: RunnerOptions) {
     this.#options = options;
-    const { dir, runDir, jobs = cpus().length, timeoutMs = TIMEOUT_MS } = options;
+    const { dir, runDir, jobs = cpus().length + 1, timeoutMs = TIMEOUT_MS } = options;
     assert(jobs >= 1);
     this.slotCount = jobs;
     this.#check = parseCheck(options.check, dir);
@@ -112,21 +117,30 @@ export class ExplorerRunner implements Runner {
     for (const { lane } of this.#places) void lane.close();
   }
 
-  async #observe(place: Place, { state, acknowledged }: RunRequest): Promise<Observation> {
+  async #observe(place: Place, request: RunRequest): Promise<Observation> {
+    const { state, acknowledged, recorded } = request;
     if (this.#usesShell) {
       // Each time: a check may have done anything to it.
       writeFileSync(place.ackedPath, acknowledged.map((line) => `${line}\n`).join(''));
     }
-    const open = openState(state);
+    const trace = recorded === true ? new RunTrace(state, this.#traceInfo()) : undefined;
+    const open = openState(state, trace === undefined ? {} : { sink: trace.sink });
+    trace?.attach(open);
     try {
-      const outcomes = await this.#phases(place, state, open);
-      return { outcomes, readLines: open.readLines(), stale: open.stale() };
+      const outcomes = await this.#phases(place, state, open.image, trace);
+      const seen = { outcomes, readLines: open.readLines(), stale: open.stale() };
+      return trace === undefined ? seen : { ...seen, trace: trace.take() };
     } finally {
       open.close();
     }
   }
 
-  async #phases(place: Place, state: CrashState, open: OpenState): Promise<CheckOutcome[]> {
+  async #phases(
+    place: Place,
+    state: CrashState,
+    image: OpenImage,
+    watcher: Watcher | undefined,
+  ): Promise<CheckOutcome[]> {
     const outcomes: CheckOutcome[] = [];
     const run = async (slot: Slot, phase: CheckOutcome['phase'], check: Check) => {
       const environment = this.#environment(place, state, phase);
@@ -134,12 +148,12 @@ export class ExplorerRunner implements Runner {
       outcomes.push(outcome);
       return outcome.exitStatus === 0;
     };
-    const goesOn = await this.#inSlot(open.image, undefined, async (slot) => {
+    const goesOn = await this.#inSlot(image, watcher, async (slot) => {
       if (!(await run(slot, 'check', this.#check))) return false;
       return this.#continue !== null && (await run(slot, 'continue', this.#continue));
     });
     if (goesOn) {
-      await this.#inSlot(open.image, undefined, (slot) => run(slot, 'check-again', this.#check));
+      await this.#inSlot(image, watcher, (slot) => run(slot, 'check-again', this.#check));
     }
     return outcomes;
   }
@@ -155,6 +169,12 @@ export class ExplorerRunner implements Runner {
     } finally {
       this.#explorer.drop(slot);
     }
+  }
+
+  #traceInfo(): TraceInfo {
+    const { dir, check } = this.#options;
+    const startedAt = new Date().toISOString();
+    return { dir, workload: check, setup: null, startedAt, fauxdaxVersion: '', mountOptions: '' };
   }
 
   #environment(
