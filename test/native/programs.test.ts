@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { writeTraceHead } from './raw_trace.js';
 import { scratchFile, scratchFolder } from './scratch.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -51,3 +52,19 @@ t.test('a region keeps inside its memory', lacking(ADDRESSES), async (t) => {
   const { status, stderr } = spawnSync(program, [scratchFile(t, 64)], { encoding: 'utf8' });
   t.equal(status, 0, stderr);
 });
+
+for (const [what, flag] of [
+  ['a recorder has no data race, and its trace gives the region', THREADS],
+  ['a recorder keeps inside its memory', ADDRESSES],
+] as const) {
+  t.test(what, lacking(flag), async (t) => {
+    const flags = [flag, '-fno-sanitize-recover=all'];
+    const program = compile(t, 'recorder_threads', REGION_SOURCES, flags);
+    const trace = join(scratchFolder(t), 'trace');
+    writeTraceHead(trace);
+    const words = ['-R', program, scratchFile(t, 64), trace];
+    const { status, stdout, stderr } = spawnSync('setarch', words, { encoding: 'utf8' });
+    t.equal(status, 0, stderr);
+    t.match(stdout, /^done$/m);
+  });
+}

@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FRAME_SLOTS, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } from '../../lib/frame.js';
-import { loadNative, type NativeRegion, type Session } from '../../lib/native.js';
+import { loadNative, type NativeRegion, type Recorder, type Session } from '../../lib/native.js';
 
 export const ROOT_INO = 1;
 export const FILE_INO = 2;
@@ -65,13 +65,14 @@ export class TinyMount {
   private readonly native = loadNative();
   private mounted = true;
 
-  constructor(options: { flags?: string } = {}) {
+  constructor(options: { flags?: string; recorder?: Recorder } = {}) {
     this.imageDir = mkdtempSync(join(tmpdir(), 'fauxdax-session-'));
     this.dir = mkdtempSync(join(tmpdir(), 'fauxdax-mount-'));
     const regionPath = join(this.imageDir, 'region');
     writeFileSync(regionPath, '');
     truncateSync(regionPath, (FILE_PAGES + 1) * 4096);
     this.region = this.native.openRegion(regionPath, FILE_PAGES + 1, { readOnly: false });
+    if (options.recorder !== undefined) this.region.record(options.recorder);
     const data = options.flags ?? 'default_permissions,allow_other';
     const fd = this.native.mountFuse(
       this.dir,
@@ -95,6 +96,7 @@ export class TinyMount {
         end(reason);
       },
       readOnly: false,
+      ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
     });
   }
 
