@@ -1,9 +1,6 @@
-import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import tap from 'tap';
-import { makeDir, makeRunner, needsMount, runOn, stateAfter } from './states.js';
+import { makeRunner, needsMount, runOn, stateAfter } from './states.js';
 
 /** Processes whose command line holds `text`; dead ones that nobody waited for have none. */
 function running(text: string): string[] {
@@ -94,33 +91,5 @@ tap.test(
     const { outcomes } = await runOn(t, state, check, { timeoutMs: 2000 });
     t.match(outcomes, [{ timedOut: true }]);
     t.same(running('sleep\u0000413.'), []);
-  },
-);
-
-tap.test(
-  'a tool killed with -9 leaves no process and no mount',
-  { ...needsMount, timeout: 60_000 },
-  async (t) => {
-    const root = makeDir(t);
-    const driver = join(import.meta.dirname, 'driver.mjs');
-    const tool = spawn(
-      'unshare',
-      ['--mount', '--propagation', 'private', process.execPath, driver, root, 'sleep 414.7'],
-      { stdio: ['ignore', 'pipe', 'inherit'] },
-    );
-    await new Promise((resolve) => tool.stdout.once('data', resolve));
-    for (let tries = 0; running('sleep\u0000414.7').length === 0 && tries < 100; tries += 1) {
-      await sleep(50);
-    }
-    t.not(running('sleep\u0000414.7').length, 0);
-    tool.kill('SIGKILL');
-    await new Promise((resolve) => tool.once('close', resolve));
-    for (let tries = 0; running(root).length + running('sleep\u0000414.7').length > 0; tries += 1) {
-      if (tries > 100) break;
-      await sleep(50);
-    }
-    t.same(running('sleep\u0000414.7'), []);
-    t.same(running(root), []);
-    t.notMatch(readFileSync('/proc/self/mountinfo', 'utf8'), root);
   },
 );
