@@ -4,13 +4,11 @@
  * durable keeps its durable value and, if it was flushed since, the value it had at the flush.
  */
 import assert from 'node:assert/strict';
+import { canaryPage } from './canary.js';
 import { Errno } from './errno.js';
 import { Random } from './random.js';
 import type { CrashCount, Keep, Region } from './region.js';
 import { LINE_BYTES, PAGE_BYTES, pageOf } from './units.js';
-
-export const CANARY_MAGIC = Buffer.from('FDXSTALE', 'latin1');
-const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 
 interface UndecidedLine {
   durable: Uint8Array;
@@ -191,17 +189,4 @@ export class MemoryRegion implements Region {
   private copyOfLine(line: number): Uint8Array {
     return new Uint8Array(this.lineOf(line));
   }
-}
-
-/** Fills `target` with the canary of a page (SPEC.md, Canary). */
-export function canaryPage(target: Buffer, page: number, ownerIno: number): Buffer {
-  for (let line = 0; line < LINES_PER_PAGE; line++) {
-    for (let offset = line * LINE_BYTES; offset < (line + 1) * LINE_BYTES; offset += 32) {
-      CANARY_MAGIC.copy(target, offset);
-      target.writeBigUInt64LE(BigInt(page), offset + 8);
-      target.writeBigUInt64LE(BigInt(ownerIno), offset + 16);
-      target.writeBigUInt64LE(BigInt(line), offset + 24);
-    }
-  }
-  return target;
 }

@@ -4,12 +4,13 @@
  * memory; what the allocator learns from the database is kept for the next opening of it.
  */
 import assert from 'node:assert/strict';
-import Database from 'better-sqlite3';
+import type Database from 'better-sqlite3';
 import { NO_BUGS } from '../dax/bugs.js';
 import { FileData } from '../dax/file_data.js';
 import type { OpenImage } from '../image.js';
 import { loadAllocator } from '../metadata/load.js';
 import { Metadata } from '../metadata/metadata.js';
+import { openDatabaseBytes } from '../metadata/schema.js';
 import type { Allocator } from '../space/allocator.js';
 import type { TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';
@@ -77,14 +78,6 @@ export function openState(state: BaseImage, options: OpenStateOptions = {}): Ope
     stale: () => stale,
     close: () => image.close(),
   };
-}
-
-/** A database in memory from its serialized bytes, set up as Metadata needs it. */
-export function openDatabaseBytes(bytes: Uint8Array): Database.Database {
-  const { buffer, byteOffset, byteLength } = bytes;
-  const db = new Database(Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength));
-  db.pragma('foreign_keys = OFF');
-  return db;
 }
 
 function allocatorOf(state: BaseImage, db: Database.Database): Allocator {

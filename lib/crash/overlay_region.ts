@@ -8,7 +8,7 @@
  * state, for a crash inside it. There is no power to cut here, and no poison.
  */
 import assert from 'node:assert/strict';
-import { CANARY_MAGIC, canaryPage } from '../memory_region.js';
+import { CANARY_MAGIC, canaryPage } from '../canary.js';
 import type { CrashCount, Region } from '../region.js';
 import type { TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';

@@ -105,6 +105,22 @@ export function openDatabase(path: string, durable: Durable): Database.Database 
 }
 
 /**
+ * A database in memory over a copy of serialized bytes. Theirs must not say WAL (bytes 18 and 19
+ * are 1): a database in memory has no log beside it.
+ */
+export function openDatabaseBytes(bytes: Uint8Array): Database.Database {
+  const { buffer, byteOffset, byteLength } = bytes;
+  const db = new Database(Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength));
+  db.pragma('foreign_keys = OFF');
+  return db;
+}
+
+/** All of a database, its log included, as openDatabaseBytes() takes it. */
+export function serializeDatabase(db: Database.Database): Buffer {
+  return db.serialize().fill(1, 18, 20);
+}
+
+/**
  * Exclusive locking keeps the WAL index in memory: a shared-memory file could meet a full disk and
  * end the process by SIGBUS. Without cache spill nothing reaches the disk before COMMIT, so that a
  * full disk is seen there and nowhere else.
