@@ -7,7 +7,7 @@ import { Metadata } from '../metadata/metadata.js';
 import { applyRecord, type MetadataRecord } from '../metadata/records.js';
 import { Allocator, type FreedRun } from '../space/allocator.js';
 import type { Fold } from './fold.js';
-import { openDatabaseBytes } from './open_state.js';
+import { openDatabaseBytes } from '../metadata/schema.js';
 
 const CACHE_BYTES_MAX = 128 * 1024 * 1024;
 const CACHED_MAX = 256;

@@ -12,7 +12,7 @@ import type { MetadataEvent, TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';
 import { Catalog, CatalogBase } from './catalog.js';
 import type { Operation } from './model.js';
-import { openDatabaseBytes } from './open_state.js';
+import { openDatabaseBytes } from '../metadata/schema.js';
 import { PageHistories } from './page_history.js';
 
 /** A group of records that is kept or lost as one. */

@@ -10,7 +10,7 @@
  * undecided. When stores become durable is the persistence model's business.
  */
 import assert from 'node:assert/strict';
-import { canaryPage } from '../memory_region.js';
+import { canaryPage } from '../canary.js';
 import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
 
 export const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;

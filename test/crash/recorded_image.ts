@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { type OpenState, openState } from '../../lib/crash/open_state.js';
 import { type BugSwitches, NO_BUGS } from '../../lib/dax/bugs.js';
 import { FileData } from '../../lib/dax/file_data.js';
-import { canaryPage } from '../../lib/memory_region.js';
+import { canaryPage } from '../../lib/canary.js';
 import { type Inode, isDirectory, ROOT_INO } from '../../lib/metadata/inode.js';
 import { Metadata } from '../../lib/metadata/metadata.js';
 import { createDatabase } from '../../lib/metadata/schema.js';
@@ -18,7 +18,7 @@ import type { ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { OverlayRegion } from '../../lib/crash/overlay_region.js';
-import { openDatabaseBytes } from '../../lib/crash/open_state.js';
+import { openDatabaseBytes } from '../../lib/metadata/schema.js';
 
 const UUID = '0123456789abcdef0123456789abcdef'.replace(
   /^(.{8})(.{4})(.{4})(.{4})/,
