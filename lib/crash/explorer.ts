@@ -1,15 +1,44 @@
-/** Interface only while it is built; see the contract. */
+/**
+ * Answers whether a power cut can break a program: runs a check on the crash states of a trace,
+ * model by model, and makes a result of what failed. Works through points.ts (which states there
+ * are) and a Runner (what a check says about one); everything between is here and in the files this
+ * one names. One thread; the only waiting is for the runner.
+ *
+ * For a seed and a limit of states the result is the same on every run, whatever ends first. With a
+ * limit of seconds it is not, nor with another `slotCount` of the runner: which of two states that
+ * stand for each other is run may differ then, and with it the counts.
+ */
+import { readFileSync } from 'node:fs';
 import type { TraceSource } from '../trace/source.js';
+import { checkBaseline } from './baseline.js';
+import { Budget } from './budget.js';
 import type { ModelName, StateChoice } from './choice.js';
-import type { Result } from './result.js';
+import { Exploration, type Failing, NOTHING_LOST } from './exploration.js';
+import { FailureBook } from './failures.js';
+import { Landmarks } from './landmarks.js';
+import type { Expectation } from './oracles.js';
+import { stateOf } from './points.js';
+import {
+  type EndName,
+  type ModelResult,
+  type OracleName,
+  type Result,
+  RESULT_VERSION,
+} from './result.js';
 import type { Runner } from './runner.js';
+import { makeTimeline } from './timeline.js';
+
+export { BrokenCheckError } from './baseline.js';
+export { stateOf } from './points.js';
+
+const PROGRESS_MS = 200;
 
 export interface ExploreOptions {
   models: ModelName[];
   check: string;
   continue: string | null;
   /** Oracles beside check, continue and stale, which are always on. */
-  expect: ('acked' | 'atomic' | 'synced')[];
+  expect: Expectation[];
   seed: number;
   /** Limits; undefined is none. */
   statesMax: number | undefined;
@@ -38,19 +67,212 @@ export interface Progress {
   secondsLeft: number | null;
 }
 
-/** The check is broken: it fails where nothing was lost, or on the empty start. */
-export class BrokenCheckError extends Error {
-  override readonly name = 'BrokenCheckError';
-}
-
-export declare function explore(
+/** @throws {BrokenCheckError} the check fails where nothing was lost, or on the empty start */
+export async function explore(
   source: TraceSource,
   runner: Runner,
   options: ExploreOptions,
-): Promise<Result>;
+): Promise<Result> {
+  return await new Explorer(source, runner, options).explore();
+}
 
-/** The state that a choice names. */
-export declare function stateOf(
-  source: TraceSource,
-  choice: StateChoice,
-): import('./state.js').CrashState;
+class Explorer {
+  private readonly budget: Budget;
+  private readonly landmarks: Landmarks;
+  private readonly failures: FailureBook;
+  private readonly models: ModelResult[] = [];
+  private readonly details: string[] = [];
+  private exploration: Exploration | undefined;
+  private phase: Progress['phase'] = 'baseline';
+  private lastProgressMs = 0;
+
+  constructor(
+    private readonly source: TraceSource,
+    private readonly runner: Runner,
+    private readonly options: ExploreOptions,
+  ) {
+    const { statesMax, secondsMax, signal } = options;
+    this.budget = new Budget({ statesMax, secondsMax, signal });
+    this.landmarks = new Landmarks(source);
+    this.failures = new FailureBook({
+      source,
+      runner,
+      options,
+      onPhase: (phase) => {
+        this.phase = phase;
+        this.progress(true);
+      },
+      onProgress: () => this.progress(false),
+    });
+  }
+
+  async explore(): Promise<Result> {
+    const { models } = this.options;
+    let first: Exploration | undefined;
+    for (const [done, model] of models.entries()) {
+      const exploration = this.begin(model, this.budget.share(models.length - done));
+      if (first === undefined) await this.checkBaseline(exploration);
+      first ??= exploration;
+      await this.exploreModel(exploration, model);
+      if (exploration.stopped === 'enough' || this.options.signal?.aborted) break;
+    }
+    return this.result(first!);
+  }
+
+  private begin(model: ModelName, budget: Budget): Exploration {
+    const { expect, tornBytes, seed, shard } = this.options;
+    const { source, runner, landmarks } = this;
+    this.exploration = new Exploration({
+      source,
+      runner,
+      landmarks,
+      model,
+      expect,
+      tornBytes,
+      seed,
+      shard,
+      budget,
+      onProgress: () => this.progress(false),
+      onFailing: (failing) => this.failed(failing),
+    });
+    return this.exploration;
+  }
+
+  private async checkBaseline(exploration: Exploration): Promise<void> {
+    this.progress(true);
+    const [model] = this.options.models as [ModelName];
+    const position = exploration.tallies.at(-1)!.position;
+    const final: StateChoice = { model, position, ...NOTHING_LOST };
+    const { source, runner } = this;
+    const { expect } = this.options;
+    const finalState = stateOf(source, final);
+    const startState = stateOf(source, { ...final, position: 0 });
+    const acknowledged = exploration.finalAcknowledged;
+    await checkBaseline({ source, runner, expect, finalState, startState, acknowledged });
+    finalState.release();
+    startState.release();
+  }
+
+  private async exploreModel(exploration: Exploration, model: ModelName): Promise<void> {
+    this.phase = 'exploring';
+    const startedMs = performance.now();
+    await exploration.run();
+    const { counts, memo } = exploration.runs;
+    const failuresHere = this.failures.results.some(({ models }) => models[0] === model);
+    const { end, detail } = endOf(exploration, failuresHere);
+    this.details.push(this.options.models.length > 1 ? `${model}: ${detail}` : detail);
+    const proved = Number(exploration.provedUnread);
+    this.models.push({
+      model,
+      end,
+      crashPoints: exploration.pointCount,
+      crashPointsExhausted: exploration.exhausted.size,
+      states: {
+        possible: String(exploration.possible),
+        allowed: String(exploration.allowed),
+        allowedIsExact: exploration.allowedIsExact,
+        unique: memo.uniqueCount,
+        run: counts.run,
+        failed: exploration.failedRuns,
+        prunedSameImage: counts.prunedSameImage,
+        prunedUnread: Math.min(Number.MAX_SAFE_INTEGER, counts.prunedUnread + proved),
+      },
+      durationMs: Math.round(performance.now() - startedMs),
+    });
+  }
+
+  private async failed(failing: Failing): Promise<boolean> {
+    const wantsMore = await this.failures.add(failing, this.exploration!);
+    this.phase = 'exploring';
+    return wantsMore;
+  }
+
+  private result(first: Exploration): Result {
+    const { source, options, landmarks } = this;
+    const failures = this.failures.results;
+    const unfinished = options.models.slice(this.models.length);
+    if (unfinished.length > 0) this.details.push(`not explored: ${unfinished.join(', ')}`);
+    if (this.failures.unexplained > 0) {
+      this.details.push(`${this.failures.unexplained} failing states were not looked into`);
+    }
+    return {
+      fauxdax: { result: RESULT_VERSION, version: packageVersion() },
+      trace: landmarks.digest,
+      end: overallEnd(this.models, failures.length > 0),
+      endDetail: this.details.join('; '),
+      workload: source.info.workload,
+      setup: source.info.setup,
+      check: options.check,
+      continue: options.continue,
+      oracles: oraclesOf(options),
+      seed: options.seed,
+      limits: limitsOf(options),
+      shard: options.shard,
+      models: this.models,
+      failures,
+      lints: [],
+      timeline: makeTimeline(source, first.tallies),
+      durationMs: Math.round(this.budget.elapsedMs),
+    };
+  }
+
+  private progress(isForced: boolean): void {
+    const { onProgress, models } = this.options;
+    const now = performance.now();
+    if (onProgress === undefined || this.exploration === undefined) return;
+    if (!isForced && now - this.lastProgressMs < PROGRESS_MS) return;
+    this.lastProgressMs = now;
+    const { runs, considered, failedRuns, pointsDone, pointCount } = this.exploration;
+    onProgress({
+      phase: this.phase,
+      model: models[this.models.length] ?? models.at(-1)!,
+      considered,
+      run: runs.counts.run,
+      unique: runs.memo.uniqueCount,
+      failing: failedRuns,
+      crashPoints: { done: pointsDone, total: pointCount },
+      perSecond: considered / (this.budget.elapsedMs / 1000),
+      secondsLeft: this.budget.secondsLeft,
+    });
+  }
+}
+
+function endOf(exploration: Exploration, hasFailure: boolean): { end: EndName; detail: string } {
+  const { stopped, exhausted, pointCount } = exploration;
+  const left = `${pointCount - exhausted.size} of ${pointCount} crash points were not covered wholly`;
+  if (stopped === 'enough') return { end: 'failure-found', detail: `a failure ended it; ${left}` };
+  if (stopped !== undefined) {
+    const end = hasFailure ? 'failure-found' : stopped.end;
+    return { end, detail: `${stopped.detail}; ${left}` };
+  }
+  const detail = `every state of all ${pointCount} crash points was run or proved equal to one that was`;
+  return { end: hasFailure ? 'failure-found' : 'space-exhausted', detail };
+}
+
+function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndName {
+  if (hasFailure) return 'failure-found';
+  const unfinished = models.find(({ end }) => end !== 'space-exhausted');
+  return unfinished?.end ?? 'space-exhausted';
+}
+
+function oraclesOf(options: ExploreOptions): OracleName[] {
+  const always: OracleName[] = options.continue === null ? ['check'] : ['check', 'continue'];
+  return [...always, ...options.expect, 'stale'];
+}
+
+function limitsOf(options: ExploreOptions): Result['limits'] {
+  const { statesMax = null, secondsMax = null, nestedDepth, failuresMax } = options;
+  return { statesMax, secondsMax, nestedDepth, failuresMax, tornBytes: options.tornBytes ?? null };
+}
+
+function packageVersion(): string {
+  for (const path of ['../../package.json', '../../../package.json']) {
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), 'utf8');
+      return (JSON.parse(text) as { version: string }).version;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  return 'unknown';
+}

@@ -12,6 +12,8 @@ export type EndName = 'space-exhausted' | 'limit-reached' | 'time-exhausted' | '
 
 export interface Result {
   fauxdax: { result: typeof RESULT_VERSION; version: string };
+  /** Digest of the trace, hex. */
+  trace: string;
   end: EndName;
   /** One sentence: which limit ended it, or what was not covered. */
   endDetail: string;
@@ -22,6 +24,13 @@ export interface Result {
   /** What was looked for; all that a passing run says something about. */
   oracles: OracleName[];
   seed: number;
+  limits: {
+    statesMax: number | null;
+    secondsMax: number | null;
+    nestedDepth: number;
+    failuresMax: number;
+    tornBytes: number | null;
+  };
   /** Shard index and count; 0 of 1 when it is not split. */
   shard: { index: number; count: number };
   /** One for each model explored, in the order asked for. */
@@ -43,6 +52,8 @@ export interface ModelResult {
     /** Products of all undecided lines and operations, whether the model allows them or not. */
     possible: string;
     allowed: string;
+    /** false: there were too many to count, and `allowed` is a lower bound. */
+    allowedIsExact: boolean;
     /** Different images among those considered. */
     unique: number;
     run: number;

@@ -49,6 +49,7 @@ function entries(): TimelineEntry[] {
 export function result(): Result {
   return {
     fauxdax: { result: 1, version: '0.1.0' },
+    trace: 'ab'.repeat(32),
     end: 'failure-found',
     endDetail: 'the first failure ended it; 14 of 31 crash points were not looked at',
     workload: 'python3 save.py --rounds 12',
@@ -57,6 +58,13 @@ export function result(): Result {
     continue: null,
     oracles: ['check', 'stale', 'acked'],
     seed: 1,
+    limits: {
+      statesMax: null,
+      secondsMax: 60,
+      nestedDepth: 0,
+      failuresMax: 1,
+      tornBytes: null,
+    },
     shard: { index: 0, count: 1 },
     models: [
       {
@@ -67,6 +75,7 @@ export function result(): Result {
         states: {
           possible: '340282366920938463463374607431768211456',
           allowed: '18446744',
+          allowedIsExact: true,
           unique: 402,
           run: 211,
           failed: 5,
@@ -83,6 +92,7 @@ export function result(): Result {
         states: {
           possible: '4096',
           allowed: '820',
+          allowedIsExact: true,
           unique: 97,
           run: 97,
           failed: 12,
