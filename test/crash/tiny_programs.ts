@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openState, type OpenState } from '../../lib/crash/open_state.js';
 import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
-import { canaryPage } from '../../lib/memory_region.js';
+import { canaryPage } from '../../lib/canary.js';
 import type { Inode } from '../../lib/metadata/inode.js';
 import { ROOT_INO, S_IFREG } from '../../lib/metadata/inode.js';
 import type { MetadataRecord } from '../../lib/metadata/records.js';
