@@ -63,7 +63,20 @@ export interface PersistRow {
   atLeast: number;
 }
 
-export type Row = RateRow | ImageRow | PersistRow;
+/** Crash states made and checked; `measureExplore` in explore_rows.ts knows how. */
+export interface ExploreRow {
+  kind: 'explore';
+  name: string;
+  what: string;
+  /** As `--check` takes it. */
+  check: string;
+  /** States of a run. */
+  count: number;
+  unit: 'states/s';
+  atLeast: number;
+}
+
+export type Row = RateRow | ImageRow | PersistRow | ExploreRow;
 
 const dataMib = 256;
 const prepareData: Job = { client: 'client', job: 'prepare', count: 1, sizeMib: dataMib };
@@ -186,6 +199,24 @@ export const rows: readonly Row[] = [
     what: 'copy + persist, against the better hand-written loop, worst size',
     unit: 'ns/copy',
     atLeast: 0.95,
+  },
+  {
+    kind: 'explore',
+    name: 'explore-true',
+    what: 'crash states opened and checked by `true`',
+    check: 'true',
+    count: 3_000,
+    unit: 'states/s',
+    atLeast: 300,
+  },
+  {
+    kind: 'explore',
+    name: 'explore-sqlite',
+    what: 'the same, by the ready check of a 1 MiB SQLite database',
+    check: 'sqlite:data.db',
+    count: 3_000,
+    unit: 'states/s',
+    atLeast: 500,
   },
   {
     kind: 'image',

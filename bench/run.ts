@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { undoAll } from './children.js';
+import { measureExplore } from './explore_rows.js';
 import { describeHost, type Placement, placements } from './host.js';
 import { measureImage } from './image_rows.js';
 import { measurePersist } from './persist_row.js';
@@ -105,6 +106,7 @@ function replaceSystems(row: Row, subject?: SystemName, peer?: SystemName): Row 
 
 function targetOf(row: Row): string {
   if (row.kind === 'image') return `<= ${row.atMost} ${row.unit}`;
+  if (row.kind === 'explore') return `>= ${row.atLeast} ${row.unit}`;
   return row.atLeast === undefined ? '-' : `>= ${row.atLeast}`;
 }
 
@@ -118,6 +120,10 @@ async function measure(row: Row, plan: Plan): Promise<Line> {
   if (row.kind === 'image') {
     const result = await measureImage(row, plan);
     return { ...line, ...result, met: result.subject.median <= row.atMost };
+  }
+  if (row.kind === 'explore') {
+    const result = await measureExplore(row, plan);
+    return { ...line, ...result, met: result.subject.median >= row.atLeast };
   }
   const result = await (row.kind === 'persist' ? measurePersist(plan) : measureRate(row, plan));
   if (row.atLeast === undefined) return { ...line, ...result };
