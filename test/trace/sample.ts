@@ -6,8 +6,11 @@ import path from 'node:path';
 import type { Test } from 'tap';
 import type { CallEvent, TraceEvent } from '../../lib/trace/event.js';
 import { writeBase } from '../../lib/trace/base.js';
-import type { TraceInfo, TraceSource } from '../../lib/trace/source.js';
-import { TestImage } from '../unit/image_fixture.js';
+import { withReadOnlyDatabase } from '../../lib/image.js';
+import { serializeDatabase } from '../../lib/metadata/schema.js';
+import { memoryBase } from '../../lib/trace/memory_trace.js';
+import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
+import { TestImage, UUID } from '../unit/image_fixture.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 
 export const PAGE_COUNT = 64;
@@ -44,6 +47,13 @@ export function baseFile(t: Test): { trace: string; nextSequence: number; filePa
   const { dir, filePage } = closedImage(t);
   const trace = path.join(dir, 'trace');
   return { trace, nextSequence: writeBase(dir, trace, INFO), filePage };
+}
+
+/** The base of closedImage(), without a file. */
+export function sampleBase(t: Test): BaseImage {
+  const { dir } = closedImage(t);
+  const database = withReadOnlyDatabase(path.join(dir, 'meta.db'), serializeDatabase);
+  return memoryBase({ pageCount: PAGE_COUNT, uuid: UUID, database });
 }
 
 let nextCallId = 1;
