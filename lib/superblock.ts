@@ -3,6 +3,7 @@
  * that describe it. SPEC.md, Superblock. Pure encoding: who writes it when is image.ts's business.
  */
 import assert from 'node:assert/strict';
+import { crc32 } from 'node:zlib';
 import { PAGE_BYTES } from './units.js';
 
 export const SUPERBLOCK_BYTES = 64;
@@ -66,14 +67,4 @@ export function decodeSuperblock(bytes: Buffer): Superblock | string {
   const uuid = bytes.toString('hex', AT.uuid, AT.uuid + 16);
   const pageCount = Number(bytes.readBigUInt64LE(AT.pageCount));
   return { uuid: uuid.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'), pageCount, state };
-}
-
-/** CRC-32 as zip and zlib compute it (node:zlib has it only from 20.15). */
-export function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return ~crc >>> 0;
 }

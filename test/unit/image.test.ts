@@ -3,6 +3,7 @@ import Database from 'better-sqlite3';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { crc32 } from 'node:zlib';
 import t from 'tap';
 import {
   DATABASE_NAME,
@@ -15,7 +16,7 @@ import {
 import { MemoryRegion } from '../../lib/memory_region.js';
 import { ROOT_INO } from '../../lib/metadata/inode.js';
 import { REGION_PAGES_MAX } from '../../lib/space/allocator.js';
-import { crc32, decodeSuperblock, encodeSuperblock } from '../../lib/superblock.js';
+import { decodeSuperblock, encodeSuperblock } from '../../lib/superblock.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { makeDir, TestImage, UUID } from './image_fixture.js';
 
@@ -183,7 +184,6 @@ t.test('opening read-only writes nothing to a clean image', async (t) => {
 t.test('superblocks survive encoding', async (t) => {
   const superblock = { uuid: UUID, pageCount: 2 ** 30, state: 1 } as const;
   t.same(decodeSuperblock(encodeSuperblock(superblock)), superblock);
-  t.equal(crc32(Buffer.from('123456789')), 0xcbf43926, 'the published check value');
 });
 
 t.test(
