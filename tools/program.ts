@@ -6,12 +6,18 @@
 import { Command, CommanderError, Help } from 'commander';
 import { crashCommand } from './commands/crash.js';
 import { demoCommand } from './commands/demo.js';
+import { exploreCommand } from './commands/explore.js';
 import { faultCommand, withDirLast } from './commands/fault.js';
 import { fsckCommand } from './commands/fsck.js';
 import { infoCommand } from './commands/info.js';
 import { mapCommand } from './commands/map.js';
+import { markCommand } from './commands/mark.js';
+import { mergeCommand } from './commands/merge.js';
 import { mkfsCommand } from './commands/mkfs.js';
 import { mountCommand } from './commands/mount.js';
+import { recordCommand } from './commands/record.js';
+import { replayCommand } from './commands/replay.js';
+import { testCommand } from './commands/test.js';
 import { umountCommand } from './commands/umount.js';
 import { EXIT_USAGE, report } from './failure.js';
 import { version } from './version.js';
@@ -56,6 +62,12 @@ Example:
     crashCommand(),
     faultCommand(),
     demoCommand(),
+    testCommand(),
+    recordCommand(),
+    exploreCommand(),
+    replayCommand(),
+    mergeCommand(),
+    markCommand(),
   ];
   for (const command of commands) inherit(program, command);
   return program;
