@@ -12,7 +12,6 @@ import { fsckCommand } from './commands/fsck.js';
 import { infoCommand } from './commands/info.js';
 import { mapCommand } from './commands/map.js';
 import { markCommand } from './commands/mark.js';
-import { mergeCommand } from './commands/merge.js';
 import { mkfsCommand } from './commands/mkfs.js';
 import { mountCommand } from './commands/mount.js';
 import { recordCommand } from './commands/record.js';
@@ -66,7 +65,6 @@ Example:
     recordCommand(),
     exploreCommand(),
     replayCommand(),
-    mergeCommand(),
     markCommand(),
   ];
   for (const command of commands) inherit(program, command);
