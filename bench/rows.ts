@@ -128,6 +128,9 @@ const statFiles: Job = { client: 'client', job: 'stat-files', count: 10_000 };
 const sqlite: Job = { client: 'sqlite_commits', job: 'sqlite', count: 2_000 };
 const lmdb: Job = { client: 'lmdb_commits', job: 'lmdb', count: 2_000 };
 
+/** Recording may take half as long again. */
+const recordedAtLeast = 1 / 1.5;
+
 export const rows: readonly Row[] = [
   dataRow('read-4k', '4 KiB random read, O_DIRECT, 1 thread', {
     job: 'read-random',
@@ -192,6 +195,21 @@ export const rows: readonly Row[] = [
     'LMDB commits, durable=host: both reach the disk',
     { subject: 'fauxdax-host', peer: 'passthrough' },
     lmdb,
+  ),
+  {
+    ...dataRow('recording-write-4k', 'write-4k recorded, against unrecorded', {
+      job: 'write-random',
+      count: 20_000,
+    }),
+    subject: 'fauxdax-recorded',
+    peer: 'fauxdax',
+    atLeast: recordedAtLeast,
+  },
+  nameRow(
+    'recording-sqlite',
+    'SQLite commits recorded, against unrecorded',
+    { subject: 'fauxdax-recorded', peer: 'fauxdax', atLeast: recordedAtLeast },
+    sqlite,
   ),
   {
     kind: 'persist',

@@ -2,13 +2,15 @@
  * The systems that rows compare, each mounted from nothing in a directory of its own.
  *
  * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line
- * of this project on a fresh image. A mounted system knows the process that serves it, which is
+ * of this project on a fresh image; `fauxdax-recorded` the same, appending to a trace beside it. A mounted system knows the process that serves it, which is
  * where placement and CPU time are read and set.
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { crc32 } from 'node:zlib';
+import type * as Package from '../fs/index.js';
 import { isAlive, killQuietly, onEnd, runChild, startDaemon, waitUntil } from './children.js';
 import { cpuOf, favour, type Placement } from './host.js';
 
@@ -25,6 +27,7 @@ export const systemNames = [
   'fauxdax',
   'fauxdax-native',
   'fauxdax-host',
+  'fauxdax-recorded',
   'noop',
   'noop-uncached',
   'passthrough',
@@ -50,7 +53,8 @@ const mountWords: Partial<Record<SystemName, readonly string[]>> = {
 
 /** Why a system cannot be measured here, or undefined. */
 export function missing(name: SystemName): string | undefined {
-  if (mountWords[name] !== undefined && !existsSync(command)) return `${command} is not built`;
+  const isOurs = mountWords[name] !== undefined || name === 'fauxdax-recorded';
+  if (isOurs && !existsSync(command)) return `${command} is not built`;
   return undefined;
 }
 
@@ -64,10 +68,7 @@ export async function start(
   const below = join(workDirectory, `${name}.below`);
   mkdirSync(directory, { recursive: true });
   const forget = onEnd(() => detach(directory));
-  const mounted =
-    mountWords[name] === undefined
-      ? await startPeer(name, directory, below)
-      : await startFauxdax(name, directory, below);
+  const mounted = await startSystem(name, directory, below);
   place(mounted.daemonPid, placement);
   return {
     ...mounted,
@@ -76,6 +77,12 @@ export async function start(
       forget();
     },
   };
+}
+
+function startSystem(name: SystemName, directory: string, below: string): Promise<Mounted> {
+  if (name === 'fauxdax-recorded') return startRecorded(directory, below);
+  if (mountWords[name] !== undefined) return startFauxdax(name, directory, below);
+  return startPeer(name, directory, below);
 }
 
 async function startPeer(name: SystemName, directory: string, below: string): Promise<Mounted> {
@@ -110,6 +117,42 @@ async function startPeer(name: SystemName, directory: string, below: string): Pr
 async function startFauxdax(name: SystemName, directory: string, image: string): Promise<Mounted> {
   await fauxdax(['mkfs', image, '--size', '1G'], mountMsMax);
   return mountFauxdax(name, directory, image);
+}
+
+/** A trace without a base, and two outputs to look at before each call, as a workload has them. */
+async function startRecorded(directory: string, image: string): Promise<Mounted> {
+  await fauxdax(['mkfs', image, '--size', '1G'], mountMsMax);
+  const { mount } = (await import(join(dirname(command), '../fs/index.js'))) as typeof Package;
+  const trace = join(image, 'trace');
+  writeFileSync(trace, traceHeader());
+  const outputs = (['stdout', 'mark'] as const).map((stream) => {
+    const path = join(image, stream);
+    spawnSync('mkfifo', [path]);
+    return { path, stream };
+  });
+  const mounted = await mount(image, directory, {}, { record: { trace, outputs } });
+  const forget = onEnd(() => killQuietly(mounted.pid));
+  return {
+    name: 'fauxdax-recorded',
+    directory,
+    image,
+    daemonPid: mounted.pid,
+    async stop() {
+      await mounted.unmount();
+      rmSync(trace);
+      forget();
+    },
+  };
+}
+
+/** SPEC.md, Trace. */
+function traceHeader(): Buffer {
+  const bytes = Buffer.alloc(64);
+  bytes.write('FDXTRACE', 'latin1');
+  bytes.writeUInt32LE(1, 8);
+  bytes.writeUInt32LE(bytes.length, 12);
+  bytes.writeUInt32LE(crc32(bytes.subarray(0, 60)), 60);
+  return bytes;
 }
 
 /** Mounts an image that exists. The daemon's number is asked of the mount itself. */
