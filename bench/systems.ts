@@ -7,10 +7,11 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { crc32 } from 'node:zlib';
 import type * as Package from '../fs/index.js';
+import { writeBase } from '../lib/trace/base.js';
+import type { TraceInfo } from '../lib/trace/source.js';
 import { isAlive, killQuietly, onEnd, runChild, startDaemon, waitUntil } from './children.js';
 import { cpuOf, favour, type Placement } from './host.js';
 
@@ -49,6 +50,15 @@ const mountWords: Partial<Record<SystemName, readonly string[]>> = {
   fauxdax: [],
   'fauxdax-native': ['--transport', 'fuse-native'],
   'fauxdax-host': ['-o', 'durable=host'],
+};
+
+const traceInfo: TraceInfo = {
+  dir: '',
+  workload: '',
+  setup: null,
+  startedAt: '',
+  fauxdaxVersion: '',
+  mountOptions: '',
 };
 
 /** Why a system cannot be measured here, or undefined. */
@@ -119,12 +129,12 @@ async function startFauxdax(name: SystemName, directory: string, image: string):
   return mountFauxdax(name, directory, image);
 }
 
-/** A trace without a base, and two outputs to look at before each call, as a workload has them. */
+/** With two outputs to look at before each call, as a workload has them. */
 async function startRecorded(directory: string, image: string): Promise<Mounted> {
   await fauxdax(['mkfs', image, '--size', '1G'], mountMsMax);
   const { mount } = (await import(join(dirname(command), '../fs/index.js'))) as typeof Package;
   const trace = join(image, 'trace');
-  writeFileSync(trace, traceHeader());
+  writeBase(image, trace, traceInfo);
   const outputs = (['stdout', 'mark'] as const).map((stream) => {
     const path = join(image, stream);
     spawnSync('mkfifo', [path]);
@@ -143,16 +153,6 @@ async function startRecorded(directory: string, image: string): Promise<Mounted>
       forget();
     },
   };
-}
-
-/** SPEC.md, Trace. */
-function traceHeader(): Buffer {
-  const bytes = Buffer.alloc(64);
-  bytes.write('FDXTRACE', 'latin1');
-  bytes.writeUInt32LE(1, 8);
-  bytes.writeUInt32LE(bytes.length, 12);
-  bytes.writeUInt32LE(crc32(bytes.subarray(0, 60)), 60);
-  return bytes;
 }
 
 /** Mounts an image that exists. The daemon's number is asked of the mount itself. */

@@ -10,8 +10,8 @@
  */
 import { Errno } from '../lib/errno.js';
 import type { Metadata } from '../lib/metadata/metadata.js';
-import type { MetadataRecord } from '../lib/metadata/records.js';
 import type { Native, NativeRegion, Recorder } from '../lib/native.js';
+import { recordJson } from '../lib/trace/codec.js';
 import type { CommitReason, ForceKind } from '../lib/trace/event.js';
 import type { DurabilityLog } from './filesystem.js';
 import type { Job, RecordJob } from './job.js';
@@ -50,7 +50,7 @@ export class Recording implements DurabilityLog {
 
   /** Records the changes of metadata from here on. */
   attach(metadata: Metadata): void {
-    metadata.sink = (record) => this.recorder.append('metadata', recordText(record), 0);
+    metadata.sink = (record) => this.recorder.append('metadata', recordJson(record), 0);
   }
 
   /** Takes what programs print, also when they ask for nothing. @param failed called once */
@@ -96,11 +96,4 @@ export class Recording implements DurabilityLog {
     clearInterval(this.#timer);
     this.recorder.close();
   }
-}
-
-/** JSON of a record; bytes as `{"base64": "..."}`. */
-function recordText(record: MetadataRecord): string {
-  if (record.type !== 'set-xattr') return JSON.stringify(record);
-  const base64 = Buffer.from(record.value).toString('base64');
-  return JSON.stringify({ ...record, value: { base64 } });
 }
