@@ -138,6 +138,6 @@ function script(saved: SavedFailure): string {
 #
 ${said.map((line) => `# ${line}`).join('\n')}
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd) || exit 2
-exec "\${FAUXDAX:-fauxdax}" replay "$here" "$@"
+exec \${FAUXDAX:-fauxdax} replay "$here" "$@"
 `;
 }
