@@ -46,15 +46,16 @@ export class OverlayRegion implements Region {
 
   /** Lines of the base that were read before they were overwritten, ascending, each once. */
   readLines(): Float64Array {
-    const lines: number[] = [];
-    const pages = [...this.linesRead.keys()].sort((a, b) => a - b);
+    const pages = Float64Array.from(this.linesRead.keys()).sort();
+    const lines = new Float64Array(pages.length * LINES_PER_PAGE);
+    let count = 0;
     for (const page of pages) {
       const words = this.linesRead.get(page)!;
       for (let line = 0; line < LINES_PER_PAGE; line++) {
-        if (isSet(words, line)) lines.push(page * LINES_PER_PAGE + line);
+        if (isSet(words, line)) lines[count++] = page * LINES_PER_PAGE + line;
       }
     }
-    return Float64Array.from(lines);
+    return lines.slice(0, count);
   }
 
   read(offset: number, target: Uint8Array): void {
