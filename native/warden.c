@@ -20,11 +20,14 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +37,7 @@ enum {
   kEnvironmentMax = 1024,
   kOutputBytesMax = 64 << 10,
   kExecFailedStatus = 127,
+  kProcessesMax = 2048,  // of one command, threads counted
 };
 
 enum RequestKind { kRun = 1, kStop = 2 };
@@ -170,6 +174,25 @@ static void DropPrivileges(int report_fd) {
   }
 }
 
+// A command that forks without end meets its own limit before the machine's. Only ordinary users
+// have RLIMIT_NPROC. From Linux 6.14 on pid_max is the namespace's own; before, it is everybody's.
+static void LimitProcesses(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur > kProcessesMax) {
+    limit.rlim_cur = limit.rlim_max = kProcessesMax;
+    (void)setrlimit(RLIMIT_NPROC, &limit);
+  }
+  struct utsname kernel;
+  int major = 0;
+  int minor = 0;
+  if (uname(&kernel) != 0 || sscanf(kernel.release, "%d.%d", &major, &minor) != 2) return;
+  if (major < 6 || (major == 6 && minor < 14)) return;
+  const int fd = open("/proc/sys/kernel/pid_max", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!dprintf(fd, "%d", kProcessesMax);
+  close(fd);
+}
+
 static void OpenOutput(const char* path, int fd, int report_fd) {
   if (path[0] == 0) return;
   const int opened = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -204,6 +227,7 @@ static void Init(const struct Request* request, int report_fd, const int ends[2]
   MakeMounts(request, report_fd);
   // After the bind: the directory as the command sees it.
   if (chdir(request->work_dir) != 0) Refuse(report_fd, "chdir");
+  LimitProcesses();
   DropPrivileges(report_fd);
 
   const pid_t command = fork();

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { release } from 'node:os';
 import tap from 'tap';
 import { makeRunner, needsMount, runOn, stateAfter } from './states.js';
 
@@ -57,7 +58,8 @@ const HOSTILE: Record<string, string> = {
   'mounts over its directory': 'mount -t tmpfs x "$FAUXDAX_DIR"; mount --move . /mnt; echo done',
   'signals everybody': 'kill -STOP -1; kill -TERM -1; echo done',
   'kills what it sees as its parents': 'kill -9 1 $PPID; echo done',
-  'looks for other states': 'ls "$(dirname "$FAUXDAX_ACKED")"/states; echo done',
+  'guesses the places of other states':
+    'cd "$(dirname "$FAUXDAX_ACKED")"/states; for n in 1 2 3 4; do rm -rf $n/*; done; echo done',
   'truncates what it was told': ': > "$FAUXDAX_ACKED"; rm "$FAUXDAX_ACKED"; echo done',
   'opens every descriptor it finds':
     'for f in /proc/self/fd/* /proc/1/fd/*; do : < $f; done; echo done',
@@ -70,8 +72,8 @@ for (const [what, hostile] of Object.entries(HOSTILE)) {
     const check = `test -e calm || { ${hostile}; exit; }; sleep 0.2; cat file "$FAUXDAX_ACKED"`;
     const runner = makeRunner(t, check, { timeoutMs: 10_000 });
     const acknowledged = ['acknowledged'];
-    const runs = [state, control].map((one) => runner.run({ state: one, acknowledged }));
-    const [first, beside] = await Promise.all(runs);
+    const runs = [control, state].map((one) => runner.run({ state: one, acknowledged }));
+    const [beside, first] = await Promise.all(runs);
     const after = await runner.run({ state: control, acknowledged });
     t.match(first?.outcomes, [{ timedOut: false }]);
     const calm = [{ exitStatus: 0, stdout: 'content\nacknowledged\n' }];
@@ -91,5 +93,24 @@ tap.test(
     const { outcomes } = await runOn(t, state, check, { timeoutMs: 2000 });
     t.match(outcomes, [{ timedOut: true }]);
     t.same(running('sleep\u0000413.'), []);
+  },
+);
+
+/** Before 6.14 the kernel has no limit of processes that holds for root in a namespace. */
+const [major = 0, minor = 0] = release().split('.').map(Number);
+const limitsRoot = major > 6 || (major === 6 && minor >= 14);
+
+tap.test(
+  'a check that starts processes without end meets a limit of its own',
+  limitsRoot ? { ...needsMount, timeout: 60_000 } : { skip: 'needs Linux 6.14' },
+  async (t) => {
+    const before = readFileSync('/proc/sys/kernel/pid_max', 'utf8');
+    const state = await stateAfter(t, ':');
+    const check = 'i=0; while [ $i -lt 3000 ]; do sleep 418.5 & i=$((i+1)); done; echo unlimited';
+    const { outcomes } = await runOn(t, state, check);
+    t.match(outcomes, [{ timedOut: false, stderr: /fork/i }]);
+    t.notMatch(outcomes[0]?.stdout, 'unlimited');
+    t.same(running('sleep\u0000418.'), []);
+    t.equal(readFileSync('/proc/sys/kernel/pid_max', 'utf8'), before);
   },
 );
