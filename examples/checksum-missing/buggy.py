@@ -1,5 +1,5 @@
 """
-A write-ahead log of documents in the file `wal`, which is made of zeroes beforehand: records of 1024
+A write-ahead log of documents in the file `wal`, which is made of zeroes beforehand: records of 320
 bytes, a header and a document as JSON. Prints the number of each document that is logged.
 recover() is what a start after a crash does: it reads the records up to the first unused one.
 """
@@ -7,7 +7,7 @@ import json
 import os
 import struct
 
-RECORD_BYTES = 1024
+RECORD_BYTES = 320
 HEADER = struct.Struct('<III')  # number, checksum, length
 
 
@@ -36,5 +36,5 @@ def recover():
 if __name__ == '__main__':
     log = os.open('wal', os.O_RDWR)
     for number in range(1, 5):
-        append(log, number, json.dumps({'number': number, 'words': ['word'] * 100}).encode())
+        append(log, number, json.dumps({'number': number, 'words': ['word'] * 30}).encode())
         print(number, flush=True)

@@ -1,11 +1,10 @@
 /*
- * A log of samples in the mapped file `samples`, 1024 bytes each; prints the number of each sample
+ * A log of samples in the mapped file `samples`, one each 1024 bytes; prints the number of each sample
  * that is stored.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 enum { SAMPLES = 7, SAMPLE_BYTES = 1024, PAGE_BYTES = 4096, FILE_BYTES = 4 * PAGE_BYTES };
@@ -19,7 +18,6 @@ static void fail(const char *what) {
 
 static void append(int index) {
   char *sample = log_bytes + index * SAMPLE_BYTES;
-  memset(sample, '.', SAMPLE_BYTES);
   snprintf(sample, SAMPLE_BYTES, "sample %d", index + 1);
   if (msync(log_bytes, SAMPLE_BYTES, MS_SYNC) != 0) fail("msync");
 }

@@ -13,5 +13,5 @@ for number in acked:
     wanted = b'sample %d\0' % number
     start = (number - 1) * SAMPLE_BYTES
     found = content[start : start + SAMPLE_BYTES]
-    if found != wanted.ljust(SAMPLE_BYTES, b'.'):
+    if not found.startswith(wanted):
         sys.exit(f'samples: number {number} was stored, {found[:len(wanted)]!r} is there')
