@@ -17,7 +17,7 @@ import {
   type Verdict,
 } from './oracles.js';
 import { type Point, points, stateOf } from './points.js';
-import type { Runner } from './runner.js';
+import type { Observation, Runner } from './runner.js';
 import { Runs } from './runs.js';
 import * as strategy from './strategy.js';
 
@@ -40,6 +40,8 @@ export interface ExplorationParts {
   budget: Budget;
   /** Instead of the lines of the trace: for crashes inside a recovery. */
   acknowledged?: readonly string[];
+  /** Of an exploration of the same trace: where nothing is lost, models agree. */
+  like?: Exploration;
   /** false: nothing but choosing the same state twice is left out. */
   prunes?: boolean;
   onProgress: () => void;
@@ -62,10 +64,12 @@ export interface PointTally {
 
 export class Exploration {
   readonly runs: Runs;
+  /** Different images among the states considered. */
+  readonly images = new Set<string>();
   readonly tallies: PointTally[] = [];
   readonly exhausted = new Set<number>();
   /** At the last crash point. */
-  readonly finalAcknowledged: readonly string[];
+  finalAcknowledged: readonly string[] = [];
   possible = 0n;
   allowed = 0n;
   allowedIsExact = true;
@@ -79,20 +83,30 @@ export class Exploration {
   private readonly parts: ExplorationParts;
   /** Of the point asked about last: a point makes a new array each time. */
   private lines: { point: Point; acknowledged: readonly string[] } | undefined;
+  /** Runs that are no part of the exploration, and not in its counts. */
+  private readonly probes: Runs;
   private readonly seen = new Map<number, Set<string>>();
-  private readonly references = new Map<number, string>();
+  /** What the check prints where nothing is lost, by position. */
+  private readonly references: Map<number, string>;
   private readonly failing: Failing[] = [];
 
   constructor(parts: ExplorationParts) {
     this.parts = parts;
+    this.references = parts.like?.references ?? new Map();
     const keepsOutput = parts.expect.length > 0;
-    this.runs = new Runs(parts.runner, new Memo({ keepsOutput, prunes: parts.prunes ?? true }));
+    const memo = new Memo({ keepsOutput, prunes: parts.prunes ?? true });
+    this.runs = new Runs(parts.runner, memo);
+    this.probes = new Runs(parts.runner, memo);
+  }
+
+  /** Counts the crash points. Before run(); those who only judge() need it not. */
+  survey(): void {
     let last: Point | undefined;
     for (const point of this.sweep()) {
       this.tallies.push({ position: point.position, passed: 0, failed: 0 });
       last = point;
     }
-    this.finalAcknowledged = last === undefined ? [] : this.acknowledged(last);
+    if (last !== undefined) this.finalAcknowledged = this.acknowledged(last);
   }
 
   /** Crash points of this shard. */
@@ -165,6 +179,27 @@ export class Exploration {
     const state = point.state(strategy.stateChoice(where, choice, 'newest'));
     state.release();
     return state.metadataKey;
+  }
+
+  /** What a state of a point is found to be, now; counted nowhere. Nothing else may run. */
+  async judge(
+    site: strategy.Site,
+    choice: StateChoice,
+    acknowledged = this.acknowledged(site.point),
+  ): Promise<Verdict | undefined> {
+    await this.learnSynced(site);
+    const observation = await this.probes.probe(site.point.state(choice), acknowledged);
+    return judge(observation, this.context(site.point.position, acknowledged));
+  }
+
+  /** Runs a state although another run may stand for it. */
+  async runAgain(site: strategy.Site, choice: StateChoice): Promise<Observation> {
+    const state = site.point.state(choice);
+    try {
+      return await this.probes.start(state, this.acknowledged(site.point));
+    } finally {
+      state.release();
+    }
   }
 
   private async samplePasses(): Promise<void> {
@@ -268,8 +303,10 @@ export class Exploration {
     const acknowledged = this.acknowledged(point);
     this.considered++;
     const runsBefore = this.runs.counts.run;
+    const state = point.state(choice);
+    this.images.add(state.imageHash());
     await this.runs.submit({
-      state: point.state(choice),
+      state,
       acknowledged,
       done: (observation, isRun) => {
         const verdict = judge(observation, this.context(position, acknowledged));
@@ -344,7 +381,7 @@ export class Exploration {
     point: Point | undefined,
   ): Promise<void> {
     const acknowledged = point === undefined ? [] : this.acknowledged(point);
-    const observation = await this.runs.probe(makeState(), acknowledged);
+    const observation = await this.probes.probe(makeState(), acknowledged);
     this.references.set(position, checkOutcome(observation).stdout);
   }
 }

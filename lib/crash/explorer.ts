@@ -111,6 +111,7 @@ class Explorer {
     let first: Exploration | undefined;
     for (const [done, model] of models.entries()) {
       const exploration = this.begin(model, this.budget.share(models.length - done));
+      exploration.survey();
       if (first === undefined) await this.checkBaseline(exploration);
       first ??= exploration;
       await this.exploreModel(exploration, model);
@@ -157,7 +158,7 @@ class Explorer {
     this.phase = 'exploring';
     const startedMs = performance.now();
     await exploration.run();
-    const { counts, memo } = exploration.runs;
+    const { counts } = exploration.runs;
     const failuresHere = this.failures.results.some(({ models }) => models[0] === model);
     const { end, detail } = endOf(exploration, failuresHere);
     this.details.push(this.options.models.length > 1 ? `${model}: ${detail}` : detail);
@@ -171,7 +172,7 @@ class Explorer {
         possible: String(exploration.possible),
         allowed: String(exploration.allowed),
         allowedIsExact: exploration.allowedIsExact,
-        unique: memo.uniqueCount,
+        unique: exploration.images.size,
         run: counts.run,
         failed: exploration.failedRuns,
         prunedSameImage: counts.prunedSameImage,
@@ -222,13 +223,13 @@ class Explorer {
     if (onProgress === undefined || this.exploration === undefined) return;
     if (!isForced && now - this.lastProgressMs < PROGRESS_MS) return;
     this.lastProgressMs = now;
-    const { runs, considered, failedRuns, pointsDone, pointCount } = this.exploration;
+    const { runs, images, considered, failedRuns, pointsDone, pointCount } = this.exploration;
     onProgress({
       phase: this.phase,
       model: models[this.models.length] ?? models.at(-1)!,
       considered,
       run: runs.counts.run,
-      unique: runs.memo.uniqueCount,
+      unique: images.size,
       failing: failedRuns,
       crashPoints: { done: pointsDone, total: pointCount },
       perSecond: considered / (this.budget.elapsedMs / 1000),

@@ -44,7 +44,6 @@ interface Group {
 export class Memo {
   private readonly byImage = new Map<string, { run: Run; metadataKey: string }>();
   private readonly groups = new Map<string, Group>();
-  private readonly images = new Set<string>();
 
   /**
    * @param options.keepsOutput what a passing check printed matters; else it is dropped
@@ -52,15 +51,9 @@ export class Memo {
    */
   constructor(private readonly options: { keepsOutput: boolean; prunes: boolean }) {}
 
-  /** Different images that find() was asked about. */
-  get uniqueCount(): number {
-    return this.images.size;
-  }
-
   /** The run that stands for a state, if one does. */
   find(state: CrashState, acknowledged: readonly string[]): Standing | undefined {
     const imageHash = state.imageHash();
-    this.images.add(imageHash);
     if (!this.options.prunes) return undefined;
     const acked = digestOf(acknowledged);
     const same = this.byImage.get(`${imageHash} ${acked}`);
