@@ -54,6 +54,8 @@ export interface Failing {
   pointIndex: number;
   choice: StateChoice;
   verdict: Verdict;
+  /** While the sweep is still at that point. */
+  site?: strategy.Site | undefined;
 }
 
 export interface PointTally {
@@ -89,6 +91,9 @@ export class Exploration {
   /** What the check prints where nothing is lost, by position. */
   private readonly references: Map<number, string>;
   private readonly failing: Failing[] = [];
+  private hasFailed = false;
+  /** Where the sweep of the round is. */
+  private current: strategy.Site | undefined;
 
   constructor(parts: ExplorationParts) {
     this.parts = parts;
@@ -188,8 +193,22 @@ export class Exploration {
     acknowledged = this.acknowledged(site.point),
   ): Promise<Verdict | undefined> {
     await this.learnSynced(site);
-    const observation = await this.probes.probe(site.point.state(choice), acknowledged);
+    const observation = await this.observe(site, choice, acknowledged);
     return judge(observation, this.context(site.point.position, acknowledged));
+  }
+
+  /** What a state shows, from memory or from a run now. Nothing else may run. */
+  async observe(
+    site: strategy.Site,
+    choice: StateChoice,
+    acknowledged = this.acknowledged(site.point),
+  ): Promise<Observation> {
+    return await this.probes.probe(site.point.state(choice), acknowledged);
+  }
+
+  /** Some oracle looks at what the check prints. */
+  get comparesOutput(): boolean {
+    return this.parts.expect.length > 0;
   }
 
   /** Runs a state although another run may stand for it. */
@@ -231,11 +250,13 @@ export class Exploration {
       await this.visit(point, round, pass);
       if (this.stopped !== undefined) break;
     }
+    this.current = undefined;
     await this.settle();
   }
 
   private async visit(point: Point, round: strategy.RoundName, pass: number): Promise<void> {
     const site = this.site(point);
+    this.current = site;
     await this.learnSynced(site);
     const all = round === 'rest' && pass === 0;
     const max = all ? strategy.EXHAUSTIVE_MAX : AT_ONCE_MAX;
@@ -249,6 +270,8 @@ export class Exploration {
         ? take(strategy.sampledChoices(site, mix(seed, point.index, pass)), SAMPLES_PER_PASS)
         : strategy.roundChoices(site, round);
     await this.submitAll(site, choices);
+    // Where failures are frequent they are told apart while their point is there.
+    if (this.hasFailed) await this.settle();
   }
 
   /**
@@ -329,7 +352,10 @@ export class Exploration {
     await this.runs.drain();
     for (const failing of this.failing.splice(0)) {
       if (this.stopped === 'enough') return;
-      if (!(await this.parts.onFailing(failing))) this.stopped = 'enough';
+      this.hasFailed = true;
+      const isHere = failing.pointIndex === this.current?.point.index;
+      const site = isHere ? this.current : undefined;
+      if (!(await this.parts.onFailing({ ...failing, site }))) this.stopped = 'enough';
     }
   }
 

@@ -16,6 +16,7 @@ import type { ModelName, StateChoice } from './choice.js';
 import { Exploration, type Failing, NOTHING_LOST } from './exploration.js';
 import { FailureBook } from './failures.js';
 import { Landmarks } from './landmarks.js';
+import { MODELS } from './models/index.js';
 import type { Expectation } from './oracles.js';
 import { stateOf } from './points.js';
 import {
@@ -32,6 +33,7 @@ export { BrokenCheckError } from './baseline.js';
 export { stateOf } from './points.js';
 
 const PROGRESS_MS = 200;
+const GRACE_MS = 20_000;
 
 export interface ExploreOptions {
   models: ModelName[];
@@ -96,13 +98,14 @@ class Explorer {
     this.landmarks = new Landmarks(source);
     this.failures = new FailureBook({
       source,
-      runner,
-      options,
+      failuresMax: options.failuresMax,
       onPhase: (phase) => {
         this.phase = phase;
         this.progress(true);
       },
-      onProgress: () => this.progress(false),
+      otherModel: (model, like) =>
+        MODELS[model] === undefined ? undefined : this.newExploration(model, like),
+      shouldStop: () => this.shouldHurry(),
     });
   }
 
@@ -111,6 +114,7 @@ class Explorer {
     let first: Exploration | undefined;
     for (const [done, model] of models.entries()) {
       const exploration = this.begin(model, this.budget.share(models.length - done));
+      this.exploration = exploration;
       exploration.survey();
       if (first === undefined) await this.checkBaseline(exploration);
       first ??= exploration;
@@ -120,10 +124,20 @@ class Explorer {
     return this.result(first!);
   }
 
-  private begin(model: ModelName, budget: Budget): Exploration {
+  private newExploration(model: ModelName, like: Exploration): Exploration {
+    return this.begin(model, this.budget, like);
+  }
+
+  /** Failures are looked into for a while longer than the limit: a found one should be explained. */
+  private shouldHurry(): boolean {
+    const { signal, secondsMax = Infinity } = this.options;
+    return signal?.aborted === true || this.budget.elapsedMs > secondsMax * 1000 + GRACE_MS;
+  }
+
+  private begin(model: ModelName, budget: Budget, like?: Exploration): Exploration {
     const { expect, tornBytes, seed, shard } = this.options;
     const { source, runner, landmarks } = this;
-    this.exploration = new Exploration({
+    return new Exploration({
       source,
       runner,
       landmarks,
@@ -135,8 +149,8 @@ class Explorer {
       budget,
       onProgress: () => this.progress(false),
       onFailing: (failing) => this.failed(failing),
+      ...(like === undefined ? {} : { like }),
     });
-    return this.exploration;
   }
 
   private async checkBaseline(exploration: Exploration): Promise<void> {

@@ -127,10 +127,7 @@ export class Minimiser {
   }
 
   /** Of lines that lose several stores only the newest. */
-  private async fewerStores(
-    loss: Loss,
-    fails: (loss: Loss) => Promise<boolean>,
-  ): Promise<Loss> {
+  private async fewerStores(loss: Loss, fails: (loss: Loss) => Promise<boolean>): Promise<Loss> {
     if (!loss.lines.some(({ lostStores }) => lostStores > 1)) return loss;
     const lines = loss.lines.map(({ unit }) => ({ unit, lostStores: 1 }));
     const smaller = { operations: loss.operations, lines };

@@ -1,0 +1,219 @@
+/**
+ * Puts a minimal failing state into words for somebody who has to repair the program: what was
+ * lost, what is there although it depends on that, what the files look like now, which order is
+ * missing. Says only what evidence.ts saw in runs and what differences.ts found in the files.
+ */
+import type { KnownCall } from './calls.js';
+import type { ModelName } from './choice.js';
+import type { Evidence, Survivor } from './evidence.js';
+import type { CallText, Explanation, FileDifference } from './result.js';
+
+const NAME_OPERATIONS = new Set([
+  ...['CREATE', 'MKNOD', 'MKDIR', 'SYMLINK', 'LINK', 'TMPFILE'],
+  ...['RENAME', 'RENAME2', 'UNLINK', 'RMDIR'],
+]);
+const SHOWN_MAX = 8;
+
+export interface ToExplain {
+  evidence: Evidence;
+  files: readonly FileDifference[];
+  model: ModelName;
+  summary: string;
+}
+
+/** What a kind of mistake is called, why, and what would have kept it from mattering. */
+interface Wording {
+  text: string;
+  needs: string;
+}
+
+export function explain(what: ToExplain): Omit<Explanation, 'verified'> {
+  const { evidence } = what;
+  const { text, needs } = wordingOf(what);
+  const after = afterCrash(what.files);
+  return {
+    text: [text, after, needs === '' ? '' : `Needs: ${needs}.`]
+      .filter((part) => part !== '')
+      .join(' '),
+    lost: textsOf(evidence.lost),
+    survived: evidence.survivor?.kind === 'call' ? textsOf([evidence.survivor.call]) : [],
+    needs,
+  };
+}
+
+function wordingOf(what: ToExplain): Wording {
+  const { evidence } = what;
+  const { lost, survivor } = evidence;
+  const [first] = lost;
+  if (first === undefined) {
+    const text = `Nothing that a call did is lost in this state, and still: ${what.summary}.`;
+    return { text, needs: '' };
+  }
+  if (evidence.losesLines && lost.some(({ event }) => event.isWriteback === true)) {
+    return mapping(first, survivor);
+  }
+  if (survivor?.kind === 'acknowledgement') return acknowledged(evidence, first, survivor);
+  if (survivor?.kind === 'rest-of-call') return torn(evidence, first, survivor);
+  if (survivor?.kind === 'call') return dependent(evidence, first, survivor.call);
+  if (evidence.keepsOperationOfLost && evidence.losesLines) return lengthBeforeData(first);
+  if (isNameLost(evidence)) return nameNotSynced(first, 'what follows relies on it');
+  const text = `${list(lost)} was not durable when the power went${by(first)}.`;
+  return { text, needs: `${syncOf(evidence, first)} before anything relies on it` };
+}
+
+function mapping(first: KnownCall, survivor: Survivor | undefined): Wording {
+  const { path } = first.text;
+  const text =
+    `Bytes stored through a mapping of ${quote(path)} were never synced when the power went` +
+    `${survivor === undefined ? '' : `, but ${survivorText(survivor)}`}.`;
+  const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to${beforeText(survivor)}`;
+  return { text, needs };
+}
+
+function acknowledged(
+  evidence: Evidence,
+  first: KnownCall,
+  survivor: Extract<Survivor, { kind: 'acknowledgement' }>,
+): Wording {
+  const text =
+    `'${survivor.line}' was acknowledged before ${quote(first.text.text)} was durable` +
+    `${by(first)}: the crash lost it.`;
+  const needs = `${syncOf(evidence, first)}, before the acknowledgement is printed`;
+  return { text, needs };
+}
+
+function torn(
+  { isOverwrite }: Evidence,
+  first: KnownCall,
+  { keptLines, lostLines }: Extract<Survivor, { kind: 'rest-of-call' }>,
+): Wording {
+  const { path, text: call } = first.text;
+  const lines = keptLines + lostLines;
+  const how = `${keptLines} of ${lines} undecided pieces were kept and ${lostLines} lost`;
+  if (isOverwrite) {
+    return {
+      text:
+        `${quote(path)} was overwritten in place: the crash left a mix of old and new bytes of ` +
+        `${quote(call)}${by(first)}; ${how}.`,
+      needs:
+        `a new file that is synced and renamed over ${quote(path)}, or a log that is synced before ` +
+        'bytes are overwritten',
+    };
+  }
+  return {
+    text: `The record that ${quote(call)} wrote${by(first)} is torn: ${how}, and the check takes it for whole.`,
+    needs: 'a checksum over the record, so that one that is there in part is recognised',
+  };
+}
+
+function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wording {
+  const { text, event } = call;
+  const isRename = event.operation === 'RENAME' || event.operation === 'RENAME2';
+  if (isRename && evidence.losesLines && text.path === first.text.path) {
+    return {
+      text:
+        `${quote(text.path)} was renamed over ${quote(text.path2 ?? '')} before its bytes were ` +
+        'durable: after the crash the name is there and the bytes are not.',
+      needs: `fdatasync of ${quote(text.path)}${writtenBy(first)}, before the rename`,
+    };
+  }
+  if (isNameLost(evidence)) return nameNotSynced(first, `${quote(text.text)} survived`, call);
+  const isSameFile = evidence.lost.some((one) => one.event.ino === event.ino);
+  const also = isSameFile ? ' of the same file' : '';
+  return {
+    text:
+      `${list(evidence.lost)} was lost, while the later ${quote(text.text)}${also} survived` +
+      `${by(call)}. Nothing made the first durable before the second.`,
+    needs: `${syncOf(evidence, first)}, before ${quote(text.text)}`,
+  };
+}
+
+function lengthBeforeData(first: KnownCall): Wording {
+  const { path, text: call } = first.text;
+  return {
+    text:
+      `The file ${quote(path)} has the length that ${quote(call)} gave it${by(first)}, and not its ` +
+      'bytes: a size is durable by itself.',
+    needs: `fdatasync of ${quote(path)}, before the length is relied on`,
+  };
+}
+
+function nameNotSynced(first: KnownCall, but: string, before?: KnownCall): Wording {
+  const { path, path2, text: call } = first.text;
+  const directory = directoryOf(path2 ?? path);
+  const limit = before === undefined ? '' : `, before ${quote(before.text.text)}`;
+  return {
+    text:
+      `The name that ${quote(call)} made${by(first)} was never durable, and ${but}: a sync of a ` +
+      'file covers its bytes, not its name.',
+    needs: `fsync of the directory ${quote(directory)}, after ${quote(call)}${limit}`,
+  };
+}
+
+/** What the files of the state look like. */
+function afterCrash(files: readonly FileDifference[]): string {
+  const [first] = files;
+  if (first === undefined) return '';
+  const { path, sizeFound, sizeWanted, lines, offset, foundHex } = first;
+  const others = files.length > 1 ? ` ${files.length - 1} other files differ too.` : '';
+  if (sizeFound === null) return `After the crash ${quote(path)} is not there.${others}`;
+  if (sizeWanted === null) return `After the crash ${quote(path)} is there again.${others}`;
+  if (sizeFound === 0) return `After the crash ${quote(path)} is empty.${others}`;
+  const size = sizeFound === sizeWanted ? '' : ` has ${sizeFound} of ${sizeWanted} bytes and`;
+  const isZero = /^0*$/.test(foundHex);
+  const count = lines.length === 1 ? 'one 64-byte line' : `${lines.length} 64-byte lines`;
+  const bytes = isZero ? 'zeroes' : 'other bytes';
+  return `After the crash ${quote(path)}${size} shows ${bytes} in ${count}, from offset ${offset} on.${others}`;
+}
+
+function isNameLost({ lost, losesLines }: Evidence): boolean {
+  return !losesLines && lost.length > 0 && NAME_OPERATIONS.has(lost[0]!.event.operation);
+}
+
+/** The call that would have made the first lost thing durable. */
+function syncOf(evidence: Evidence, first: KnownCall): string {
+  const { path, path2 } = first.text;
+  if (isNameLost(evidence)) return `fsync of the directory ${quote(directoryOf(path2 ?? path))}`;
+  return `fdatasync of ${quote(path)}${writtenBy(first)}`;
+}
+
+function survivorText(survivor: Survivor): string {
+  if (survivor.kind === 'acknowledgement') return `'${survivor.line}' had been acknowledged`;
+  if (survivor.kind === 'call') return `${quote(survivor.call.text.text)} survived`;
+  return 'others of the same call survived';
+}
+
+function beforeText(survivor: Survivor | undefined): string {
+  if (survivor?.kind === 'acknowledgement') return ', before the acknowledgement is printed';
+  if (survivor?.kind === 'call') return `, before ${quote(survivor.call.text.text)}`;
+  return '';
+}
+
+function by({ text: { pid, command } }: KnownCall): string {
+  if (pid === 0) return '';
+  return command === '' ? ` (pid ${pid})` : ` (${command}, pid ${pid})`;
+}
+
+function writtenBy({ text: { pid, command } }: KnownCall): string {
+  if (pid === 0) return '';
+  return `, written by ${command === '' ? 'a process' : command} in pid ${pid}`;
+}
+
+function list(calls: readonly KnownCall[]): string {
+  const shown = calls.slice(0, 3).map(({ text }) => quote(text.text));
+  const more = calls.length - shown.length;
+  return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(' and ');
+}
+
+function directoryOf(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash < 0 ? '.' : path.slice(0, slash);
+}
+
+function textsOf(calls: readonly KnownCall[]): CallText[] {
+  return calls.slice(0, SHOWN_MAX).map(({ text }) => text);
+}
+
+function quote(text: string): string {
+  return `\`${text}\``;
+}
