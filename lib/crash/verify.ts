@@ -24,21 +24,31 @@ export async function verify(
 ): Promise<{ states: number; failed: number } | null> {
   const rule = ruleOf(book, evidence);
   if (rule === undefined) return null;
-  let [states, failed] = [0, 0];
+  const images = new Set<string>();
+  let failed = 0;
   for (const point of exploration.sweep()) {
     if (point.index < minimal.pointIndex - POINTS_AROUND) continue;
     if (point.index > minimal.pointIndex + POINTS_AROUND) break;
     const site = exploration.site(point);
     let here = 0;
     for (const choice of choicesAt(site)) {
-      if (states >= STATES_MAX || here >= STATES_PER_POINT_MAX || shouldStop()) break;
+      if (images.size >= STATES_MAX || here >= STATES_PER_POINT_MAX || shouldStop()) break;
       if (!rule(site, choice)) continue;
+      const image = `${imageHashOf(site, choice)} ${exploration.acknowledged(point).length}`;
+      if (images.has(image)) continue;
+      images.add(image);
       here++;
-      states++;
       if ((await exploration.judge(site, choice)) !== undefined) failed++;
     }
   }
-  return states === 0 ? null : { states, failed };
+  return images.size === 0 ? null : { states: images.size, failed };
+}
+
+function imageHashOf({ point }: Site, choice: StateChoice): string {
+  const state = point.state(choice);
+  const hash = state.imageHash();
+  state.release();
+  return hash;
 }
 
 function* choicesAt(site: Site): Generator<StateChoice> {
