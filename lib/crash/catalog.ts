@@ -28,6 +28,10 @@ export type NameKey = string;
 
 const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 
+/** Extents of a file above which an index by region page is worth it. */
+const SCANNED_MAX = 32;
+const byRegion = new WeakMap<ExtentList, Extent[]>();
+
 /** Where a file shows a region page. */
 export interface Place {
   inode: CatalogInode;
@@ -51,7 +55,7 @@ export class Catalog {
   ) {}
 
   static of(base: CatalogBase): Catalog {
-    return new Catalog(base, PersistentMap.empty, PersistentMap.empty);
+    return new Catalog(base, PersistentMap.none(), PersistentMap.none());
   }
 
   inode(ino: number): CatalogInode | undefined {
@@ -100,6 +104,15 @@ export class Catalog {
       case 'end-operation':
         return this;
     }
+  }
+
+  /** Whether a directory has no names. */
+  isEmpty(directoryIno: number): boolean {
+    const prefix = nameKey(directoryIno, '');
+    for (const [key, , ino] of PersistentMap.none<NameKey, number>().differences(this.names)) {
+      if (ino !== 0 && key.startsWith(prefix)) return false;
+    }
+    return this.base.namesIn(directoryIno).every((key) => this.names.get(key) === 0);
   }
 
   /** Where written pages of files show `regionPage`; a page with two owners is a bug's. */
@@ -170,7 +183,7 @@ export class CatalogBase {
     return this.names.get(key);
   }
 
-  hasNames(directoryIno: number): NameKey[] {
+  namesIn(directoryIno: number): NameKey[] {
     const select = this.db.prepare('SELECT name FROM name WHERE parent_ino = ?').pluck();
     return (select.all(directoryIno) as string[]).map((name) => nameKey(directoryIno, name));
   }
@@ -237,14 +250,40 @@ function fieldsOf(row: Record<string, number | string | null>): InodeFields {
   return fields as unknown as InodeFields;
 }
 
-/** The file page that a written extent of `inode` maps to a region page. */
-function filePageOf(inode: CatalogInode, regionPage: number): number | undefined {
-  for (const extent of inode.extents) {
-    const index = regionPage - extent.regionPage;
-    if (index < 0 || index >= extent.pageCount || extent.state !== WRITTEN) continue;
-    return extent.filePage + index;
+/** The extent of `inode`, in either state, that maps something to a region page. */
+export function extentOf(inode: CatalogInode, regionPage: number): Extent | undefined {
+  const { extents } = inode;
+  if (extents.length <= SCANNED_MAX) return scan(extents, regionPage);
+  let sorted = byRegion.get(extents);
+  if (sorted === undefined) {
+    sorted = [...extents].sort((a, b) => a.regionPage - b.regionPage);
+    byRegion.set(extents, sorted);
+  }
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const extent = sorted[middle]!;
+    if (extent.regionPage + extent.pageCount <= regionPage) low = middle + 1;
+    else high = middle;
+  }
+  const found = sorted[low];
+  return found !== undefined && found.regionPage <= regionPage ? found : undefined;
+}
+
+function scan(extents: ExtentList, regionPage: number): Extent | undefined {
+  for (const extent of extents) {
+    if (regionPage < extent.regionPage) continue;
+    if (regionPage < extent.regionPage + extent.pageCount) return extent;
   }
   return undefined;
+}
+
+/** The file page that a written extent of `inode` maps to a region page. */
+export function filePageOf(inode: CatalogInode, regionPage: number): number | undefined {
+  const extent = extentOf(inode, regionPage);
+  if (extent === undefined || extent.state !== WRITTEN) return undefined;
+  return extent.filePage + regionPage - extent.regionPage;
 }
 
 /** Bytes of a file page before the end of the file. */

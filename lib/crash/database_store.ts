@@ -42,12 +42,19 @@ export class DatabaseStore {
     const from = this.nearest(prefix);
     const records: MetadataRecord[] = [];
     for (const operation of this.fold.operations(from.prefix, prefix)) {
-      records.push(...operation.records);
+      for (const record of operation.records) records.push(this.onRegion(record));
     }
     records.push(...plan.tail);
     const bytes = records.length === 0 ? from.bytes : build(from.bytes, records, plan.pageCount);
     this.keep(plan.key, bytes, plan.tail.length === 0 ? prefix : undefined);
     return bytes;
+  }
+
+  /** Uses of pages are by key in the fold; with nothing lost a page has one use at a time. */
+  private onRegion(record: MetadataRecord): MetadataRecord {
+    const { tenures } = this.fold;
+    if (record.type !== 'map' || tenures === undefined) return record;
+    return { ...record, regionPage: tenures.page(record.regionPage) };
   }
 
   private nearest(prefix: number): { bytes: Uint8Array; prefix: number } {

@@ -7,13 +7,16 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { MetadataRecord } from '../metadata/records.js';
-import { WRITTEN } from '../space/extent_list.js';
 import type { MetadataEvent, TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';
-import { Catalog, CatalogBase } from './catalog.js';
+import { Catalog, CatalogBase, filePageOf } from './catalog.js';
 import type { Operation } from './model.js';
 import { openDatabaseBytes } from '../metadata/schema.js';
 import { PageHistories } from './page_history.js';
+import { PAGE_BYTES } from '../units.js';
+import { Tenures } from './tenure.js';
+
+const ZEROES = new Uint8Array(PAGE_BYTES);
 
 /** A group of records that is kept or lost as one. */
 export interface FoldOperation extends Operation {
@@ -39,14 +42,35 @@ export class Fold {
   private group: MetadataRecord[] = [];
   private groupPosition = 0;
   private current: Catalog;
+  private separated: Tenures | undefined;
 
   constructor(readonly base: BaseImage) {
     const catalogBase = new CatalogBase(openDatabaseBytes(base.database));
-    this.pages = new PageHistories((page) => base.page(page));
+    this.pages = new PageHistories((key) => this.basePage(key));
     this.owners = new PageOwners(catalogBase);
     this.current = Catalog.of(catalogBase);
     this.catalogs = [this.current];
     this.keys = [createHash('sha256').update(base.database).digest('hex')];
+  }
+
+  /**
+   * From here on pages are keyed by their use (tenure.ts), and what was not written in a use reads
+   * as zeroes. Before the first event.
+   */
+  separateTenures(): void {
+    assert(this.position === 0);
+    this.separated = new Tenures(this.base.pageCount);
+  }
+
+  get tenures(): Tenures | undefined {
+    return this.separated;
+  }
+
+  /** Uses of pages that ended in operations below `number` are seen in no later state. */
+  retireTenures(number: number): void {
+    const ended = this.separated?.ended ?? [];
+    const keep = ended.findIndex(({ operation }) => operation >= number);
+    for (const { key } of ended.splice(0, keep < 0 ? ended.length : keep)) this.pages.retire(key);
   }
 
   /** Complete operations so far. */
@@ -81,13 +105,13 @@ export class Fold {
     if ('callId' in event && event.callId !== 0) this.lastCallId = event.callId;
     switch (event.type) {
       case 'store':
-        this.pages.store(this.position, event);
+        this.pages.store(this.position, event, (page) => this.separated?.key(page) ?? page);
         return;
       case 'flush':
         this.pages.flush(this.position, event);
         return;
       case 'canary':
-        this.pages.canary(this.position, event);
+        if (this.separated === undefined) this.pages.canary(this.position, event);
         return;
       case 'metadata':
         this.takeRecord(event);
@@ -96,6 +120,7 @@ export class Fold {
         // A commit ends the group that is open, whether the recording said so or not.
         this.endGroup(event.callId);
         this.committedCount = this.log.length;
+        this.separated?.commit();
         return;
       case 'output':
         this.acknowledged.push(...event.lines);
@@ -108,9 +133,23 @@ export class Fold {
       return;
     }
     if (this.group.length === 0) this.groupPosition = this.position;
-    this.group.push(record);
-    this.current = this.current.apply(record);
-    if (record.type === 'map' && record.state === WRITTEN) this.owners.note(record, this.current);
+    const number = this.log.length;
+    const records = this.separated?.translate(record, this.current, number) ?? [record];
+    for (const each of records) {
+      this.group.push(each);
+      this.current = this.current.apply(each);
+      if (each.type === 'map') this.owners.note(each, this.current);
+    }
+  }
+
+  private basePage(key: number): Uint8Array {
+    const { base, separated } = this;
+    if (separated === undefined) return base.page(key);
+    const catalog = this.catalogs[0]!;
+    const owner = key < base.pageCount ? catalog.base.owner(key) : undefined;
+    const inode = owner === undefined ? undefined : catalog.inode(owner);
+    const isWritten = inode !== undefined && filePageOf(inode, key) !== undefined;
+    return isWritten ? base.page(key) : ZEROES;
   }
 
   private endGroup(callId: number): void {

@@ -16,7 +16,7 @@ export class FoldedState implements CrashState {
   readonly uuid: string;
   readonly pageCount: number;
   readonly metadataKey: string;
-  /** Named units by page: first line to value. */
+  /** Named units by page of the fold: first line to value. */
   private readonly named = new Map<number, Map<number, number>>();
   private readonly pages = new Map<number, Uint8Array>();
   private hash: string | undefined;
@@ -33,7 +33,7 @@ export class FoldedState implements CrashState {
     this.pageCount = ground.parts.plan.pageCount;
     this.metadataKey = ground.parts.plan.key;
     for (const [line, value] of choice.lines) {
-      const page = Math.floor(line / LINES_PER_PAGE);
+      const page = ground.parts.pageKey(Math.floor(line / LINES_PER_PAGE));
       let named = this.named.get(page);
       if (named === undefined) {
         named = new Map();
@@ -46,7 +46,7 @@ export class FoldedState implements CrashState {
 
   page(regionPage: number): Uint8Array {
     assert(!this.isReleased, 'the state was released');
-    return this.foldPage(this.ground.parts.relocated.get(regionPage) ?? regionPage);
+    return this.foldPage(this.ground.parts.pageKey(regionPage));
   }
 
   get database(): Uint8Array {

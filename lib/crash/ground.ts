@@ -42,8 +42,9 @@ export interface GroundParts {
   readonly undecidedPages: readonly number[];
   /** Sum over durable pages, and the metadata it is of. */
   readonly anchor: { sum: Sum; catalog: Catalog };
-  /** Region pages of the state that show another page of the fold. */
-  readonly relocated: ReadonlyMap<number, number>;
+  /** Which page of the fold a region page of the state shows, and the other way round. */
+  readonly pageKey: (regionPage: number) => number;
+  readonly regionPage: (pageKey: number) => number;
 }
 
 export class Ground {
@@ -141,7 +142,7 @@ export class Ground {
         const { bytes, callIds } = this.values(page, moment, line);
         if (bytes.length < 2) continue;
         units.push({
-          line: page * LINES_PER_PAGE + line,
+          line: this.parts.regionPage(page) * LINES_PER_PAGE + line,
           lineCount: unitLines,
           ...this.numbered(bytes.length, callIds),
           ino: place.inode.ino,
@@ -149,7 +150,7 @@ export class Ground {
         });
       }
     }
-    return units;
+    return units.sort((a, b) => a.line - b.line);
   }
 
   private numbered(count: number, callIds: number[]) {

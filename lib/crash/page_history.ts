@@ -14,6 +14,8 @@ import { canaryPage } from '../canary.js';
 import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
 
 export const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
+/** Of 512 bytes. */
+export const LINES_PER_SECTOR = 8;
 
 /** A store or a flush, cut to one page. */
 export interface Entry {
@@ -62,6 +64,7 @@ export class PageHistories {
   /** Every durable change, ascending, while somebody may ask which pages changed. */
   private changes: { position: number; page: number }[] = [];
   private position = 0;
+  private readonly retired: { position: number; page: number }[] = [];
 
   /** @param basePage content before the first event */
   constructor(private readonly basePage: (page: number) => Uint8Array) {}
@@ -174,8 +177,12 @@ export class PageHistories {
     else this.live.delete(position);
   }
 
-  /** Forgets pages that nothing will read. */
-  drop(page: number): void {
+  /** Forgets a page that no state of a position after now will read. */
+  retire(page: number): void {
+    if (this.pages.has(page)) this.retired.push({ position: this.position, page });
+  }
+
+  private drop(page: number): void {
     this.pages.delete(page);
     this.undecided.delete(page);
     this.flushed.delete(page);
@@ -249,6 +256,9 @@ export class PageHistories {
       const history = this.pages.get(page)!;
       this.pruneHistory(history, oldest);
       if (history.versions.length === 1) this.withPast.delete(page);
+    }
+    while (this.retired.length > 0 && this.retired[0]!.position < oldest) {
+      this.drop(this.retired.shift()!.page);
     }
     const keep = this.changes.findIndex(({ position }) => position > oldest);
     this.changes = keep < 0 ? [] : keep > 0 ? this.changes.slice(keep) : this.changes;

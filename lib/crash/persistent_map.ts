@@ -20,9 +20,12 @@ interface Branch<K, V> {
 type TrieNode<K, V> = Leaf<K, V> | Branch<K, V>;
 
 export class PersistentMap<K extends MapKey, V> {
-  static readonly empty: PersistentMap<never, never> = new PersistentMap<never, never>(undefined);
-
   private constructor(private readonly root: TrieNode<K, V> | undefined) {}
+
+  /** An empty map. */
+  static none<K extends MapKey, V>(): PersistentMap<K, V> {
+    return new PersistentMap<K, V>(undefined);
+  }
 
   get(key: K): V | undefined {
     const hash = hashOf(key);

@@ -94,9 +94,7 @@ class Sweep {
     readonly tornBytes: 8 | undefined,
   ) {
     this.fold = new Fold(source.base);
-    const found = MODELS[model];
-    assert(found !== undefined, `no model ${model}`);
-    this.persistence = found.begin(this.fold);
+    this.persistence = MODELS[model].begin(this.fold);
     this.databases = new DatabaseStore(this.fold);
     this.anchor = new SumAnchor(this.fold.pages, this.fold.owners, this.fold.catalog(0));
   }

@@ -12,9 +12,9 @@ import {
   type Choices,
   type Kept,
   keepPrefix,
-  NOT_RELOCATED,
   type Persistence,
   type PersistenceModel,
+  SAME_PAGES,
   suffixChoices,
 } from './persistence.js';
 
@@ -60,7 +60,7 @@ class Dax implements Persistence {
     return {
       ...kept,
       floor: (_page, { entries }, line) => flushFloor(entries, line, fencedAt),
-      relocated: NOT_RELOCATED,
+      ...SAME_PAGES,
     };
   }
 }

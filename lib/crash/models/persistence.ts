@@ -7,8 +7,9 @@ import assert from 'node:assert/strict';
 import type { TraceEvent } from '../../trace/event.js';
 import type { Catalog } from '../catalog.js';
 import type { MetadataPlan } from '../database_store.js';
-import type { Fold } from '../fold.js';
+import { chainKey, type Fold } from '../fold.js';
 import type { FloorRule } from '../ground.js';
+import { Replay } from '../replay.js';
 import type { DataSpace, MetadataChoice, Model, Operation, PointSpace } from '../model.js';
 
 /** The metadata of one choice, and what it makes of the data. */
@@ -17,7 +18,8 @@ export interface Kept {
   catalog: Catalog;
   floor: FloorRule;
   /** See GroundParts. */
-  relocated: ReadonlyMap<number, number>;
+  pageKey: (regionPage: number) => number;
+  regionPage: (pageKey: number) => number;
 }
 
 export interface Choices {
@@ -46,7 +48,11 @@ export interface PersistenceModel extends Model {
   begin(fold: Fold): Persistence;
 }
 
-export const NOT_RELOCATED: ReadonlyMap<number, number> = new Map();
+/** Every page of the state is the page of the fold with the same number. */
+export const SAME_PAGES = {
+  pageKey: (regionPage: number): number => regionPage,
+  regionPage: (pageKey: number): number => pageKey,
+};
 
 /** Metadata is a journal: what is lost of the operations since the last commit is a suffix. */
 export function suffixChoices(firstNumber: number, endNumber: number): Choices {
@@ -54,15 +60,17 @@ export function suffixChoices(firstNumber: number, endNumber: number): Choices {
   const lose = (count: number): MetadataChoice => ({
     lostOperations: Array.from({ length: count }, (_, index) => endNumber - count + index),
   });
-  function* list(): IterableIterator<MetadataChoice> {
-    yield lose(0);
-    if (total > 0) yield lose(total);
-    for (let few = 1, many = total - 1; few <= many; few++, many--) {
-      yield lose(few);
-      if (many > few) yield lose(many);
-    }
+  return { count: BigInt(total + 1), list: () => zigzag(total).map(lose) };
+}
+
+/** 0, total, 1, total - 1, ...: each of 0 .. total once. */
+export function zigzag(total: number): number[] {
+  const counts: number[] = [];
+  for (let few = 0, many = total; few <= many; few++, many--) {
+    counts.push(few);
+    if (many > few) counts.push(many);
   }
-  return { count: BigInt(total + 1), list };
+  return counts;
 }
 
 /** The metadata of a suffix lost. */
@@ -78,4 +86,20 @@ export function keepPrefix(
   assert(prefix >= fold.committedCount, 'a committed operation is not lost');
   const plan = { prefix, tail: [], key: fold.key(prefix), pageCount: fold.base.pageCount };
   return { plan, catalog: fold.catalog(prefix) };
+}
+
+/** The metadata of any set lost: operations after the first lost one are applied as far as they go. */
+export function keepSome(fold: Fold, lost: readonly number[]): Omit<Kept, 'floor'> {
+  const prefix = lost[0] ?? fold.operationCount;
+  const replay = new Replay(fold, fold.catalog(prefix), fold.operations(prefix), new Set(lost));
+  const { records, catalog, pageCount } = replay;
+  let key = fold.key(prefix);
+  if (records.length > 0) key = chainKey(key, records);
+  const plan = { prefix, tail: records, key, pageCount };
+  return {
+    plan,
+    catalog,
+    pageKey: (regionPage) => replay.pageKey(regionPage),
+    regionPage: (key) => replay.regionPage(key),
+  };
 }

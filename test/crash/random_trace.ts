@@ -1,0 +1,76 @@
+/**
+ * Short random traces of the real FileData and Metadata.
+ */
+import { NO_BUGS, type BugSwitches } from '../../lib/dax/bugs.js';
+import { Random } from '../../lib/random.js';
+import { PAGE_BYTES } from '../../lib/units.js';
+import { emptyBase, findInode, RecordedImage } from './recorded_image.js';
+
+const NAMES = ['a', 'b', 'c'];
+
+export function randomTrace(
+  seed: number,
+  operationCount: number,
+  bugs: Readonly<BugSwitches> = NO_BUGS,
+): RecordedImage {
+  const random = new Random(seed);
+  const image = new RecordedImage(emptyBase(24), bugs);
+  for (let count = 0; count < operationCount; count++) step(image, random);
+  image.record({ type: 'workload-end', timeNs: 0, exitStatus: 0, signal: null });
+  return image;
+}
+
+function step(image: RecordedImage, random: Random): void {
+  const name = NAMES[random.below(NAMES.length)]!;
+  const inode = findInode(image.metadata, name);
+  if (inode === undefined) {
+    image.create(name);
+    return;
+  }
+  const offset = [0, 10, 60, 64, 130, PAGE_BYTES - 5][random.below(6)]!;
+  const fill = String.fromCharCode(97 + random.below(26));
+  switch (random.below(12)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+      image.write(name, offset, fill.repeat(1 + random.below(80)));
+      return;
+    case 4:
+      if (inode.sizeBytes > 0) mappedStore(image, name, fill, random);
+      return;
+    case 5:
+      image.truncate(name, [0, 20, 200, PAGE_BYTES][random.below(4)]!);
+      return;
+    case 6: {
+      const other = NAMES[random.below(NAMES.length)]!;
+      if (other !== name) image.rename(name, other);
+      return;
+    }
+    case 7:
+      image.unlink(name);
+      return;
+    case 8:
+      image.punch(name, offset, 100 + random.below(2) * 2 * PAGE_BYTES);
+      return;
+    case 9:
+      image.print(`${image.position}`);
+      return;
+    case 10:
+      image.force(random.oneIn(2) ? 'fsync' : 'fdatasync', name);
+      return;
+    case 11:
+      if (random.oneIn(3)) image.region.fence();
+      else image.force('syncfs');
+  }
+}
+
+/** What a program does through a mapping: plain stores, flushed or not. */
+function mappedStore(image: RecordedImage, name: string, fill: string, random: Random): void {
+  const extent = image.metadata.extents(image.lookup(name)).find(0);
+  if (extent === undefined) return;
+  const offset = extent.regionPage * PAGE_BYTES + random.below(3) * 40;
+  image.nextCall();
+  image.region.store(offset, Buffer.from(fill.repeat(8)));
+  if (random.oneIn(2)) image.region.flush(offset, 8);
+}
