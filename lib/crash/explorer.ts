@@ -16,6 +16,8 @@ import type { ModelName, StateChoice } from './choice.js';
 import { Exploration, type Failing, NOTHING_LOST } from './exploration.js';
 import { FailureBook } from './failures.js';
 import { Landmarks } from './landmarks.js';
+import { lint } from './lint.js';
+import { bySize } from './merge.js';
 import { MODELS } from './models/index.js';
 import type { Expectation } from './oracles.js';
 import { stateOf } from './points.js';
@@ -204,7 +206,7 @@ class Explorer {
 
   private result(first: Exploration): Result {
     const { source, options, landmarks } = this;
-    const failures = this.failures.results;
+    const failures = [...this.failures.results].sort(bySize);
     const unfinished = options.models.slice(this.models.length);
     if (unfinished.length > 0) this.details.push(`not explored: ${unfinished.join(', ')}`);
     if (this.failures.unexplained > 0) {
@@ -225,7 +227,7 @@ class Explorer {
       shard: options.shard,
       models: this.models,
       failures,
-      lints: [],
+      lints: lint(source),
       timeline: makeTimeline(source, first.tallies),
       durationMs: Math.round(this.budget.elapsedMs),
     };
