@@ -22,7 +22,7 @@ import type { ExploreOptions } from '../lib/crash/explorer.js';
 import type { FailureResult } from '../lib/crash/result.js';
 import { EXIT_USAGE, Failure } from './failure.js';
 import { visible, visibleLines } from './report/visible.js';
-import { describeVerified } from './report/words.js';
+import { describeVerified, whatHappened } from './report/words.js';
 
 const FORMAT = 1;
 const JSON_NAME = 'failure.json';
@@ -126,7 +126,7 @@ function script(saved: SavedFailure): string {
   const { failure, check, workload } = saved;
   const said = [
     `${failure.id}: ${visible(failure.summary)}`,
-    ...visibleLines(failure.explanation.text).split('\n'),
+    ...visibleLines(whatHappened(failure)).split('\n'),
     `Needs: ${visible(failure.explanation.needs)}`,
     describeVerified(failure),
     `Workload: ${visible(workload)}`,

@@ -17,7 +17,7 @@ import { EXIT_FAILURE, Failure } from '../failure.js';
 import { defaultPlace, type Found, findFailure } from '../failures.js';
 import { EXIT_ENVIRONMENT } from '../namespace.js';
 import { visible, visibleLines } from '../report/visible.js';
-import { describeOutcome, describeVerified } from '../report/words.js';
+import { describeOutcome, describeVerified, whatHappened } from '../report/words.js';
 import { inRunDirectory, makeOutside, type Run } from '../run_directory.js';
 import { color } from '../screen.js';
 import { copyOut, inState, openShell } from '../state_directory.js';
@@ -82,7 +82,7 @@ function explain(failure: FailureResult): void {
   const { explanation } = failure;
   process.stdout.write(
     `${color.bold(color.red(failure.id))}  ${visible(failure.summary)}\n` +
-      `${visibleLines(explanation.text)}\n` +
+      `${visibleLines(whatHappened(failure))}\n` +
       `${color.yellow(`Needs: ${visible(explanation.needs)}`)}\n` +
       `${describeVerified(failure)}\n`,
   );

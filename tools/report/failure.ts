@@ -7,7 +7,7 @@ import type { CallText, FailureResult, FileDifference, Timeline } from '../../li
 import { html, type Markup, preformatted, prose } from './markup.js';
 import { differenceOf } from './difference.js';
 import { writer } from './timeline.js';
-import { describeOutcome, describeVerified } from './words.js';
+import { describeOutcome, describeVerified, whatHappened } from './words.js';
 import { plural } from '../screen.js';
 
 const CHOICE_LINES_MAX = 24;
@@ -22,7 +22,7 @@ ${failure.models.map((model) => html`<span class="badge">${model}</span> `)}${
     ? html`<span class="quiet">${plural(failure.similar, 'state')} failed in the same way</span>`
     : undefined
 }</p>
-<p class="explanation">${prose(explanation.text)}</p>
+<p class="explanation">${prose(whatHappened(failure))}</p>
 ${steps(failure, timeline)}
 <p class="needs"><b>Needs:</b> ${prose(explanation.needs)}<br><span class="quiet">${describeVerified(failure)}</span></p>
 ${outcomeBlock(failure)}

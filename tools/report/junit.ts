@@ -5,7 +5,13 @@
 import XmlBuilder from 'fast-xml-builder';
 import type { FailureResult, ModelResult, OracleName, Result } from '../../lib/crash/result.js';
 import { visible, visibleLines } from './visible.js';
-import { describeOutcome, describeVerified, END_MEANS, ORACLE_MEANS } from './words.js';
+import {
+  describeOutcome,
+  describeVerified,
+  whatHappened,
+  END_MEANS,
+  ORACLE_MEANS,
+} from './words.js';
 
 type Element = Record<string, unknown>;
 
@@ -66,7 +72,7 @@ function testCase(result: Result, model: ModelResult, oracle: OracleName): Eleme
 function failureElement(failure: FailureResult): Element {
   const { outcome, explanation } = failure;
   const lines = [
-    explanation.text,
+    whatHappened(failure),
     `Needs: ${explanation.needs}`,
     describeVerified(failure),
     `Replay: fauxdax replay ${failure.id}`,

@@ -10,6 +10,7 @@ import {
   COUNT_ROWS,
   describeOutcome,
   describeVerified,
+  whatHappened,
   END_MEANS,
   notCovered,
   verdict,
@@ -36,7 +37,7 @@ function describeFailure(failure: FailureResult, savedIn: ReadonlyMap<string, st
   const under = `${failure.oracle}, ${failure.models.join(', ')}`;
   const lines = [
     `${color.red(color.bold(id))}  ${visible(failure.summary)} ${color.dim(`(${under})`)}`,
-    ...indented(explanation.text),
+    ...indented(whatHappened(failure)),
     ...indented(`Needs: ${explanation.needs}`).map((line) => color.yellow(line)),
     ...indented(describeVerified(failure)),
   ];

@@ -77,6 +77,13 @@ function howItEnded(outcome: CheckOutcome): string {
   return `ended with status ${outcome.exitStatus ?? '?'}`;
 }
 
+/** What happened; what is needed stands apart in a report. */
+export function whatHappened({ explanation }: FailureResult): string {
+  const { text, needs } = explanation;
+  const at = text.lastIndexOf(`Needs: ${needs}`);
+  return at < 0 || needs === '' ? text : text.slice(0, at).trimEnd();
+}
+
 export function describeVerified(failure: FailureResult): string {
   const { verified } = failure.explanation;
   if (verified === null) return 'not verified: that order could not be tried';
