@@ -11,19 +11,19 @@ db.pragma(`journal_mode = ${journal}`);
 db.pragma(`synchronous = ${synchronous}`);
 const insert = db.prepare('INSERT INTO t VALUES(?, ?)');
 for (let id = 1; id <= 6; id++) {
-  insert.run(id, 'x'.repeat(600));
+  insert.run(id, `row ${id}`);
   console.log(id);
 }
 JS
 
 insert="node '$packages/insert.cjs'"
-table='CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT)'
+table='PRAGMA page_size=512; CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT)'
 check="'$programs/sqlite.sh' check"
 try 'better-sqlite3, synchronous=OFF, dax' 1 --model dax --setup "sqlite3 db '$table'" \
   --workload "$insert delete off" --check "$check"
 for model in dax sector; do
   try "better-sqlite3, WAL, synchronous=FULL, $model" 0 --model $model \
-    --setup "sqlite3 db 'PRAGMA journal_mode=WAL; $table'" \
+    --setup "sqlite3 db '$table; PRAGMA journal_mode=WAL'" \
     --workload "$insert wal full" --check "$check"
 done
 finish

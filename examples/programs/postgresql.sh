@@ -1,10 +1,11 @@
 #!/bin/bash
 # PostgreSQL of Debian: commits with fsync=on and with fsync=off. The server refuses root; it runs
-# in a user namespace in which this user has another number.
+# in a user namespace in which this user has another number, and with shared memory of its own: two
+# checks at a time would meet in it.
 . "$(dirname "$0")/prelude.sh"
 bin=$(echo /usr/lib/postgresql/*/bin | tr ' ' '\n' | tail -1)
 # The server as another user; both names as the shell passes them on.
-as_user() { unshare --user --map-user=1000 --map-group=1000 "$@"; }
+as_user() { unshare --user --ipc --map-user=1000 --map-group=1000 "$@"; }
 settings='-c shared_buffers=1MB -c max_wal_size=8MB -c autovacuum=off -c listen_addresses='
 
 case ${1:-} in
@@ -28,8 +29,12 @@ case ${1:-} in
   check) # recovers, as a start after a crash does, and reads the table
     [ -e data/PG_VERSION ] || { acked_in </dev/null; exit; }
     rm -f data/postmaster.pid
-    echo 'SELECT id FROM t' | as_user "$bin/postgres" --single -j -D data $settings postgres \
-      2>/dev/null | sed -n 's/.*id = "\([0-9]*\)".*/\1/p' | acked_in
+    found=$(echo 'SELECT id FROM t' |
+      as_user "$bin/postgres" --single -j -D data $settings postgres 2>"$FAUXDAX_ACKED.log") || {
+      grep -E 'FATAL|PANIC' "$FAUXDAX_ACKED.log" >&2
+      exit 1
+    }
+    sed -n 's/.*id = "\([0-9]*\)".*/\1/p' <<<"$found" | acked_in
     exit ;;
 esac
 
