@@ -13,7 +13,7 @@ import { canaryPage } from '../../lib/canary.js';
 import { type Inode, isDirectory, ROOT_INO } from '../../lib/metadata/inode.js';
 import { Metadata } from '../../lib/metadata/metadata.js';
 import { createDatabase } from '../../lib/metadata/schema.js';
-import { Allocator } from '../../lib/space/allocator.js';
+import { Allocator, type PageRun } from '../../lib/space/allocator.js';
 import type { ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
@@ -73,6 +73,11 @@ export class RecordedImage implements TraceSource {
     this.region = new OverlayRegion(base, { sink });
     const allocator = new Allocator(base.pageCount, { reuseBeforeCommit: bugs.reuseBeforeCommit });
     const db = openDatabaseBytes(base.database);
+    const rows = db
+      .prepare('SELECT region_page AS page, page_count AS pageCount FROM extent')
+      .all();
+    for (const run of rows as PageRun[]) assert(allocator.markUsed(run));
+    allocator.markCommitted();
     this.metadata = new Metadata(db, { allocator, bugs });
     const commit = () => this.commit('space');
     this.data = new FileData({ ...this, allocator, commit, metadata: this.metadata, bugs });

@@ -3,9 +3,10 @@
  * line with all its values, every database made from scratch. What the real one is compared with.
  */
 import assert from 'node:assert/strict';
-import { openDatabaseBytes } from '../../lib/crash/open_state.js';
+import { openDatabaseBytes } from '../../lib/metadata/schema.js';
 import { FileData } from '../../lib/dax/file_data.js';
-import { canaryPage, MemoryRegion } from '../../lib/memory_region.js';
+import { canaryPage } from '../../lib/canary.js';
+import { MemoryRegion } from '../../lib/memory_region.js';
 import { type Inode, isRegular } from '../../lib/metadata/inode.js';
 import { Metadata } from '../../lib/metadata/metadata.js';
 import { applyRecord, type MetadataRecord } from '../../lib/metadata/records.js';
