@@ -8,8 +8,6 @@ import { writeFileSync } from 'node:fs';
 import { ExplorerRunner } from '../fs/explorer/runner.js';
 import { BrokenCheckError, explore } from '../lib/crash/explorer.js';
 import type { Result } from '../lib/crash/result.js';
-import { TraceError } from '../lib/trace/format.js';
-import { TraceReader } from '../lib/trace/reader.js';
 import type { ExploreWishes, ReportWords } from './crash_options.js';
 import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';
 import { defaultPlace, type SavedFailure, saveFailures } from './failures.js';
@@ -19,6 +17,7 @@ import { junitXml } from './report/junit.js';
 import { terminalSummary } from './report/terminal.js';
 import { visibleLines } from './report/visible.js';
 import { makeOutside, type Run } from './run_directory.js';
+import { openTrace } from './trace_file.js';
 import { version } from './version.js';
 
 /** After ^C the explorer may end what it has for so long. */
@@ -34,7 +33,7 @@ export async function exploreTrace(
   reports: ReportWords,
   run: Run,
 ): Promise<number> {
-  const source = openTrace(trace);
+  const source = openTrace(trace, EXIT_USAGE);
   const progress = new ProgressLine();
   try {
     const { dir } = source.info;
@@ -70,19 +69,6 @@ export async function exploreTrace(
     throw error instanceof BrokenCheckError ? brokenCheck(error) : error;
   } finally {
     source.close();
-  }
-}
-
-/**
- * The trace, checked from its first byte to its last.
- * @throws {Failure} cut, damaged, of another version
- */
-export function openTrace(path: string): TraceReader {
-  try {
-    return new TraceReader(path);
-  } catch (error) {
-    if (!(error instanceof TraceError)) throw error;
-    throw new Failure(error.message, EXIT_USAGE);
   }
 }
 

@@ -10,6 +10,7 @@ import { exploreCommand } from './commands/explore.js';
 import { faultCommand, withDirLast } from './commands/fault.js';
 import { fsckCommand } from './commands/fsck.js';
 import { infoCommand } from './commands/info.js';
+import { lintCommand } from './commands/lint.js';
 import { mapCommand } from './commands/map.js';
 import { markCommand } from './commands/mark.js';
 import { mkfsCommand } from './commands/mkfs.js';
@@ -17,6 +18,7 @@ import { mountCommand } from './commands/mount.js';
 import { recordCommand } from './commands/record.js';
 import { replayCommand } from './commands/replay.js';
 import { testCommand } from './commands/test.js';
+import { traceCommand } from './commands/trace.js';
 import { umountCommand } from './commands/umount.js';
 import { EXIT_USAGE, report } from './failure.js';
 import { version } from './version.js';
@@ -66,6 +68,8 @@ Example:
     exploreCommand(),
     replayCommand(),
     markCommand(),
+    traceCommand(),
+    lintCommand(),
   ];
   for (const command of commands) inherit(program, command);
   return program;

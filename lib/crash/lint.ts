@@ -298,7 +298,7 @@ class Linter {
     const what = `the directory was not forced between ${text.text} and ${before}`;
     const covered =
       this.lastForcePosition > pending.position
-        ? ': a force of another file came between, which saves names on ext4 and xfs; ' +
+        ? ': a force of a file came between, which saves names on ext4 and xfs; ' +
           'only POSIX asks for more'
         : ': a crash may undo it: fsync the directory';
     this.found('name-not-synced', severity, text, what + covered);

@@ -6,7 +6,19 @@ import t from 'tap';
 
 const MAIN = resolve('dist/tools/fauxdax.js');
 const HELPER = resolve('dist/tools/mount_helper.js');
-const COMMANDS = ['mkfs', 'mount', 'umount', 'info', 'map', 'fsck', 'crash', 'fault', 'demo'];
+const COMMANDS = [
+  'mkfs',
+  'mount',
+  'umount',
+  'info',
+  'map',
+  'fsck',
+  'crash',
+  'fault',
+  'demo',
+  'trace',
+  'lint',
+];
 const base = mkdtempSync(join(tmpdir(), 'fauxdax-test-'));
 t.teardown(() => rmSync(base, { recursive: true, force: true }));
 

@@ -12,8 +12,7 @@ import type { FailureResult } from '../../lib/crash/result.js';
 import type { Observation } from '../../lib/crash/runner.js';
 import type { CrashState } from '../../lib/crash/state.js';
 import type { TraceSource } from '../../lib/trace/source.js';
-import { openTrace } from '../exploration.js';
-import { EXIT_FAILURE, Failure } from '../failure.js';
+import { EXIT_FAILURE, EXIT_USAGE, Failure } from '../failure.js';
 import { defaultPlace, type Found, findFailure } from '../failures.js';
 import { EXIT_ENVIRONMENT } from '../namespace.js';
 import { visible, visibleLines } from '../report/visible.js';
@@ -21,6 +20,7 @@ import { describeOutcome, describeVerified, whatHappened } from '../report/words
 import { inRunDirectory, makeOutside, type Run } from '../run_directory.js';
 import { color } from '../screen.js';
 import { copyOut, inState, openShell } from '../state_directory.js';
+import { openTrace } from '../trace_file.js';
 
 interface Options {
   shell?: true;
@@ -53,7 +53,7 @@ async function replay(id: string, options: Options): Promise<void> {
   const exportDir = options.export === undefined ? undefined : newDirectory(options.export);
   const found = findFailure(resolve(options.keep ?? defaultPlace()), id);
   await inRunDirectory(async (run) => {
-    const source = openTrace(found.trace);
+    const source = openTrace(found.trace, EXIT_USAGE);
     try {
       explain(found.saved.failure);
       const state = sameState(source, found);

@@ -67,14 +67,16 @@ function countsTable(result: Result): string {
 }
 
 function lintLines(lints: LintFinding[]): string {
-  const lines = lints.slice(0, LINTS_SHOWN_MAX).map((one) => {
-    const paint = { error: color.red, warning: color.yellow, note: color.dim }[one.severity];
-    const times = one.count > 1 ? color.dim(` (${one.count} times)`) : '';
-    return `  ${paint(one.severity.padEnd(7))}  ${visible(one.text)}${times}`;
-  });
+  const lines = lints.slice(0, LINTS_SHOWN_MAX).map((one) => `  ${lintLine(one)}`);
   const more = lints.length - lines.length;
   if (more > 0) lines.push(color.dim(`  ${more} more in the report`));
   return [color.bold('lints'), ...lines].join('\n');
+}
+
+export function lintLine(one: LintFinding): string {
+  const paint = { error: color.red, warning: color.yellow, note: color.dim }[one.severity];
+  const times = one.count > 1 ? color.dim(` (${one.count} times)`) : '';
+  return `${paint(one.severity.padEnd(7))}  ${visible(one.text)}${times}`;
 }
 
 function endLines(result: Result): string {
