@@ -1,7 +1,7 @@
 /**
  * The outer form of a trace file: a header and chunks with checksums. SPEC.md, Trace. Pure
  * encoding; writer.ts and reader.ts put chunks into files, codec.ts has the events inside. Mirrored
- * in native/recorder.h.
+ * in native/trace_file.cc.
  */
 import { crc32 } from 'node:zlib';
 
@@ -50,12 +50,18 @@ export function encodeHeader(header: TraceHeader): Buffer {
   return bytes;
 }
 
+/** Whether the bytes, however few, may be the first of a trace. */
+export function beginsLikeTrace(bytes: Buffer): boolean {
+  const length = Math.min(bytes.length, MAGIC.length);
+  return bytes.subarray(0, length).equals(MAGIC.subarray(0, length));
+}
+
 /**
  * A string says why the bytes are none, in the words that come after the name of the file.
  * @param bytes HEADER_BYTES of them
  */
 export function decodeHeader(bytes: Buffer): TraceHeader | string {
-  if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return 'not a trace';
+  if (!beginsLikeTrace(bytes)) return 'not a trace';
   const version = bytes.readUInt32LE(AT.version);
   // Said before the checksum, which another version may have elsewhere.
   if (version !== TRACE_VERSION) {

@@ -14,6 +14,7 @@ import { PagedBase } from './pages.js';
 import { decodeEvents } from './codec.js';
 import type { TraceEvent } from './event.js';
 import {
+  beginsLikeTrace,
   CHUNK,
   CHUNK_HEADER_BYTES,
   type ChunkHeader,
@@ -140,11 +141,12 @@ class TraceFile {
   }
 
   header(): TraceHeader {
-    if (this.sizeBytes < HEADER_BYTES) {
-      throw this.sizeBytes === 0 ? new TraceError(`${this.path}: not a trace: empty`) : this.cut();
-    }
-    const bytes = Buffer.alloc(HEADER_BYTES);
+    if (this.sizeBytes === 0) throw new TraceError(`${this.path}: not a trace: empty`);
+    const bytes = Buffer.alloc(Math.min(HEADER_BYTES, this.sizeBytes));
     this.read(bytes, 0);
+    if (bytes.length < HEADER_BYTES) {
+      throw beginsLikeTrace(bytes) ? this.cut() : new TraceError(`${this.path}: not a trace`);
+    }
     const header = decodeHeader(bytes);
     if (typeof header === 'string') throw new TraceError(`${this.path}: ${header}`);
     if (header.pageCount < REGION_PAGES_MIN || header.pageCount > REGION_PAGES_MAX) {
