@@ -12,11 +12,15 @@ export class Budget {
   readonly startedMs = performance.now();
   private runs = 0;
 
-  constructor(private readonly limits: Limits) {}
+  constructor(
+    private readonly limits: Limits,
+    private readonly whole?: Budget,
+  ) {}
 
   /** A run began. */
   spend(): void {
     this.runs++;
+    this.whole?.spend();
   }
 
   get hasLimit(): boolean {
@@ -55,11 +59,12 @@ export class Budget {
   /** An equal part of what is left, for one of `count` things that remain to be done. */
   share(count: number): Budget {
     const { statesMax, secondsMax, signal } = this.limits;
-    return new Budget({
+    const limits = {
       statesMax: statesMax === undefined ? undefined : Math.ceil((statesMax - this.runs) / count),
       secondsMax:
         secondsMax === undefined ? undefined : (secondsMax - this.elapsedMs / 1000) / count,
       signal,
-    });
+    };
+    return new Budget(limits, this);
   }
 }

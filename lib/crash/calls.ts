@@ -17,6 +17,7 @@ export interface KnownCall {
 
 export class CallBook {
   private readonly calls = new Map<number, KnownCall>();
+  private readonly byShape = new Map<string, number[]>();
   private readonly outputs: { position: number; event: OutputEvent }[] = [];
 
   constructor(source: TraceSource) {
@@ -43,12 +44,36 @@ export class CallBook {
     return known.sort((a, b) => a.text.position - b.text.position);
   }
 
+  /** The first pages of a mapping that the kernel wrote back after a position. */
+  writebackAfter(position: number): KnownCall | undefined {
+    for (const call of this.calls.values()) {
+      if (call.text.position >= position && call.event.isWriteback === true) return call;
+    }
+    return undefined;
+  }
+
   /** What makes two calls of a loop the same mistake. */
   shape(callId: number): string {
     const call = this.calls.get(callId);
     if (call === undefined) return '';
     const { operation, path, path2 = '' } = call.text;
     return `${operation} ${path} ${path2}`;
+  }
+
+  /** Calls of one shape that began between two positions. */
+  alike(shape: string, from: number, to: number): number[] {
+    if (this.byShape.size === 0) {
+      for (const callId of this.calls.keys()) {
+        const name = this.shape(callId);
+        const list = this.byShape.get(name);
+        if (list === undefined) this.byShape.set(name, [callId]);
+        else list.push(callId);
+      }
+    }
+    return (this.byShape.get(shape) ?? []).filter((callId) => {
+      const { position } = this.calls.get(callId)!.text;
+      return position > from && position < to;
+    });
   }
 
   /** Where a line was printed; undefined when it was not. */

@@ -32,6 +32,8 @@ export interface Evidence {
   /** A lost call's metadata (size, mapping) is there and its bytes are not. */
   keepsOperationOfLost: boolean;
   survivor: Survivor | undefined;
+  /** Nothing is lost, and pages of a mapping were written back only after this crash. */
+  laterWriteback: KnownCall | undefined;
 }
 
 export class Witness {
@@ -56,6 +58,7 @@ export class Witness {
       isOverwrite: overwrites(site, loss, lost),
       keepsOperationOfLost: keptOperations.some(({ callId }) => lostIds.has(callId)),
       survivor: await this.survivor(site, minimal, lost),
+      laterWriteback: lost.length === 0 ? this.book.writebackAfter(minimal.position) : undefined,
     };
   }
 

@@ -45,6 +45,9 @@ function wordingOf(what: ToExplain): Wording {
   const { evidence } = what;
   const { lost, survivor } = evidence;
   const [first] = lost;
+  if (first === undefined && evidence.laterWriteback !== undefined) {
+    return neverSynced(evidence.laterWriteback, what.summary);
+  }
   if (first === undefined) {
     const text = `Nothing that a call did is lost in this state, and still: ${what.summary}.`;
     return { text, needs: '' };
@@ -67,6 +70,16 @@ function mapping(first: KnownCall, survivor: Survivor | undefined): Wording {
     `Bytes stored through a mapping of ${quote(path)} were never synced when the power went` +
     `${survivor === undefined ? '' : `, but ${survivorText(survivor)}`}.`;
   const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to${beforeText(survivor)}`;
+  return { text, needs };
+}
+
+/** The crash took nothing that the filesystem had been given. */
+function neverSynced({ text: { path, text: call } }: KnownCall, summary: string): Wording {
+  const text =
+    `Nothing that was written is lost in this state, and ${summary}. Bytes stored through a mapping ` +
+    `of ${quote(path)} reach the file with a sync or when the kernel likes: here it was after the ` +
+    `crash, by ${quote(call)}.`;
+  const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to, before it is relied on`;
   return { text, needs };
 }
 

@@ -19,6 +19,7 @@ import {
 import { type Point, points, stateOf } from './points.js';
 import type { Observation, Runner } from './runner.js';
 import { Runs } from './runs.js';
+import type { CrashState } from './state.js';
 import * as strategy from './strategy.js';
 
 /** Points with so few combinations are finished in whichever round comes. */
@@ -114,6 +115,10 @@ export class Exploration {
     if (last !== undefined) this.finalAcknowledged = this.acknowledged(last);
   }
 
+  get model(): ModelName {
+    return this.parts.model;
+  }
+
   /** Crash points of this shard. */
   get pointCount(): number {
     const { index, count } = this.parts.shard;
@@ -204,6 +209,11 @@ export class Exploration {
     acknowledged = this.acknowledged(site.point),
   ): Promise<Observation> {
     return await this.probes.probe(site.point.state(choice), acknowledged);
+  }
+
+  /** Runs a state and records what the run does to it. The state must live as long as the trace. */
+  async record(state: CrashState, acknowledged: readonly string[]): Promise<Observation> {
+    return await this.probes.start(state, acknowledged, true);
   }
 
   /** Some oracle looks at what the check prints. */

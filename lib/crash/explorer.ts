@@ -14,15 +14,16 @@ import { checkBaseline } from './baseline.js';
 import { Budget } from './budget.js';
 import type { ModelName, StateChoice } from './choice.js';
 import { Exploration, type Failing, NOTHING_LOST } from './exploration.js';
-import { FailureBook } from './failures.js';
+import { FailureBook, type FailureBookParts } from './failures.js';
 import { Landmarks } from './landmarks.js';
 import { lint } from './lint.js';
 import { bySize } from './merge.js';
-import { MODELS } from './models/index.js';
+import { exploreNested, type Recovery } from './nested.js';
 import type { Expectation } from './oracles.js';
 import { stateOf } from './points.js';
 import {
   type EndName,
+  type FailureResult,
   type ModelResult,
   type OracleName,
   type Result,
@@ -32,10 +33,13 @@ import type { Runner } from './runner.js';
 import { makeTimeline } from './timeline.js';
 
 export { BrokenCheckError } from './baseline.js';
+export { nestedState } from './nested.js';
 export { stateOf } from './points.js';
 
 const PROGRESS_MS = 200;
 const GRACE_MS = 20_000;
+/** A recovery is explored for this part of what is left of the limits, at most. */
+const RECOVERY_SHARES = 8;
 
 export interface ExploreOptions {
   models: ModelName[];
@@ -98,24 +102,28 @@ class Explorer {
     const { statesMax, secondsMax, signal } = options;
     this.budget = new Budget({ statesMax, secondsMax, signal });
     this.landmarks = new Landmarks(source);
-    this.failures = new FailureBook({
+    this.failures = new FailureBook(this.bookParts(source));
+  }
+
+  private bookParts(source: TraceSource): FailureBookParts {
+    return {
       source,
-      failuresMax: options.failuresMax,
+      failuresMax: this.options.failuresMax,
       onPhase: (phase) => {
         this.phase = phase;
         this.progress(true);
       },
-      otherModel: (model, like) =>
-        MODELS[model] === undefined ? undefined : this.newExploration(model, like),
+      otherModel: (model, like) => this.begin(model, this.budget, like),
       shouldStop: () => this.shouldHurry(),
-    });
+    };
   }
 
   async explore(): Promise<Result> {
     const { models } = this.options;
     let first: Exploration | undefined;
     for (const [done, model] of models.entries()) {
-      const exploration = this.begin(model, this.budget.share(models.length - done));
+      const parts = (models.length - done) * (this.options.nestedDepth > 0 ? 2 : 1);
+      const exploration = this.begin(model, this.budget.share(parts));
       this.exploration = exploration;
       exploration.survey();
       if (first === undefined) await this.checkBaseline(exploration);
@@ -124,10 +132,6 @@ class Explorer {
       if (exploration.stopped === 'enough' || this.options.signal?.aborted) break;
     }
     return this.result(first!);
-  }
-
-  private newExploration(model: ModelName, like: Exploration): Exploration {
-    return this.begin(model, this.budget, like);
   }
 
   /** Failures are looked into for a while longer than the limit: a found one should be explained. */
@@ -174,6 +178,10 @@ class Explorer {
     this.phase = 'exploring';
     const startedMs = performance.now();
     await exploration.run();
+    const { nestedDepth } = this.options;
+    if (nestedDepth > 0 && exploration.stopped !== 'enough') {
+      await this.exploreRecoveries(exploration, nestedDepth);
+    }
     const { counts } = exploration.runs;
     const failuresHere = this.failures.results.some(({ models }) => models[0] === model);
     const { end, detail } = endOf(exploration, failuresHere);
@@ -195,6 +203,61 @@ class Explorer {
         prunedUnread: Math.min(Number.MAX_SAFE_INTEGER, counts.prunedUnread + proved),
       },
       durationMs: Math.round(performance.now() - startedMs),
+    });
+  }
+
+  /** Crashes inside what the check does, `depth` deep; failures go to the result. */
+  private async exploreRecoveries(exploration: Exploration, depth: number): Promise<void> {
+    const { model } = exploration;
+    const { budget } = this;
+    const failures = await exploreNested(exploration, {
+      budget,
+      shard: this.options.shard,
+      exploreRecovery: (recovery) => this.exploreRecovery(recovery, model, depth),
+    });
+    this.failures.results.push(...failures);
+    this.details.push(
+      failures.length > 0
+        ? 'a crash during recovery ended it'
+        : 'crashes during recovery were sampled',
+    );
+  }
+
+  private async exploreRecovery(
+    { trace, acknowledged }: Recovery,
+    model: ModelName,
+    depth: number,
+  ): Promise<FailureResult[]> {
+    const { shouldStop, ...parts } = this.bookParts(trace);
+    const book = new FailureBook({
+      ...parts,
+      shouldStop,
+      failuresMax: 1,
+      otherModel: () => undefined,
+    });
+    const { expect, tornBytes, seed } = this.options;
+    const exploration: Exploration = new Exploration({
+      source: trace,
+      runner: this.runner,
+      landmarks: new Landmarks(trace),
+      model,
+      // What a recovery prints is no sequence of operations.
+      expect: expect.filter((name) => name === 'acked'),
+      tornBytes,
+      seed,
+      shard: { index: 0, count: 1 },
+      budget: this.budget.share(RECOVERY_SHARES),
+      acknowledged,
+      onProgress: () => this.progress(false),
+      onFailing: (failing) => book.add(failing, exploration),
+    });
+    exploration.survey();
+    await exploration.run();
+    if (book.results.length > 0 || depth <= 1) return book.results;
+    return await exploreNested(exploration, {
+      budget: this.budget,
+      shard: { index: 0, count: 1 },
+      exploreRecovery: (recovery) => this.exploreRecovery(recovery, model, depth - 1),
     });
   }
 

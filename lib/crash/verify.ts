@@ -82,8 +82,9 @@ function ruleOf(book: CallBook, { lost, survivor }: Evidence): Rule | undefined 
     const shape = book.shape(survivor.call.text.callId);
     return (site, choice) => {
       const first = Math.min(...lostLike(site, choice));
-      const kept = keptCalls(site, choice).filter((callId) => book.shape(callId) === shape);
-      return !kept.some((callId) => positionOf(callId) > first);
+      const lostIds = lostCalls(site, lossOf(site, choice));
+      const later = book.alike(shape, first, site.point.position);
+      return later.every((callId) => lostIds.has(callId));
     };
   }
   if (survivor?.kind === 'rest-of-call') {
@@ -94,15 +95,6 @@ function ruleOf(book: CallBook, { lost, survivor }: Evidence): Rule | undefined 
     };
   }
   return undefined;
-}
-
-/** Undecided calls of which everything is there. */
-function keptCalls(site: Site, choice: StateChoice): number[] {
-  const lostIds = lostCalls(site, lossOf(site, choice));
-  const { units } = site.point.data(choice);
-  const all = new Set(units.flatMap(({ callIds }) => callIds));
-  for (const { callId } of site.point.operations) all.add(callId);
-  return [...all].filter((callId) => !lostIds.has(callId));
 }
 
 /** Calls that have a line that is there. */

@@ -1,21 +1,7 @@
 /** Explorations of tiny programs: what is found, and what the result says about it. */
 import t from 'tap';
-import { explore, type ExploreOptions } from '../../lib/crash/explorer.js';
-import { type Check, FunctionRunner, type Program, traceOf } from './tiny_programs.js';
-
-export const OPTIONS: ExploreOptions = {
-  models: ['dax'],
-  check: 'check',
-  continue: null,
-  expect: [],
-  seed: 1,
-  statesMax: undefined,
-  secondsMax: undefined,
-  shard: { index: 0, count: 1 },
-  nestedDepth: 0,
-  tornBytes: undefined,
-  failuresMax: 1,
-};
+import { explore } from '../../lib/crash/explorer.js';
+import { type Check, FunctionRunner, OPTIONS, type Program, traceOf } from './tiny_programs.js';
 
 const saveInPlace = (program: Program) => {
   program.create('conf');

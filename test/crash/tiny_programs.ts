@@ -2,10 +2,11 @@
  * Tiny programs for tests of the explorer: they run on an image in memory, and what they do is a
  * trace in memory. Checks on crash states are functions that read files; nothing is mounted.
  */
-import { readFileSync, rmSync } from 'node:fs';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { NOTHING_LOST } from '../../lib/crash/exploration.js';
+import { type ExploreOptions, stateOf } from '../../lib/crash/explorer.js';
 import { openState, type OpenState } from '../../lib/crash/open_state.js';
 import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
 import { canaryPage } from '../../lib/canary.js';
@@ -13,9 +14,23 @@ import type { Inode } from '../../lib/metadata/inode.js';
 import { ROOT_INO, S_IFREG } from '../../lib/metadata/inode.js';
 import type { MetadataRecord } from '../../lib/metadata/records.js';
 import { createDatabase } from '../../lib/metadata/schema.js';
-import type { TraceEvent } from '../../lib/trace/event.js';
+import type { CallEvent, TraceEvent } from '../../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
+
+export const OPTIONS: ExploreOptions = {
+  models: ['dax'],
+  check: 'check',
+  continue: null,
+  expect: [],
+  seed: 1,
+  statesMax: undefined,
+  secondsMax: undefined,
+  shard: { index: 0, count: 1 },
+  nestedDepth: 0,
+  tornBytes: undefined,
+  failuresMax: 1,
+};
 
 const PAGE_COUNT = 256;
 const UUID = '01234567-89ab-4def-8123-456789abcdef';
@@ -124,9 +139,15 @@ export class Program extends Files {
     });
   }
 
-  /** A mapping's stores, as its page writeback shows them: flushed only by an fsync. */
-  storeMapped(name: string, offset: number, text: string): void {
-    this.write(name, offset, text);
+  /** A page of a mapping that the kernel writes back, for nobody. */
+  writeback(name: string, offset: number, text: string): void {
+    const bytes = Buffer.from(text, 'latin1');
+    const inode = this.inode(name);
+    const about = { operation: 'WRITE', ino: inode.ino, offset, lengthBytes: bytes.length };
+    this.call({ ...about, isWriteback: true, pid: 0 }, () => {
+      this.open.image.fileData.write(inode, offset, bytes);
+      this.open.image.metadata.endOperation();
+    });
   }
 
   rename(from: string, to: string): void {
@@ -192,7 +213,7 @@ export class Program extends Files {
   }
 
   private call(
-    about: Omit<Extract<TraceEvent, { type: 'call' }>, 'type' | 'callId' | 'timeNs' | 'pid'>,
+    about: Omit<CallEvent, 'type' | 'callId' | 'timeNs' | 'pid'> & { pid?: number },
     act: () => void,
   ): void {
     this.callId++;
@@ -231,12 +252,21 @@ export function sourceOf(base: BaseImage, events: readonly TraceEvent[]): TraceS
   return { base, info, events: () => events };
 }
 
-/** The trace of a program on an empty image. @param setup what was there before, durable */
-export function traceOf(run: (program: Program) => void): TraceSource {
-  const base = emptyBase();
+/** The trace of a program. @param setup what is there before it, all of it durable */
+export function traceOf(
+  run: (program: Program) => void,
+  setup?: (program: Program) => void,
+): TraceSource {
+  const base = setup === undefined ? emptyBase() : baseAfter(setup);
   const program = new Program(base);
   run(program);
   return program.end(base);
+}
+
+function baseAfter(setup: (program: Program) => void): BaseImage {
+  const source = traceOf(setup);
+  const position = [...source.events()].length;
+  return stateOf(source, { model: 'dax', position, ...NOTHING_LOST });
 }
 
 /** What a check does: throws when the state is bad, returns what it prints. */

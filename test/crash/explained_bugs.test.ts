@@ -1,0 +1,304 @@
+/**
+ * Ten tiny programs, each with a crash bug of another kind, and their repaired twins: the bug is
+ * found, made as small as it can be and explained by the right calls; the twin has no bad state.
+ */
+import t from 'tap';
+import type { ModelName } from '../../lib/crash/choice.js';
+import { explore } from '../../lib/crash/explorer.js';
+import type { Expectation } from '../../lib/crash/oracles.js';
+import type { OracleName } from '../../lib/crash/result.js';
+import { type Check, FunctionRunner, OPTIONS, type Program, traceOf } from './tiny_programs.js';
+
+interface Case {
+  bug: string;
+  model: ModelName;
+  expect?: Expectation[];
+  oracle?: OracleName;
+  setup?: (program: Program) => void;
+  buggy: (program: Program) => void;
+  fixed: (program: Program) => void;
+  check: Check;
+  fixedCheck?: Check;
+  /** What the explanation says. */
+  says: RegExp;
+  needs: RegExp;
+  /** Lost operations and lines of the minimal state. */
+  lost: [operations: number, lines: number];
+}
+
+const RECORD = 'r'.repeat(300);
+const isOf = (text: string, ...letters: string[]): void => {
+  const other = [...new Set(text)].filter((letter) => !letters.includes(letter));
+  if (other.length > 0 || new Set(text).size > 1) throw new Error(`neither old nor new: ${text}`);
+};
+const conf: Check = (files) => {
+  if (!files.has('conf')) throw new Error('conf is gone');
+  isOf(files.read('conf'), 'a', 'b');
+};
+const notEmpty: Check = (files, request) => {
+  if (files.read('conf') === '') throw new Error('conf is empty');
+  conf(files, request);
+};
+const saved = (p: Program): void => {
+  p.create('conf');
+  p.write('conf', 0, 'a'.repeat(300));
+  p.fsync('conf');
+};
+const saveByRename = (isSynced: boolean) => (p: Program) => {
+  p.create('tmp');
+  p.write('tmp', 0, 'b'.repeat(300));
+  if (isSynced) p.fsync('tmp');
+  p.rename('tmp', 'conf');
+  p.fsyncDirectory();
+};
+const zeroedLog = (p: Program): void => {
+  p.create('log');
+  p.write('log', 0, Buffer.alloc(4096));
+  p.fsync('log');
+};
+const acked: Check = (files, { acknowledged }) => {
+  for (const name of acknowledged) if (!files.has(name)) throw new Error(`${name} is lost`);
+};
+
+const CASES: Case[] = [
+  {
+    bug: 'a torn record',
+    model: 'dax',
+    buggy: (p) => {
+      zeroedLog(p);
+      p.write('log', 0, RECORD);
+      p.fsync('log');
+    },
+    fixed: (p) => {
+      zeroedLog(p);
+      p.write('log', 0, RECORD);
+      p.fsync('log');
+    },
+    check: (files) => {
+      if (!files.has('log')) return;
+      const record = files.read('log').slice(0, 300);
+      if (record.startsWith('r')) isOf(record, 'r');
+    },
+    // As a checksum would: what is there in part is no record.
+    fixedCheck: (files) => {
+      if (files.has('log') && files.read('log').slice(0, 300) === RECORD) return 'one record';
+      return 'none';
+    },
+    says: /record that `write\(log, offset 0, 300 bytes\)` wrote .* is torn/,
+    needs: /checksum/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'an acknowledgement before the sync',
+    model: 'dax',
+    expect: ['acked'],
+    oracle: 'acked',
+    buggy: (p) => {
+      p.create('log');
+      p.append('log', 'one\n');
+      p.print('one');
+      p.fsync('log');
+    },
+    fixed: (p) => {
+      p.create('log');
+      p.append('log', 'one\n');
+      p.fsync('log');
+      p.print('one');
+    },
+    check: (files) => (files.has('log') ? files.read('log') : ''),
+    says: /'one' was acknowledged before `write\(log, offset 0, 4 bytes\)` was durable/,
+    needs: /fdatasync of `log`.*pid 4711, before the acknowledgement/,
+    lost: [1, 0],
+  },
+  {
+    bug: 'a directory that was not synced',
+    model: 'posix',
+    buggy: (p) => {
+      p.create('mail');
+      p.write('mail', 0, 'text');
+      p.fsync('mail');
+      p.print('mail');
+    },
+    fixed: (p) => {
+      p.create('mail');
+      p.write('mail', 0, 'text');
+      p.fsync('mail');
+      p.fsyncDirectory();
+      p.print('mail');
+    },
+    check: acked,
+    says: /'mail' was acknowledged before `create\(mail\)` was durable/,
+    needs: /fsync of the directory `\.`/,
+    lost: [1, 0],
+  },
+  {
+    bug: 'a rename before the data',
+    model: 'posix',
+    setup: saved,
+    buggy: saveByRename(false),
+    fixed: saveByRename(true),
+    check: notEmpty,
+    says: /`tmp` was renamed over `conf` before its bytes were durable.*`conf` shows zeroes/,
+    needs: /fdatasync of `tmp`, written by python3 save.py in pid 4711, before the rename/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'an overwrite in place',
+    model: 'dax',
+    setup: saved,
+    buggy: (p) => {
+          p.write('conf', 0, 'b'.repeat(300));
+      p.fsync('conf');
+    },
+    fixed: saveByRename(true),
+    check: conf,
+    says: /`conf` was overwritten in place.*mix of old and new bytes/,
+    needs: /renamed over `conf`/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'an index written before its data is durable',
+    model: 'posix',
+    buggy: (p) => {
+      p.create('data');
+      p.create('index');
+      p.fsyncDirectory();
+      p.write('data', 0, RECORD);
+      p.write('index', 0, '300');
+      p.fsync('index');
+    },
+    fixed: (p) => {
+      p.create('data');
+      p.create('index');
+      p.fsyncDirectory();
+      p.write('data', 0, RECORD);
+      p.fsync('data');
+      p.write('index', 0, '300');
+      p.fsync('index');
+    },
+    check: (files) => {
+      if (!files.has('index') || files.read('index') !== '300') return;
+      if (files.read('data') !== RECORD) throw new Error('the index names what is not there');
+    },
+    says: /`write\(data, offset 0, 300 bytes\)`/,
+    needs: /fdatasync of `data`/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'a mapping that is never synced',
+    model: 'dax',
+    buggy: (p) => {
+      zeroedLog(p);
+      p.print('stored');
+      p.writeback('log', 0, 'stored');
+    },
+    fixed: (p) => {
+      zeroedLog(p);
+      p.writeback('log', 0, 'stored');
+      p.fsync('log');
+      p.print('stored');
+    },
+    check: (files, { acknowledged }) => {
+      if (acknowledged.length > 0 && !files.read('log').startsWith('stored')) {
+        throw new Error('what was stored is lost');
+      }
+    },
+    says: /stored through a mapping of `log`/,
+    needs: /msync/,
+    lost: [0, 0],
+  },
+  {
+    bug: 'two files in the wrong order',
+    model: 'sector',
+    buggy: (p) => {
+      p.create('a');
+      p.write('a', 0, '0'.repeat(512));
+      p.create('b');
+      p.write('b', 0, '0'.repeat(512));
+      p.fsync('a');
+      p.fsync('b');
+      p.write('a', 0, '1'.repeat(512));
+      p.write('b', 0, '1'.repeat(512));
+      p.fsync('b');
+      p.fsync('a');
+    },
+    fixed: (p) => {
+      p.create('a');
+      p.write('a', 0, '0'.repeat(512));
+      p.create('b');
+      p.write('b', 0, '0'.repeat(512));
+      p.fsync('a');
+      p.fsync('b');
+      p.write('a', 0, '1'.repeat(512));
+      p.fsync('a');
+      p.write('b', 0, '1'.repeat(512));
+      p.fsync('b');
+    },
+    check: (files) => {
+      if (!files.has('a') || !files.has('b')) return;
+      if (files.read('b') > files.read('a')) throw new Error('b is ahead of a');
+    },
+    says: /`write\(a, offset 0, 512 bytes\)` was lost, while the later `write\(b, .*survived/,
+    needs: /fdatasync of `a`.*before `write\(b/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'a file removed before its successor is there',
+    model: 'dax',
+    setup: saved,
+    buggy: (p) => {
+          p.create('new');
+      p.write('new', 0, 'b'.repeat(300));
+      p.fsync('new');
+      p.unlink('conf');
+      p.rename('new', 'conf');
+      p.fsyncDirectory();
+    },
+    fixed: saveByRename(true),
+    check: conf,
+    says: /`rename\(new → conf\)`/,
+    needs: /directory `\.`/,
+    lost: [1, 0],
+  },
+  {
+    bug: 'a file emptied before it is written anew',
+    model: 'dax',
+    setup: saved,
+    buggy: (p) => {
+          p.truncate('conf', 0);
+      p.write('conf', 0, 'b'.repeat(300));
+      p.fsync('conf');
+    },
+    fixed: saveByRename(true),
+    check: notEmpty,
+    says: /`write\(conf, offset 0, 300 bytes\)`/,
+    needs: /fdatasync of `conf`/,
+    lost: [1, 0],
+  },
+];
+
+for (const { bug, model, expect = [], oracle = 'check', ...one } of CASES) {
+  const options = { ...OPTIONS, models: [model], expect };
+
+  t.test(`${bug} is found under ${model}, minimal and explained`, async (t) => {
+    const result = await explore(traceOf(one.buggy, one.setup), new FunctionRunner(one.check), options);
+    const [failure] = result.failures;
+    t.equal(result.end, 'failure-found');
+    t.equal(failure?.oracle, oracle);
+    const { choice, explanation } = failure!;
+    t.same([choice.lostOperations.length, choice.lines.length], one.lost);
+    t.match(explanation.text, one.says);
+    t.match(explanation.needs, one.needs);
+    if (explanation.verified !== null) {
+      t.ok(explanation.verified.states > 0);
+      t.equal(explanation.verified.failed, 0);
+    }
+  });
+
+  t.test(`without ${bug} no state is bad under ${model}`, async (t) => {
+    const runner = new FunctionRunner(one.fixedCheck ?? one.check);
+    const result = await explore(traceOf(one.fixed, one.setup), runner, options);
+    t.same(result.failures, []);
+    t.equal(result.end, 'space-exhausted');
+  });
+}
