@@ -147,7 +147,7 @@ const CASES: Case[] = [
     model: 'dax',
     setup: saved,
     buggy: (p) => {
-          p.write('conf', 0, 'b'.repeat(300));
+      p.write('conf', 0, 'b'.repeat(300));
       p.fsync('conf');
     },
     fixed: saveByRename(true),
@@ -205,37 +205,32 @@ const CASES: Case[] = [
     },
     says: /stored through a mapping of `log`/,
     needs: /msync/,
-    lost: [0, 0],
+    lost: [0, 1],
   },
   {
     bug: 'two files in the wrong order',
     model: 'sector',
-    buggy: (p) => {
+    setup: (p) => {
       p.create('a');
       p.write('a', 0, '0'.repeat(512));
       p.create('b');
       p.write('b', 0, '0'.repeat(512));
       p.fsync('a');
       p.fsync('b');
+    },
+    buggy: (p) => {
       p.write('a', 0, '1'.repeat(512));
       p.write('b', 0, '1'.repeat(512));
       p.fsync('b');
       p.fsync('a');
     },
     fixed: (p) => {
-      p.create('a');
-      p.write('a', 0, '0'.repeat(512));
-      p.create('b');
-      p.write('b', 0, '0'.repeat(512));
-      p.fsync('a');
-      p.fsync('b');
       p.write('a', 0, '1'.repeat(512));
       p.fsync('a');
       p.write('b', 0, '1'.repeat(512));
       p.fsync('b');
     },
     check: (files) => {
-      if (!files.has('a') || !files.has('b')) return;
       if (files.read('b') > files.read('a')) throw new Error('b is ahead of a');
     },
     says: /`write\(a, offset 0, 512 bytes\)` was lost, while the later `write\(b, .*survived/,
@@ -247,7 +242,7 @@ const CASES: Case[] = [
     model: 'dax',
     setup: saved,
     buggy: (p) => {
-          p.create('new');
+      p.create('new');
       p.write('new', 0, 'b'.repeat(300));
       p.fsync('new');
       p.unlink('conf');
@@ -265,7 +260,7 @@ const CASES: Case[] = [
     model: 'dax',
     setup: saved,
     buggy: (p) => {
-          p.truncate('conf', 0);
+      p.truncate('conf', 0);
       p.write('conf', 0, 'b'.repeat(300));
       p.fsync('conf');
     },
@@ -281,7 +276,11 @@ for (const { bug, model, expect = [], oracle = 'check', ...one } of CASES) {
   const options = { ...OPTIONS, models: [model], expect };
 
   t.test(`${bug} is found under ${model}, minimal and explained`, async (t) => {
-    const result = await explore(traceOf(one.buggy, one.setup), new FunctionRunner(one.check), options);
+    const result = await explore(
+      traceOf(one.buggy, one.setup),
+      new FunctionRunner(one.check),
+      options,
+    );
     const [failure] = result.failures;
     t.equal(result.end, 'failure-found');
     t.equal(failure?.oracle, oracle);
