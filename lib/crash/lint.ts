@@ -222,9 +222,7 @@ class Linter {
     } else {
       const file = this.file(ino);
       const isNeeded = file.data !== undefined || (!isDataOnly && file.hasChangedAttributes);
-      // A write with O_SYNC is a force of its own: nobody asked for it apart.
-      const isAsked = kind !== 'osync' && kind !== 'odsync';
-      if (isAsked && !isNeeded) this.redundant(event.callId, file.forcedAt);
+      if (!isNeeded) this.redundant(event.callId, file.forcedAt);
       this.coverFile(file, isDataOnly, position);
       if (kind === 'fsyncdir') this.coverNames(ino);
     }
@@ -314,7 +312,8 @@ class Linter {
 
   private redundant(callId: number, forcedAt: number | undefined): void {
     const open = this.calls.get(callId);
-    if (open === undefined) return;
+    // A write with O_SYNC and its like force by themselves: nobody asked for that apart.
+    if (open === undefined || !open.call.operation.startsWith('FSYNC')) return;
     const text = this.callText(open);
     const since = forcedAt === undefined ? 'the start' : `the last force at position ${forcedAt}`;
     const what = `${text.text} has nothing to do: nothing was stored or changed since ${since}`;

@@ -18,13 +18,16 @@ export interface CallEvent {
   /** 0 when the kernel acts for nobody in particular, as in the writeback of a mapping. */
   pid: number;
   ino: number;
-  /** What of these the operation has. `ino2` is the second directory of a rename, link's inode. */
+  /**
+   * What of these the operation has. `ino2` is the second directory of a rename, link's inode, the
+   * file a copy goes to: its `offset` is there.
+   */
   name?: string;
   name2?: string;
   ino2?: number;
   offset?: number;
   lengthBytes?: number;
-  /** open flags, fallocate mode, setattr's valid mask, rename flags: as linux/fuse.h. */
+  /** open flags, fallocate mode, setattr's valid mask, rename flags, ioctl: as linux/fuse.h. */
   flags?: number;
   /** WRITE: from the kernel's page cache: a mapping's pages, or buffered for nobody. */
   isWriteback?: boolean;

@@ -83,6 +83,12 @@ class Steps {
     ]);
   }
 
+  /** A write with O_SYNC of bytes that were there. */
+  direct(ino: number): this {
+    const made = call('WRITE', { ino, offset: 0, lengthBytes: 16, flags: 0o4010000 });
+    return this.#do(made, [{ type: 'force', callId: 0, kind: 'osync', ino }]);
+  }
+
   print(...lines: string[]): this {
     this.events.push({ type: 'output', timeNs: 1, stream: 'stdout', lines });
     return this;
@@ -275,7 +281,7 @@ t.test('a sync with nothing to do is found', async (t) => {
       ['note redundant-sync . x1'],
     ],
     ['all', steps().force(1, 'syncfs').force(1, 'syncfs'), []],
-    ['O_SYNC', steps().force(FILE, 'osync'), []],
+    ['O_SYNC', steps().direct(FILE), []],
     ['a new file', steps().create('tmp', TMP).force(TMP).force(1, 'fsyncdir'), []],
   ]);
 });
