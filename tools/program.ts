@@ -13,6 +13,7 @@ import { infoCommand } from './commands/info.js';
 import { lintCommand } from './commands/lint.js';
 import { mapCommand } from './commands/map.js';
 import { markCommand } from './commands/mark.js';
+import { mergeCommand } from './commands/merge.js';
 import { mkfsCommand } from './commands/mkfs.js';
 import { mountCommand } from './commands/mount.js';
 import { recordCommand } from './commands/record.js';
@@ -67,6 +68,7 @@ Example:
     recordCommand(),
     exploreCommand(),
     replayCommand(),
+    mergeCommand(),
     markCommand(),
     traceCommand(),
     lintCommand(),

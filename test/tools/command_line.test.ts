@@ -7,17 +7,8 @@ import t from 'tap';
 const MAIN = resolve('dist/tools/fauxdax.js');
 const HELPER = resolve('dist/tools/mount_helper.js');
 const COMMANDS = [
-  'mkfs',
-  'mount',
-  'umount',
-  'info',
-  'map',
-  'fsck',
-  'crash',
-  'fault',
-  'demo',
-  'trace',
-  'lint',
+  ...['mkfs', 'mount', 'umount', 'info', 'map', 'fsck', 'crash', 'fault', 'demo'],
+  ...['test', 'record', 'explore', 'replay', 'merge', 'mark', 'trace', 'lint'],
 ];
 const base = mkdtempSync(join(tmpdir(), 'fauxdax-test-'));
 t.teardown(() => rmSync(base, { recursive: true, force: true }));
@@ -83,6 +74,19 @@ t.test('a usage error names the word and exits with 2', async (t) => {
       ['mount', 'x', 'y', '--transport', 'fuse-native', '-o', 'transport=kernel'],
       /transport=fuse-native contradicts -o transport=kernel/,
     ],
+    [['test', '--check', 'true'], /required option '--workload <CMD>'/],
+    [['test', '--workload', 'true'], /required option '--check <CMD>'/],
+    [['test', '--workload', 'true', '--check', 'true', '--model', 'ext4'], /--model ext4/],
+    [['test', '--workload', 'true', '--check', 'true', '-o', '/no/x'], /-o \/no\/x: \/no is not/],
+    [['record', '--workload', 'true'], /required option '-o, --output <TRACE>'/],
+    [['record', '-o', '/', '--workload', 'true'], /-o \/: not a file/],
+    [['explore', '--check', 'true'], /missing required argument 'TRACE'/],
+    [['explore', 'x', '--check', 'true', '--shard', '3/2'], /--shard 3\/2/],
+    [['replay'], /missing required argument 'ID'/],
+    [['replay', 'x', '--shell', '--export', 'y'], /--export contradicts --shell/],
+    [['replay', 'no-such-id', '--keep', '/nowhere'], /no failure no-such-id in \/nowhere/],
+    [['merge'], /missing required argument 'FILE'/],
+    [['mark', 'a\nb'], /mark: the text is more than one line/],
     [['crash', '/', '--keep', 'some'], /--keep some: expected none, all or seed:N/],
     [['crash', '/', '--at', 'write'], /--at write: expected OP:GLOB:N/],
     [['fault'], /Usage/],

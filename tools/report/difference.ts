@@ -29,7 +29,7 @@ function pageMap(file: FileDifference): Markup | undefined {
   const sizeBytes = Math.max(file.sizeWanted ?? 0, file.sizeFound ?? 0);
   const hidden = pages.size - shown.length;
   return html`<figure class="pages">
-<figcaption>${plural(file.lines.length, 'line')} of 64 bytes differ${
+<figcaption>${plural(file.lines.length, 'line')} of 64 bytes ${file.lines.length === 1 ? 'differs' : 'differ'}${
     hidden === 0 ? '' : `; ${plural(hidden, 'more page')} not drawn`
   }</figcaption>
 <table>${shown.map(
