@@ -41,7 +41,14 @@ function describeFailure(failure: FailureResult, savedIn: ReadonlyMap<string, st
     ...indented(`Needs: ${explanation.needs}`).map((line) => color.yellow(line)),
     ...indented(describeVerified(failure)),
   ];
-  if (outcome !== null) lines.push(...indented(`${describeOutcome(outcome)}:`), ...said(outcome));
+  if (outcome !== null) {
+    const output = said(outcome);
+    const how = describeOutcome(outcome);
+    lines.push(
+      ...indented(output.length > 0 ? `${how}:` : `${how}, and printed nothing`),
+      ...output,
+    );
+  }
   const saved = savedIn.get(id);
   lines.push(`  see it again: ${color.cyan(`fauxdax replay ${id}`)}   look around: --shell`);
   if (saved !== undefined) lines.push(color.dim(`  saved in ${visible(saved)}`));
