@@ -7,6 +7,7 @@ import type Database from 'better-sqlite3';
 import { type Extent, ExtentList, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
 import type { InodeFields } from './inode.js';
 import { CachedInode } from './inode_cache.js';
+import { Prepared } from './prepared.js';
 import type { Transaction } from './transaction.js';
 
 type InodeRow = [
@@ -39,14 +40,14 @@ export interface TableCounts {
 }
 
 export class InodeTable {
-  private readonly getInode: Database.Statement;
-  private readonly putInode: Database.Statement;
-  private readonly deleteInode: Database.Statement;
-  private readonly listOrphans: Database.Statement;
-  private readonly listExtents: Database.Statement;
-  private readonly putExtent: Database.Statement;
-  private readonly deleteExtent: Database.Statement;
-  private readonly deleteExtents: Database.Statement;
+  private readonly getInode: Prepared;
+  private readonly putInode: Prepared;
+  private readonly deleteInode: Prepared;
+  private readonly listOrphans: Prepared;
+  private readonly listExtents: Prepared;
+  private readonly putExtent: Prepared;
+  private readonly deleteExtent: Prepared;
+  private readonly deleteExtents: Prepared;
   private readonly pageCount: number;
 
   constructor(
@@ -55,27 +56,32 @@ export class InodeTable {
     options: { pageCount: number },
   ) {
     this.pageCount = options.pageCount;
-    this.getInode = db
-      .prepare(
-        `SELECT mode, uid, gid, nlink, rdev, size_bytes, flags, project_id, atime_sec, atime_nsec,
+    this.getInode = new Prepared(
+      db,
+      `SELECT mode, uid, gid, nlink, rdev, size_bytes, flags, project_id, atime_sec, atime_nsec,
            mtime_sec, mtime_nsec, ctime_sec, ctime_nsec, btime_sec, btime_nsec, parent_ino, target
          FROM inode WHERE ino = ?`,
-      )
-      .raw();
-    this.putInode = db.prepare(
+      'array',
+    );
+    this.putInode = new Prepared(
+      db,
       `INSERT OR REPLACE INTO inode VALUES (${Array(19).fill('?').join(', ')})`,
     );
-    this.deleteInode = db.prepare('DELETE FROM inode WHERE ino = ?');
-    this.listOrphans = db.prepare('SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino').pluck();
-    this.listExtents = db
-      .prepare(
-        'SELECT file_page, region_page, page_count, state FROM extent WHERE ino = ? ' +
-          'ORDER BY file_page',
-      )
-      .raw();
-    this.putExtent = db.prepare('INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?)');
-    this.deleteExtent = db.prepare('DELETE FROM extent WHERE ino = ? AND file_page = ?');
-    this.deleteExtents = db.prepare('DELETE FROM extent WHERE ino = ?');
+    this.deleteInode = new Prepared(db, 'DELETE FROM inode WHERE ino = ?');
+    this.listOrphans = new Prepared(
+      db,
+      'SELECT ino FROM inode WHERE nlink = 0 ORDER BY ino',
+      'column',
+    );
+    this.listExtents = new Prepared(
+      db,
+      'SELECT file_page, region_page, page_count, state FROM extent WHERE ino = ? ' +
+        'ORDER BY file_page',
+      'array',
+    );
+    this.putExtent = new Prepared(db, 'INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?)');
+    this.deleteExtent = new Prepared(db, 'DELETE FROM extent WHERE ino = ? AND file_page = ?');
+    this.deleteExtents = new Prepared(db, 'DELETE FROM extent WHERE ino = ?');
   }
 
   load(ino: number): CachedInode | undefined {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import type Database from 'better-sqlite3';
 import { Errno } from '../errno.js';
 import { NameCache } from './name_cache.js';
+import { Prepared } from './prepared.js';
 import type { Transaction } from './transaction.js';
 
 /** Names of one directory whose hashes may be equal. */
@@ -51,13 +52,13 @@ export function firstCookie(seed: NameSeed, name: string): number {
 }
 
 export class NameTable {
-  private readonly findOne: Database.Statement;
-  private readonly findRange: Database.Statement;
-  private readonly insertOne: Database.Statement;
-  private readonly deleteOne: Database.Statement;
-  private readonly updateOne: Database.Statement;
-  private readonly listAfter: Database.Statement;
-  private readonly findAny: Database.Statement;
+  private readonly findOne: Prepared;
+  private readonly findRange: Prepared;
+  private readonly insertOne: Prepared;
+  private readonly deleteOne: Prepared;
+  private readonly updateOne: Prepared;
+  private readonly listAfter: Prepared;
+  private readonly findAny: Prepared;
   private readonly cache = new NameCache();
 
   constructor(
@@ -66,16 +67,20 @@ export class NameTable {
     private readonly seed: NameSeed,
   ) {
     const range = 'parent_ino = ? AND cookie >= ? AND cookie <= ?';
-    this.findOne = db.prepare(`SELECT ino FROM name WHERE ${range} AND name = ?`).pluck();
-    this.findRange = db.prepare(`SELECT cookie, name FROM name WHERE ${range}`).raw();
-    this.insertOne = db.prepare('INSERT INTO name VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING');
-    this.deleteOne = db.prepare(`DELETE FROM name WHERE ${range} AND name = ?`);
-    this.updateOne = db.prepare(`UPDATE name SET ino = ? WHERE ${range} AND name = ?`);
-    this.listAfter = db.prepare(
+    this.findOne = new Prepared(db, `SELECT ino FROM name WHERE ${range} AND name = ?`, 'column');
+    this.findRange = new Prepared(db, `SELECT cookie, name FROM name WHERE ${range}`, 'array');
+    this.insertOne = new Prepared(
+      db,
+      'INSERT INTO name VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING',
+    );
+    this.deleteOne = new Prepared(db, `DELETE FROM name WHERE ${range} AND name = ?`);
+    this.updateOne = new Prepared(db, `UPDATE name SET ino = ? WHERE ${range} AND name = ?`);
+    this.listAfter = new Prepared(
+      db,
       'SELECT cookie, name, ino FROM name WHERE parent_ino = ? AND cookie > ? ' +
         'ORDER BY cookie LIMIT ?',
     );
-    this.findAny = db.prepare('SELECT 1 FROM name WHERE parent_ino = ? LIMIT 1').pluck();
+    this.findAny = new Prepared(db, 'SELECT 1 FROM name WHERE parent_ino = ? LIMIT 1', 'column');
   }
 
   lookup(parentIno: number, name: string): number | undefined {

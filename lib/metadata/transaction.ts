@@ -6,18 +6,17 @@
  */
 import Database from 'better-sqlite3';
 import { Errno } from '../errno.js';
-
-type Value = number | string | Uint8Array | null;
+import { Prepared, type Value } from './prepared.js';
 
 interface Change {
-  statement: Database.Statement;
+  statement: Prepared;
   values: Value[];
 }
 
 export class Transaction {
-  private readonly beginStatement: Database.Statement;
-  private readonly commitStatement: Database.Statement;
-  private readonly rollbackStatement: Database.Statement;
+  private readonly beginStatement: Prepared;
+  private readonly commitStatement: Prepared;
+  private readonly rollbackStatement: Prepared;
   private readonly changes: Change[] = [];
   private open: boolean;
 
@@ -27,9 +26,9 @@ export class Transaction {
     options: { isOpen: boolean } = { isOpen: false },
   ) {
     this.open = options.isOpen;
-    this.beginStatement = db.prepare('BEGIN IMMEDIATE');
-    this.commitStatement = db.prepare('COMMIT');
-    this.rollbackStatement = db.prepare('ROLLBACK');
+    this.beginStatement = new Prepared(db, 'BEGIN IMMEDIATE');
+    this.commitStatement = new Prepared(db, 'COMMIT');
+    this.rollbackStatement = new Prepared(db, 'ROLLBACK');
   }
 
   get isOpen(): boolean {
@@ -37,7 +36,7 @@ export class Transaction {
   }
 
   /** Runs a change that must not be lost by a failed commit. @returns rows changed */
-  run(statement: Database.Statement, values: Value[]): number {
+  run(statement: Prepared, values: Value[]): number {
     this.begin();
     const { changes } = statement.run(values);
     this.changes.push({ statement, values });
@@ -45,7 +44,7 @@ export class Transaction {
   }
 
   /** Runs a change that the caller makes again before each commit. */
-  runWriteBehind(statement: Database.Statement, values: Value[]): void {
+  runWriteBehind(statement: Prepared, values: Value[]): void {
     this.begin();
     statement.run(values);
   }
@@ -58,7 +57,7 @@ export class Transaction {
   commit(): void {
     if (!this.open) return;
     try {
-      this.commitStatement.run();
+      this.commitStatement.run([]);
     } catch (error) {
       this.redo();
       if (!(error instanceof Database.SqliteError)) throw error;
@@ -70,20 +69,20 @@ export class Transaction {
   }
 
   rollback(): void {
-    if (this.db.inTransaction) this.rollbackStatement.run();
+    if (this.db.inTransaction) this.rollbackStatement.run([]);
     this.open = false;
     this.changes.length = 0;
   }
 
   private begin(): void {
     if (this.open) return;
-    this.beginStatement.run();
+    this.beginStatement.run([]);
     this.open = true;
   }
 
   private redo(): void {
-    if (this.db.inTransaction) this.rollbackStatement.run();
-    this.beginStatement.run();
+    if (this.db.inTransaction) this.rollbackStatement.run([]);
+    this.beginStatement.run([]);
     for (const { statement, values } of this.changes) statement.run(values);
   }
 }

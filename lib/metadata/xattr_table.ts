@@ -3,26 +3,27 @@
  * are allowed is the caller's business.
  */
 import type Database from 'better-sqlite3';
+import { Prepared } from './prepared.js';
 import type { Transaction } from './transaction.js';
 
 export class XattrTable {
-  private readonly getOne: Database.Statement;
-  private readonly setOne: Database.Statement;
-  private readonly deleteOne: Database.Statement;
-  private readonly deleteAll: Database.Statement;
-  private readonly listAll: Database.Statement;
-  private readonly findAny: Database.Statement;
+  private readonly getOne: Prepared;
+  private readonly setOne: Prepared;
+  private readonly deleteOne: Prepared;
+  private readonly deleteAll: Prepared;
+  private readonly listAll: Prepared;
+  private readonly findAny: Prepared;
 
   constructor(
     db: Database.Database,
     private readonly transaction: Transaction,
   ) {
-    this.getOne = db.prepare('SELECT value FROM xattr WHERE ino = ? AND name = ?').pluck();
-    this.setOne = db.prepare('INSERT OR REPLACE INTO xattr VALUES (?, ?, ?)');
-    this.deleteOne = db.prepare('DELETE FROM xattr WHERE ino = ? AND name = ?');
-    this.deleteAll = db.prepare('DELETE FROM xattr WHERE ino = ?');
-    this.listAll = db.prepare('SELECT name FROM xattr WHERE ino = ? ORDER BY name').pluck();
-    this.findAny = db.prepare('SELECT 1 FROM xattr WHERE ino = ? LIMIT 1').pluck();
+    this.getOne = new Prepared(db, 'SELECT value FROM xattr WHERE ino = ? AND name = ?', 'column');
+    this.setOne = new Prepared(db, 'INSERT OR REPLACE INTO xattr VALUES (?, ?, ?)');
+    this.deleteOne = new Prepared(db, 'DELETE FROM xattr WHERE ino = ? AND name = ?');
+    this.deleteAll = new Prepared(db, 'DELETE FROM xattr WHERE ino = ?');
+    this.listAll = new Prepared(db, 'SELECT name FROM xattr WHERE ino = ? ORDER BY name', 'column');
+    this.findAny = new Prepared(db, 'SELECT 1 FROM xattr WHERE ino = ? LIMIT 1', 'column');
   }
 
   get(ino: number, name: string): Uint8Array | undefined {
