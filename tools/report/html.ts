@@ -62,7 +62,7 @@ function header(result: Result): Markup {
 <h1>${sentence(verdict(result))}</h1>
 <p><b>${result.end}</b>: ${prose(result.endDetail || END_MEANS[result.end])}</p>
 ${missing === undefined ? undefined : html`<p class="quiet">Not covered: ${missing}</p>`}
-${result.shard.count > 1 ? html`<p class="quiet">Shard ${result.shard.index} of ${result.shard.count}.</p>` : undefined}
+${result.shard.count > 1 ? html`<p class="quiet">Shard ${result.shard.index + 1} of ${result.shard.count}.</p>` : undefined}
 </header>
 <dl class="commands">
 ${commands.map(([name, text]) => (text === null ? html`` : html`<dt>${name}</dt><dd><code>${text}</code></dd>`))}

@@ -93,7 +93,9 @@ function endLines(result: Result): string {
     ...(missing === undefined ? [] : [color.dim(`not covered: ${missing}`)]),
   ];
   if (result.shard.count > 1) {
-    lines.push(color.dim(`shard ${result.shard.index} of ${result.shard.count}: join with merge`));
+    lines.push(
+      color.dim(`shard ${result.shard.index + 1} of ${result.shard.count}: join with merge`),
+    );
   }
   return lines.join('\n');
 }
