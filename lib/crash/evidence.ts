@@ -19,7 +19,9 @@ export type Survivor =
   /** It passes when the rest of the same calls' lines is lost too. */
   | { kind: 'rest-of-call'; keptLines: number; lostLines: number }
   /** It passes when this later call is lost too. */
-  | { kind: 'call'; call: KnownCall };
+  | { kind: 'call'; call: KnownCall }
+  /** It passes when this earlier call is lost too: the check fails between the two. */
+  | { kind: 'earlier-call'; call: KnownCall };
 
 export interface Evidence {
   /** In the order they were made. */
@@ -72,7 +74,7 @@ export class Witness {
     return (
       (await this.acknowledgement(site, minimal, first)) ??
       (await this.restOfCall(site, minimal)) ??
-      (await this.laterCall(site, minimal, first))
+      (await this.otherCall(site, minimal, first))
     );
   }
 
@@ -115,7 +117,8 @@ export class Witness {
     return { kind: 'rest-of-call', keptLines, lostLines };
   }
 
-  private async laterCall(
+  /** Another undecided call without which the check passes: a later one before earlier ones. */
+  private async otherCall(
     site: Site,
     { loss }: Minimal,
     first: KnownCall,
@@ -127,14 +130,15 @@ export class Witness {
       ...point.operations.map(({ callId }) => callId),
       ...units.flatMap(({ callIds }) => callIds),
     ];
-    const later = this.book
-      .inOrder(ids)
-      .filter(({ text }) => !lostIds.has(text.callId) && text.position > first.text.position);
-    for (const call of later.slice(0, SURVIVORS_MAX)) {
+    const kept = this.book.inOrder(ids).filter(({ text }) => !lostIds.has(text.callId));
+    const isLater = ({ text }: KnownCall) => text.position > first.text.position;
+    const later = kept.filter(isLater).slice(0, SURVIVORS_MAX);
+    const earlier = kept.filter((call) => !isLater(call)).reverse();
+    for (const call of [...later, ...earlier.slice(0, SURVIVORS_MAX)]) {
       const more = withCallLost(site, loss, call.text.callId);
       if (more === undefined) continue;
       if ((await this.exploration.judge(site, choiceOf(site, more))) === undefined) {
-        return { kind: 'call', call };
+        return { kind: isLater(call) ? 'call' : 'earlier-call', call };
       }
     }
     return undefined;

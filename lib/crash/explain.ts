@@ -36,7 +36,7 @@ export function explain(what: ToExplain): Omit<Explanation, 'verified'> {
       .filter((part) => part !== '')
       .join(' '),
     lost: textsOf(evidence.lost),
-    survived: evidence.survivor?.kind === 'call' ? textsOf([evidence.survivor.call]) : [],
+    survived: survivingCalls(evidence.survivor),
     needs,
   };
 }
@@ -58,8 +58,8 @@ function wordingOf(what: ToExplain): Wording {
   if (survivor?.kind === 'acknowledgement') return acknowledged(evidence, first, survivor);
   if (survivor?.kind === 'rest-of-call') return torn(evidence, first, survivor);
   if (survivor?.kind === 'call') return dependent(evidence, first, survivor.call);
+  if (survivor?.kind === 'earlier-call') return between(evidence, first, survivor.call);
   if (evidence.keepsOperationOfLost && evidence.losesLines) return lengthBeforeData(first);
-  if (isNameLost(evidence)) return nameNotSynced(first, 'what follows relies on it');
   const text = `${list(lost)} was not durable when the power went${by(first)}.`;
   return { text, needs: `${syncOf(evidence, first)} before anything relies on it` };
 }
@@ -130,7 +130,7 @@ function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wordi
       needs: `fdatasync of ${quote(text.path)}${writtenBy(first)}, before the rename`,
     };
   }
-  if (isNameLost(evidence)) return nameNotSynced(first, `${quote(text.text)} survived`, call);
+  if (isNameLost(evidence)) return nameNotSynced(first, call);
   const isSameFile = evidence.lost.some((one) => one.event.ino === event.ino);
   const also = isSameFile ? ' of the same file' : '';
   return {
@@ -138,6 +138,18 @@ function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wordi
       `${list(evidence.lost)} was lost, while the later ${quote(text.text)}${also} survived` +
       `${by(call)}. Nothing made the first durable before the second.`,
     needs: `${syncOf(evidence, first)}, before ${quote(text.text)}`,
+  };
+}
+
+function between(evidence: Evidence, first: KnownCall, call: KnownCall): Wording {
+  const [before, after] = [quote(call.text.text), list(evidence.lost)];
+  return {
+    text:
+      `${before} survived and ${after}, which came after it, was lost${by(first)}. The power can go ` +
+      'between any two calls, and the check fails there.',
+    needs:
+      `one step that does both, as a new file that is synced and renamed over the old one; or a ` +
+      `recovery that completes or undoes what ${before} began`,
   };
 }
 
@@ -151,15 +163,15 @@ function lengthBeforeData(first: KnownCall): Wording {
   };
 }
 
-function nameNotSynced(first: KnownCall, but: string, before?: KnownCall): Wording {
+function nameNotSynced(first: KnownCall, later: KnownCall): Wording {
   const { path, path2, text: call } = first.text;
   const directory = directoryOf(path2 ?? path);
-  const limit = before === undefined ? '' : `, before ${quote(before.text.text)}`;
+  const survivor = quote(later.text.text);
   return {
     text:
-      `The name that ${quote(call)} made${by(first)} was never durable, and ${but}: a sync of a ` +
-      'file covers its bytes, not its name.',
-    needs: `fsync of the directory ${quote(directory)}, after ${quote(call)}${limit}`,
+      `What ${quote(call)} did to a name was not durable${by(first)}, and the later ${survivor} ` +
+      'survived: a sync of a file covers its bytes, not its name.',
+    needs: `fsync of the directory ${quote(directory)}, after ${quote(call)} and before ${survivor}`,
   };
 }
 
@@ -192,7 +204,7 @@ function syncOf(evidence: Evidence, first: KnownCall): string {
 
 function survivorText(survivor: Survivor): string {
   if (survivor.kind === 'acknowledgement') return `'${survivor.line}' had been acknowledged`;
-  if (survivor.kind === 'call') return `${quote(survivor.call.text.text)} survived`;
+  if ('call' in survivor) return `${quote(survivor.call.text.text)} survived`;
   return 'others of the same call survived';
 }
 
@@ -210,6 +222,10 @@ function by({ text: { pid, command } }: KnownCall): string {
 function writtenBy({ text: { pid, command } }: KnownCall): string {
   if (pid === 0) return '';
   return `, written by ${command === '' ? 'a process' : command} in pid ${pid}`;
+}
+
+function survivingCalls(survivor: Survivor | undefined): CallText[] {
+  return survivor !== undefined && 'call' in survivor ? textsOf([survivor.call]) : [];
 }
 
 function list(calls: readonly KnownCall[]): string {

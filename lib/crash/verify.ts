@@ -87,6 +87,17 @@ function ruleOf(book: CallBook, { lost, survivor }: Evidence): Rule | undefined 
       return later.every((callId) => lostIds.has(callId));
     };
   }
+  if (survivor?.kind === 'earlier-call') {
+    const shape = book.shape(survivor.call.text.callId);
+    return (site, choice) => {
+      const last = Math.max(0, ...lostLike(site, choice));
+      const lostIds = lostCalls(site, lossOf(site, choice));
+      // What was lost with the one before it is no state in between.
+      const undecided = new Set(site.point.operations.map(({ callId }) => callId));
+      const earlier = book.alike(shape, -1, last).filter((callId) => undecided.has(callId));
+      return earlier.every((callId) => lostIds.has(callId));
+    };
+  }
   if (survivor?.kind === 'rest-of-call') {
     return (site, choice) => {
       const lostIds = lostCalls(site, lossOf(site, choice));

@@ -251,8 +251,8 @@ const CASES: Case[] = [
     },
     fixed: saveByRename(true),
     check: conf,
-    says: /`rename\(new → conf\)`/,
-    needs: /directory `\.`/,
+    says: /`unlink\(conf\)` survived and `rename\(new → conf\)`, which came after it, was lost/,
+    needs: /one step that does both/,
     lost: [1, 0],
   },
   {
@@ -266,8 +266,8 @@ const CASES: Case[] = [
     },
     fixed: saveByRename(true),
     check: notEmpty,
-    says: /`write\(conf, offset 0, 300 bytes\)`/,
-    needs: /fdatasync of `conf`/,
+    says: /`truncate\(conf, 0\)` survived and `write\(conf, .*was lost.*`conf` is empty/,
+    needs: /one step that does both/,
     lost: [1, 0],
   },
 ];
