@@ -2,29 +2,39 @@
  * Short random traces of the real FileData and Metadata.
  */
 import { NO_BUGS, type BugSwitches } from '../../lib/dax/bugs.js';
+import { isDirectory } from '../../lib/metadata/inode.js';
 import { Random } from '../../lib/random.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { emptyBase, findInode, RecordedImage } from './recorded_image.js';
 
-const NAMES = ['a', 'b', 'c'];
+const FLAT = ['a', 'b', 'c'];
+const DEEP = ['a', 'b', 'd/a', 'd/e/a', 'd', 'e', 'd/e', 'e/d'];
 
 export function randomTrace(
   seed: number,
   operationCount: number,
-  bugs: Readonly<BugSwitches> = NO_BUGS,
+  options: { bugs?: Readonly<BugSwitches>; hasDirectories?: boolean } = {},
 ): RecordedImage {
   const random = new Random(seed);
-  const image = new RecordedImage(emptyBase(24), bugs);
-  for (let count = 0; count < operationCount; count++) step(image, random);
+  const image = new RecordedImage(emptyBase(24), options.bugs ?? NO_BUGS);
+  const names = options.hasDirectories === true ? DEEP : FLAT;
+  for (let count = 0; count < operationCount; count++) step(image, random, names);
   image.record({ type: 'workload-end', timeNs: 0, exitStatus: 0, signal: null });
   return image;
 }
 
-function step(image: RecordedImage, random: Random): void {
-  const name = NAMES[random.below(NAMES.length)]!;
+function step(image: RecordedImage, random: Random, names: readonly string[]): void {
+  const name = names[random.below(names.length)]!;
   const inode = findInode(image.metadata, name);
   if (inode === undefined) {
-    image.create(name);
+    const parent = findInode(image.metadata, name.split('/').slice(0, -1).join('/'));
+    if (parent === undefined || !isDirectory(parent)) return;
+    if (/[de]$/.test(name)) image.mkdir(name);
+    else image.create(name);
+    return;
+  }
+  if (isDirectory(inode)) {
+    stepDirectory(image, random, name, names[random.below(names.length)]!);
     return;
   }
   const offset = [0, 10, 60, 64, 130, PAGE_BYTES - 5][random.below(6)]!;
@@ -43,8 +53,8 @@ function step(image: RecordedImage, random: Random): void {
       image.truncate(name, [0, 20, 200, PAGE_BYTES][random.below(4)]!);
       return;
     case 6: {
-      const other = NAMES[random.below(NAMES.length)]!;
-      if (other !== name) image.rename(name, other);
+      const other = names[random.below(names.length)]!;
+      if (mayRename(image, name, other)) image.rename(name, other);
       return;
     }
     case 7:
@@ -63,6 +73,23 @@ function step(image: RecordedImage, random: Random): void {
       if (random.oneIn(3)) image.region.fence();
       else image.force('syncfs');
   }
+}
+
+function stepDirectory(image: RecordedImage, random: Random, name: string, other: string): void {
+  const { metadata } = image;
+  const kind = random.below(5);
+  if (kind === 0) image.force('fsyncdir', random.oneIn(2) ? name : '');
+  else if (kind === 1 && !metadata.hasNames(image.lookup(name).ino)) image.unlink(name);
+  else if (kind < 4 && mayRename(image, name, other)) image.rename(name, other);
+}
+
+function mayRename(image: RecordedImage, from: string, to: string): boolean {
+  const parent = findInode(image.metadata, to.split('/').slice(0, -1).join('/'));
+  if (parent === undefined || !isDirectory(parent) || `${to}/`.startsWith(`${from}/`)) return false;
+  const target = findInode(image.metadata, to);
+  if (target === undefined) return true;
+  if (isDirectory(target) !== isDirectory(image.lookup(from))) return false;
+  return !image.metadata.hasNames(target.ino);
 }
 
 /** What a program does through a mapping: plain stores, flushed or not. */

@@ -173,6 +173,7 @@ export class RecordedImage implements TraceSource {
     this.operation(() => {
       this.metadata.removeName(parent.ino, name);
       this.drop(inode);
+      if (isDirectory(inode)) this.link(parent, -1);
     });
   }
 
@@ -184,12 +185,15 @@ export class RecordedImage implements TraceSource {
     this.operation(() => {
       const { metadata } = this;
       metadata.removeName(source.parent.ino, source.name);
+      if (isDirectory(moving)) this.link(source.parent, -1);
       if (displaced === undefined) {
         metadata.addName(target.parent.ino, target.name, moving.ino);
       } else {
         metadata.replaceName(target.parent.ino, target.name, moving.ino);
         this.drop(displaced);
+        if (isDirectory(displaced)) this.link(target.parent, -1);
       }
+      if (isDirectory(moving)) this.link(target.parent, 1);
       if (isDirectory(moving)) metadata.updateInode(moving, { parentIno: target.parent.ino });
     });
   }
@@ -201,6 +205,10 @@ export class RecordedImage implements TraceSource {
     if (this.metadata.dirty) this.commit();
     else this.region.fence();
     this.record({ type: 'force', callId: 0, kind, ino });
+  }
+
+  private link(directory: Inode, delta: number): void {
+    this.metadata.updateInode(directory, { nlink: directory.nlink + delta });
   }
 
   private drop(inode: Inode): void {
