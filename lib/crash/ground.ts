@@ -16,6 +16,7 @@ import type { Fold } from './fold.js';
 import { addCatalogs, addPage, type Sum } from './image_hash.js';
 import type { DataSpace, LineUnit } from './model.js';
 import {
+  type Entry,
   applyEntries,
   applyEntry,
   LINES_PER_PAGE,
@@ -121,12 +122,17 @@ export class Ground {
     const moment = this.moment(page);
     const { durable, entries } = moment;
     if (entries.length === 0) return durable;
+    const { durableAt } = moment;
+    if (otherLines === 'newest') return newestPage(moment);
+    const floors: number[] = [];
+    for (let line = 0; line < LINES_PER_PAGE; line++) {
+      floors.push(this.parts.floor(page, moment, line));
+    }
+    if (floors.every((floor, line) => floor <= durableAt(line))) return durable;
+    const last = entries.at(-1)!.position;
+    if (floors.every((floor) => floor >= last)) return newestPage(moment);
     const bytes = Uint8Array.prototype.slice.call(durable);
-    const until =
-      otherLines === 'newest'
-        ? () => Infinity
-        : (line: number) => this.parts.floor(page, moment, line);
-    applyEntries(bytes, entries, (line) => moment.durableAt(line), until);
+    applyEntries(bytes, entries, durableAt, (line) => floors[line]!);
     return bytes;
   }
 
@@ -194,6 +200,19 @@ export class Ground {
     }
     return { bytes: values, callIds };
   }
+}
+
+/** By the last store; the same bytes for as long as nothing else is stored or made durable. */
+const newestPages = new WeakMap<Entry, { durable: Uint8Array; bytes: Uint8Array }>();
+
+function newestPage({ durable, entries, durableAt }: PageMoment): Uint8Array {
+  const last = entries.at(-1)!;
+  const known = newestPages.get(last);
+  if (known?.durable === durable) return known.bytes;
+  const bytes = Uint8Array.prototype.slice.call(durable);
+  applyEntries(bytes, entries, durableAt, () => Infinity);
+  newestPages.set(last, { durable, bytes });
+  return bytes;
 }
 
 function unitValue(values: Uint8Array[], value: number, tornBytes: 8 | undefined): Uint8Array {

@@ -131,10 +131,10 @@ class Sweep {
 
 class SweepPoint implements Point {
   readonly position: number;
-  readonly operations: Operation[];
   readonly lastCallId: number;
   private readonly acknowledgedCount: number;
-  private readonly choices: Choices;
+  private knownChoices: Choices | undefined;
+  private knownOperations: Operation[] | undefined;
   private readonly undecidedPages: readonly number[];
   private readonly grounds = new Map<string, Ground>();
 
@@ -143,17 +143,25 @@ class SweepPoint implements Point {
     readonly index: number,
     readonly reason: PointSpace['reason'],
   ) {
-    const { fold, persistence } = sweep;
+    const { fold } = sweep;
     this.position = fold.position;
-    this.operations = persistence.undecided();
     this.acknowledgedCount = fold.acknowledged.length;
     this.lastCallId = fold.lastCallId;
-    this.choices = persistence.choices();
     this.undecidedPages = fold.pages.undecidedPages();
   }
 
   get acknowledged(): readonly string[] {
     return this.sweep.fold.acknowledged.slice(0, this.acknowledgedCount);
+  }
+
+  get operations(): Operation[] {
+    this.knownOperations ??= this.sweep.persistence.undecided();
+    return this.knownOperations;
+  }
+
+  private get choices(): Choices {
+    this.knownChoices ??= this.sweep.persistence.choices();
+    return this.knownChoices;
   }
 
   get metadataChoiceCount(): bigint {

@@ -62,9 +62,8 @@ class Sector implements Persistence {
     for (const operation of fold.operations(this.operationCount)) this.classify(operation);
     this.operationCount = fold.operationCount;
     if (event.type === 'commit') {
-      for (const number of this.isDelayed) {
-        if (!this.isUndecided(number)) this.isDelayed.delete(number);
-      }
+      this.isDelayed.clear();
+      for (const { number } of [...this.delayed.values()].flat()) this.isDelayed.add(number);
     }
     if (event.type === 'force') this.force(event.kind === 'syncfs' ? undefined : event.ino);
   }
@@ -98,13 +97,6 @@ class Sector implements Persistence {
     };
   }
 
-  private isUndecided(number: number): boolean {
-    for (const operations of this.delayed.values()) {
-      if (operations.some((operation) => operation.number === number)) return true;
-    }
-    return false;
-  }
-
   private journaled(): FoldOperation[] {
     const since = this.fold.operations(this.fold.committedCount);
     return since.filter(({ number }) => !this.isDelayed.has(number));
@@ -135,7 +127,9 @@ class Sector implements Persistence {
     const ino = this.delayedFile(operation);
     if (ino === undefined) return;
     this.isDelayed.add(operation.number);
-    this.delayed.set(ino, [...(this.delayed.get(ino) ?? []), operation]);
+    const late = this.delayed.get(ino);
+    if (late === undefined) this.delayed.set(ino, [operation]);
+    else late.push(operation);
   }
 
   /** The file whose new pages or size are all that the operation is about. */
