@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { crc32 } from 'node:zlib';
+import type { TraceEvent } from '../../lib/trace/event.js';
 import { MemoryTrace } from '../../lib/trace/memory_trace.js';
 import { TraceReader } from '../../lib/trace/reader.js';
 import { writeTrace } from '../../lib/trace/writer.js';
@@ -149,6 +150,7 @@ t.test('what is whole and makes no sense is refused too', async (t) => {
     ['a chunk twice', events!, 8, 1, /chunk 1 where \d+ belongs/],
     ['info that is no JSON', info!, 32, 0x5b, /info that is not JSON/],
     ['a page outside', pages!, 32 + 2, 1, /a page of the base/],
+    ['pages that descend', pages!, 32, 40, /a page of the base/],
     ['an unknown event', events!, 32 + 4, 99, /event of kind 99/],
     ['an event too short', events!, 32, 8, /length of an event/],
     ['an event too long', events!, 32 + 3, 1, /length of an event/],
@@ -172,4 +174,24 @@ t.test('what is no readable file is refused by name', async (t) => {
   });
   t.throws(() => new TraceReader(dir), { message: /not a regular file/ });
   t.throws(() => new TraceReader('/dev/null'), { message: /not a regular file/ });
+});
+
+t.test('an event that reaches outside the region is refused', async (t) => {
+  const { file } = sample(t);
+  const reader = new TraceReader(file);
+  t.teardown(() => reader.close());
+  const end = reader.base.pageCount * 4096;
+  const bytes = Buffer.alloc(64);
+  const table: [TraceEvent, RegExp | undefined][] = [
+    [{ type: 'store', callId: 1, offset: end - 64, bytes, isFlushed: true }, undefined],
+    [{ type: 'store', callId: 1, offset: end - 63, bytes, isFlushed: true }, /a store outside/],
+    [{ type: 'flush', callId: 1, offset: end, lengthBytes: 1 }, /a flush outside/],
+    [{ type: 'canary', page: end / 4096, pageCount: 1, ownerIno: 0 }, /a canary outside/],
+  ];
+  for (const [event, message] of table) {
+    const other = `${file}.other`;
+    writeTrace(other, new MemoryTrace(reader.base, [event]));
+    if (message === undefined) new TraceReader(other).close();
+    else t.throws(() => new TraceReader(other), { name: 'TraceError', message });
+  }
 });

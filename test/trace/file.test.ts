@@ -9,6 +9,7 @@ import { encodeEvent } from '../../lib/trace/codec.js';
 import type { TraceEvent } from '../../lib/trace/event.js';
 import { CHUNK, encodeChunkHeader } from '../../lib/trace/format.js';
 import { MemoryTrace } from '../../lib/trace/memory_trace.js';
+import { PageRuns } from '../../lib/trace/pages.js';
 import { TraceReader } from '../../lib/trace/reader.js';
 import { writeTrace } from '../../lib/trace/writer.js';
 import { PAGE_BYTES } from '../../lib/units.js';
@@ -126,7 +127,6 @@ t.test('a long trace is many chunks, and none is above 4 MiB', async (t) => {
 });
 
 t.test('a zero record is one store of zeroes for each MiB begun', async (t) => {
-  const dir = makeDir(t);
   const { trace, nextSequence } = baseFile(t);
   const zero = (offset: number, lengthBytes: number): Buffer => {
     const record = Buffer.alloc(32);
@@ -137,7 +137,6 @@ t.test('a zero record is one store of zeroes for each MiB begun', async (t) => {
     record.writeBigUInt64LE(BigInt(lengthBytes), 24);
     return record;
   };
-  t.ok(dir);
   const payload = zero(100, PAGE_COUNT * PAGE_BYTES - 100);
   fs.appendFileSync(trace, encodeChunkHeader(CHUNK.events, nextSequence, payload));
   fs.appendFileSync(trace, payload);
@@ -162,4 +161,15 @@ t.test('an image that is in use, or was not closed, is no base', async (t) => {
   encodeSuperblock({ uuid: UUID, pageCount: PAGE_COUNT, state: 1 }).copy(bytes);
   fs.writeFileSync(region, bytes);
   t.throws(() => writeBase(dir, trace, INFO), { message: /was not closed in order/ });
+});
+
+t.test('a page is in a run from its first to its last', async (t) => {
+  const runs = new PageRuns([
+    { page: 1, pageCount: 1 },
+    { page: 2, pageCount: 2 },
+    { page: 7, pageCount: 3 },
+  ]);
+  const found = Array.from({ length: 12 }, (_, page) => page).filter((page) => runs.has(page));
+  t.same(found, [1, 2, 3, 7, 8, 9]);
+  t.notOk(new PageRuns([]).has(0));
 });
