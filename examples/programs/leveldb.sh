@@ -38,8 +38,9 @@ JS
 
 try 'LevelDB, sync: false, dax' 1 --model dax \
   --workload "node '$packages/put.cjs' nosync" --check "node '$packages/check.cjs'"
-for model in dax sector; do
-  try "LevelDB, sync: true, $model" 0 --model $model \
+# A new database: CURRENT names its first MANIFEST, which is not synced.
+for expected in dax:0 sector:1; do
+  try "LevelDB, sync: true, ${expected%:*}" "${expected#*:}" --model "${expected%:*}" \
     --workload "node '$packages/put.cjs' sync" --check "node '$packages/check.cjs'"
 done
 finish
