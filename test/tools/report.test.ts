@@ -17,7 +17,11 @@ t.teardown(() => rmSync(base, { recursive: true, force: true }));
 /** The fixture as it would be if nothing had failed. */
 function passing(): Result {
   const whole = result();
-  const models = whole.models.map((one) => ({ ...one, end: 'space-exhausted' as const }));
+  const models = whole.models.map((one) => ({
+    ...one,
+    end: 'space-exhausted' as const,
+    crashPointsExhausted: one.crashPoints,
+  }));
   return { ...whole, end: 'space-exhausted', endDetail: '', models, failures: [], lints: [] };
 }
 
@@ -76,7 +80,7 @@ t.test(
     t.match(verdict(passing()), /no crash breaks it under dax, posix/);
     t.match(htmlPage(passing()), '✓ PASS');
     const early: Result = { ...passing(), end: 'time-exhausted' };
-    early.models[0] = { ...early.models[0]!, end: 'time-exhausted' };
+    early.models[0] = { ...early.models[0]!, end: 'time-exhausted', crashPointsExhausted: 17 };
     t.match(verdict(early), /not all were covered/);
     t.match(terminalSummary(early, new Map()), '14 of 31 (dax)');
     t.match(htmlPage(early), 'Not covered: states remain at crash points: 14 of 31 (dax)');

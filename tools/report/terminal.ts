@@ -88,8 +88,12 @@ export function lintLine(one: LintFinding): string {
 
 function endLines(result: Result): string {
   const missing = notCovered(result);
+  const [first = '', ...more] = indented(
+    `${result.end}: ${result.endDetail || END_MEANS[result.end]}`,
+  );
   const lines = [
-    `${color.bold(result.end)}: ${visible(result.endDetail || END_MEANS[result.end])}`,
+    first.trimStart().replace(result.end, color.bold(result.end)),
+    ...more,
     ...(missing === undefined ? [] : [color.dim(`not covered: ${missing}`)]),
   ];
   if (result.shard.count > 1) {

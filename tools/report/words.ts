@@ -53,7 +53,7 @@ export function verdict(result: Result): string {
 
 /** What is not said by a run that ended like this; undefined when nothing is missing. */
 export function notCovered(result: Result): string | undefined {
-  const open = result.models.filter((one) => one.end !== 'space-exhausted');
+  const open = result.models.filter((one) => one.crashPointsExhausted < one.crashPoints);
   if (open.length === 0) return undefined;
   const points = open.map(
     (one) => `${one.crashPoints - one.crashPointsExhausted} of ${one.crashPoints} (${one.model})`,
