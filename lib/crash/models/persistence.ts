@@ -60,7 +60,10 @@ export function suffixChoices(firstNumber: number, endNumber: number): Choices {
   const lose = (count: number): MetadataChoice => ({
     lostOperations: Array.from({ length: count }, (_, index) => endNumber - count + index),
   });
-  return { count: BigInt(total + 1), list: () => zigzag(total).map(lose) };
+  function* list(): IterableIterator<MetadataChoice> {
+    for (const count of zigzag(total)) yield lose(count);
+  }
+  return { count: BigInt(total + 1), list };
 }
 
 /** 0, total, 1, total - 1, ...: each of 0 .. total once. */
