@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { ExplorerRunner } from '../../fs/explorer/runner.js';
 import { UsageError } from '../../fs/options.js';
-import { stateOf } from '../../lib/crash/explorer.js';
+import { acknowledgedAt, nestedState } from '../../lib/crash/nested.js';
 import type { FailureResult } from '../../lib/crash/result.js';
 import type { Observation } from '../../lib/crash/runner.js';
 import type { CrashState } from '../../lib/crash/state.js';
@@ -16,7 +16,7 @@ import { EXIT_FAILURE, EXIT_USAGE, Failure } from '../failure.js';
 import { defaultPlace, type Found, findFailure } from '../failures.js';
 import { EXIT_ENVIRONMENT } from '../namespace.js';
 import { visible, visibleLines } from '../report/visible.js';
-import { describeOutcome, describeVerified, whatHappened } from '../report/words.js';
+import { describeOutcome, describeVerified, UNKNOWN_NEED, whatHappened } from '../report/words.js';
 import { inRunDirectory, makeOutside, type Run } from '../run_directory.js';
 import { color } from '../screen.js';
 import { copyOut, inState, openShell } from '../state_directory.js';
@@ -56,12 +56,18 @@ async function replay(id: string, options: Options): Promise<void> {
     const source = openTrace(found.trace, EXIT_USAGE);
     try {
       explain(found.saved.failure);
-      const state = sameState(source, found);
-      makeOutside(run.runDir, source.info.dir);
-      const acked = acknowledgedBefore(source, state.choice.position);
-      if (exportDir !== undefined) return await exportState(state, source.info.dir, run, exportDir);
-      if (options.shell === true) return await shellInState(state, source.info.dir, run, acked);
-      return await check(state, source, found, run, acked);
+      const { dir } = source.info;
+      makeOutside(run.runDir, dir);
+      const runner = startRunner(dir, found, run);
+      try {
+        const acked = [...acknowledgedAt(source, found.saved.failure.choice)];
+        const state = await sameState(source, found, runner, acked);
+        if (exportDir !== undefined) return await exportState(state, dir, run, exportDir);
+        if (options.shell === true) return await shellInState(state, dir, run, acked);
+        return await check(state, found, runner, acked);
+      } finally {
+        await runner.close();
+      }
     } finally {
       source.close();
     }
@@ -83,32 +89,48 @@ function explain(failure: FailureResult): void {
   process.stdout.write(
     `${color.bold(color.red(failure.id))}  ${visible(failure.summary)}\n` +
       `${visibleLines(whatHappened(failure))}\n` +
-      `${color.yellow(`Needs: ${visible(explanation.needs)}`)}\n` +
+      `${color.yellow(`Needs: ${visible(explanation.needs || UNKNOWN_NEED)}`)}\n` +
       `${describeVerified(failure)}\n`,
   );
 }
 
-/** @throws {Failure} what is made is not what was found */
-function sameState(source: TraceSource, { saved, dir }: Found): CrashState {
+function startRunner(dir: string, { saved }: Found, run: Run): ExplorerRunner {
+  const runner = new ExplorerRunner({
+    dir,
+    runDir: run.runDir,
+    check: saved.check,
+    continue: saved.continue,
+    jobs: 1,
+    timeoutMs: saved.checkMs,
+  });
+  run.signal.addEventListener('abort', () => void runner.close());
+  return runner;
+}
+
+/**
+ * A crash inside a recovery runs that recovery again, and what it does anew has new times: only
+ * there another image is no error.
+ *
+ * @throws {Failure} what is made is not what was found
+ */
+async function sameState(
+  source: TraceSource,
+  { saved, dir }: Found,
+  runner: ExplorerRunner,
+  acknowledged: string[],
+): Promise<CrashState> {
   const { choice, imageHash } = saved.failure;
-  const state = stateOf(source, choice);
+  const state = await nestedState(source, runner, choice, acknowledged);
   const hash = state.imageHash();
-  if (hash !== imageHash) {
+  if (hash === imageHash) {
+    process.stdout.write(`image: the same, SHA-256 ${hash}\n`);
+  } else if (choice.nested !== undefined) {
+    process.stdout.write('image: of a recovery that ran again, with its own times\n');
+  } else {
     const what = `the image is another one: ${hash}, not ${imageHash}`;
     throw new Failure(`replay: ${dir}: ${what}`, EXIT_ENVIRONMENT);
   }
-  process.stdout.write(`image: the same, SHA-256 ${hash}\n`);
   return state;
-}
-
-function acknowledgedBefore(source: TraceSource, position: number): string[] {
-  const lines: string[] = [];
-  let at = 0;
-  for (const event of source.events()) {
-    if (at++ >= position) break;
-    if (event.type === 'output' && event.stream === 'stdout') lines.push(...event.lines);
-  }
-  return lines;
 }
 
 async function exportState(state: CrashState, dir: string, run: Run, to: string): Promise<number> {
@@ -133,27 +155,11 @@ async function shellInState(
 
 async function check(
   state: CrashState,
-  source: TraceSource,
   { saved }: Found,
-  run: Run,
+  runner: ExplorerRunner,
   acknowledged: string[],
 ): Promise<number> {
-  const runner = new ExplorerRunner({
-    dir: source.info.dir,
-    runDir: run.runDir,
-    check: saved.check,
-    continue: saved.continue,
-    jobs: 1,
-    timeoutMs: saved.checkMs,
-  });
-  const stop = (): void => void runner.close();
-  run.signal.addEventListener('abort', stop);
-  let seen: Observation;
-  try {
-    seen = await runner.run({ state, acknowledged });
-  } finally {
-    await runner.close();
-  }
+  const seen = await runner.run({ state, acknowledged });
   const outcome = seen.outcomes.at(-1);
   if (outcome !== undefined) {
     process.stdout.write(`${describeOutcome(outcome)}\n`);

@@ -7,7 +7,7 @@ import type { CallText, FailureResult, FileDifference, Timeline } from '../../li
 import { html, type Markup, preformatted, prose } from './markup.js';
 import { differenceOf } from './difference.js';
 import { writer } from './timeline.js';
-import { describeOutcome, describeVerified, whatHappened } from './words.js';
+import { describeOutcome, describeVerified, whatHappened, UNKNOWN_NEED } from './words.js';
 import { plural } from '../screen.js';
 
 const CHOICE_LINES_MAX = 24;
@@ -24,7 +24,7 @@ ${failure.models.map((model) => html`<span class="badge">${model}</span> `)}${
 }</p>
 <p class="explanation">${prose(whatHappened(failure))}</p>
 ${steps(failure, timeline)}
-<p class="needs"><b>Needs:</b> ${prose(explanation.needs)}<br><span class="quiet">${describeVerified(failure)}</span></p>
+<p class="needs"><b>Needs:</b> ${prose(explanation.needs || UNKNOWN_NEED)}<br><span class="quiet">${describeVerified(failure)}</span></p>
 ${outcomeBlock(failure)}
 ${failure.files.map(fileBlock)}
 <h3>Again</h3>
@@ -65,7 +65,7 @@ function steps(failure: FailureResult, timeline: Timeline): Markup {
   all.sort((a, b) => a.position - b.position);
   const dependent = all.findIndex((one) => one.kind !== 'lost' && one.position > firstLost);
   const missing: Step = { position: 0, kind: 'missing', text: needs, who: '' };
-  all.splice(dependent < 0 ? all.length : dependent, 0, missing);
+  if (needs !== '') all.splice(dependent < 0 ? all.length : dependent, 0, missing);
   const cut = { position: failure.choice.position, text: 'the power is cut', who: '' };
   all.push({ ...cut, kind: 'crash' });
   return html`<ol class="steps">

@@ -8,6 +8,7 @@ import { visible, visibleLines } from './visible.js';
 import {
   describeOutcome,
   describeVerified,
+  UNKNOWN_NEED,
   whatHappened,
   END_MEANS,
   ORACLE_MEANS,
@@ -73,7 +74,7 @@ function failureElement(failure: FailureResult): Element {
   const { outcome, explanation } = failure;
   const lines = [
     whatHappened(failure),
-    `Needs: ${explanation.needs}`,
+    `Needs: ${explanation.needs || UNKNOWN_NEED}`,
     describeVerified(failure),
     `Replay: fauxdax replay ${failure.id}`,
     ...(outcome === null ? [] : [describeOutcome(outcome), outcome.stdout, outcome.stderr]),

@@ -10,6 +10,7 @@ import {
   COUNT_ROWS,
   describeOutcome,
   describeVerified,
+  UNKNOWN_NEED,
   whatHappened,
   END_MEANS,
   notCovered,
@@ -38,7 +39,7 @@ function describeFailure(failure: FailureResult, savedIn: ReadonlyMap<string, st
   const lines = [
     `${color.red(color.bold(id))}  ${visible(failure.summary)} ${color.dim(`(${under})`)}`,
     ...indented(whatHappened(failure)),
-    ...indented(`Needs: ${explanation.needs}`).map((line) => color.yellow(line)),
+    ...indented(`Needs: ${explanation.needs || UNKNOWN_NEED}`).map((line) => color.yellow(line)),
     ...indented(describeVerified(failure)),
   ];
   if (outcome !== null) {

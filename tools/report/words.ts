@@ -13,6 +13,9 @@ import type {
 import type { CheckOutcome } from '../../lib/crash/runner.js';
 import { plural } from '../screen.js';
 
+/** Where no single order of calls is missing. */
+export const UNKNOWN_NEED = 'nothing that one more sync would give';
+
 export const END_MEANS: Record<EndName, string> = {
   'space-exhausted': 'every state that the model allows was run, or proved equal to one that was',
   'limit-reached': 'the limit of states was reached; more are possible',
