@@ -12,6 +12,7 @@ const NAME_OPERATIONS = new Set([
   ...['CREATE', 'MKNOD', 'MKDIR', 'SYMLINK', 'LINK', 'TMPFILE'],
   ...['RENAME', 'RENAME2', 'UNLINK', 'RMDIR'],
 ]);
+const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64']);
 const SHOWN_MAX = 8;
 
 export interface ToExplain {
@@ -122,11 +123,11 @@ function torn(
 function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wording {
   const { text, event } = call;
   const isRename = event.operation === 'RENAME' || event.operation === 'RENAME2';
-  if (isRename && evidence.losesLines && text.path === first.text.path) {
+  if (isRename && DATA_OPERATIONS.has(first.event.operation) && text.path === first.text.path) {
     return {
       text:
-        `${quote(text.path)} was renamed over ${quote(text.path2 ?? '')} before its bytes were ` +
-        'durable: after the crash the name is there and the bytes are not.',
+        `${quote(text.path)} was renamed to ${quote(text.path2 ?? '')} before its bytes were ` +
+        `durable: the crash kept the name and lost what ${quote(first.text.text)} wrote.`,
       needs: `fdatasync of ${quote(text.path)}${writtenBy(first)}, before the rename`,
     };
   }

@@ -138,7 +138,7 @@ const CASES: Case[] = [
     buggy: saveByRename(false),
     fixed: saveByRename(true),
     check: notEmpty,
-    says: /`tmp` was renamed over `conf` before its bytes were durable.*`conf` shows zeroes/,
+    says: /`tmp` was renamed to `conf` before its bytes were durable.*`conf` shows zeroes/,
     needs: /fdatasync of `tmp`, written by python3 save.py in pid 4711, before the rename/,
     lost: [0, 1],
   },
