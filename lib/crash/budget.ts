@@ -35,7 +35,10 @@ export class Budget {
       return { end: 'limit-reached', detail: `the limit of ${statesMax} states ended it` };
     }
     if (secondsMax !== undefined && this.elapsedMs >= secondsMax * 1000) {
-      return { end: 'time-exhausted', detail: `the limit of ${secondsMax} seconds ended it` };
+      return {
+        end: 'time-exhausted',
+        detail: `the limit of ${Math.ceil(secondsMax)} seconds ended it`,
+      };
     }
     return undefined;
   }

@@ -208,6 +208,7 @@ export class Exploration {
     choice: StateChoice,
     acknowledged = this.acknowledged(site.point),
   ): Promise<Observation> {
+    this.parts.onProgress();
     return await this.probes.probe(site.point.state(choice), acknowledged);
   }
 
@@ -244,7 +245,8 @@ export class Exploration {
       } else {
         const before = this.runs.counts.run;
         await this.round('rest', pass);
-        idle = this.runs.counts.run === before ? idle + 1 : 0;
+        const isIdle = this.runs.counts.run === before;
+        idle = isIdle && strategy.exhaustiveMax(pass) === strategy.EXHAUSTIVE_MAX ? idle + 1 : 0;
       }
     }
   }
@@ -268,9 +270,9 @@ export class Exploration {
     const site = this.site(point);
     this.current = site;
     await this.learnSynced(site);
-    const all = round === 'rest' && pass === 0;
-    const max = all ? strategy.EXHAUSTIVE_MAX : AT_ONCE_MAX;
-    if (all) await this.prime(site);
+    // Small points first: a large one must not take the time of all others.
+    const max = round === 'rest' ? strategy.exhaustiveMax(pass) : AT_ONCE_MAX;
+    if (round === 'rest' && point.metadataChoiceCount <= BigInt(max)) await this.prime(site);
     if (strategy.combinationCount(site, max) !== undefined) {
       if (await this.exhaust(site, max)) return;
     }

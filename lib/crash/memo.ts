@@ -34,12 +34,31 @@ export interface KnownReads {
   readonly isComplete: boolean;
 }
 
+/** Lines that runs read, and the runs that read exactly those by the bytes they found. */
+interface ReadSet {
+  lines: Float64Array;
+  pages: ReadPage[];
+  runs: Map<string, Run>;
+}
+
+/** What was read of one page. */
+interface ReadPage {
+  page: number;
+  /** Equal for equal lines. */
+  name: string;
+  /** Bytes of the page. */
+  ranges: { from: number; to: number }[];
+}
+
 interface Group {
   lines: Set<number>;
   isComplete: boolean;
-  /** By the text of the lines, each set of read lines once, with the runs by their bytes there. */
-  readSets: Map<string, { lines: Float64Array; runs: Map<string, Run> }>;
+  /** By a digest of the lines; the one that was useful last comes last. */
+  readSets: Map<string, ReadSet>;
 }
+
+/** Of a group that find() compares with: those that were useful last. */
+const READ_SETS_MAX = 16;
 
 export class Memo {
   private readonly byImage = new Map<string, { run: Run; metadataKey: string }>();
@@ -61,10 +80,14 @@ export class Memo {
       if (same.metadataKey !== state.metadataKey) this.group(state, acked).isComplete = false;
       return { run: same.run, rule: 'same-image' };
     }
-    for (const { lines, runs } of this.groups.get(groupKey(state, acked))?.readSets.values() ??
-      []) {
-      const run = runs.get(contentDigest(state, lines));
-      if (run !== undefined) return { run, rule: 'unread' };
+    const readSets = this.groups.get(groupKey(state, acked))?.readSets;
+    if (readSets === undefined) return undefined;
+    for (const [name, readSet] of [...readSets].slice(-READ_SETS_MAX).reverse()) {
+      const run = readSet.runs.get(contentDigest(state, readSet.pages));
+      if (run === undefined) continue;
+      readSets.delete(name);
+      readSets.set(name, readSet);
+      return { run, rule: 'unread' };
     }
     return undefined;
   }
@@ -87,15 +110,15 @@ export class Memo {
   ): void {
     const { readLines } = observation;
     const group = this.group(state, digestOf(acknowledged));
-    for (const line of readLines) group.lines.add(line);
     const bytes = new Uint8Array(readLines.buffer, readLines.byteOffset, readLines.byteLength);
     const name = createHash('sha256').update(bytes).digest('base64');
     let readSet = group.readSets.get(name);
     if (readSet === undefined) {
-      readSet = { lines: readLines, runs: new Map() };
+      for (const line of readLines) group.lines.add(line);
+      readSet = { lines: readLines, pages: readPages(readLines), runs: new Map() };
       group.readSets.set(name, readSet);
     }
-    readSet.runs.set(contentDigest(state, readLines), run);
+    readSet.runs.set(contentDigest(state, readSet.pages), run);
     // Kept for every run: nothing that is long and not needed.
     run.observation = { ...this.withoutOutput(observation), readLines: readSet.lines };
     for (const follower of run.followers) follower(observation);
@@ -140,22 +163,46 @@ function digestOf(lines: readonly string[]): string {
   return digest;
 }
 
-/** Of the bytes a state has in the lines; they are ascending. */
-function contentDigest(state: CrashState, lines: Float64Array): string {
-  const hash = createHash('sha256');
-  for (let index = 0; index < lines.length; ) {
-    const page = Math.floor(lines[index]! / LINES_PER_PAGE);
-    const bytes = state.page(page);
-    while (index < lines.length && Math.floor(lines[index]! / LINES_PER_PAGE) === page) {
-      // A run of lines that follow each other is one piece.
-      const first = lines[index]!;
-      let count = 1;
-      const room = LINES_PER_PAGE - (first % LINES_PER_PAGE);
-      while (count < room && lines[index + count] === first + count) count++;
-      const from = (first - page * LINES_PER_PAGE) * LINE_BYTES;
-      hash.update(bytes.subarray(from, from + count * LINE_BYTES));
-      index += count;
+/** @param lines ascending */
+function readPages(lines: Float64Array): ReadPage[] {
+  const pages: ReadPage[] = [];
+  for (const line of lines) {
+    const page = Math.floor(line / LINES_PER_PAGE);
+    const from = (line - page * LINES_PER_PAGE) * LINE_BYTES;
+    let last = pages.at(-1);
+    if (last?.page !== page) {
+      last = { page, name: '', ranges: [] };
+      pages.push(last);
     }
+    const range = last.ranges.at(-1);
+    if (range?.to === from) range.to += LINE_BYTES;
+    else last.ranges.push({ from, to: from + LINE_BYTES });
   }
-  return hash.digest('base64');
+  for (const one of pages) one.name = one.ranges.map(({ from, to }) => `${from}-${to}`).join();
+  return pages;
+}
+
+/** Of the bytes a state has in what was read. */
+function contentDigest(state: CrashState, pages: readonly ReadPage[]): string {
+  const digests = pages.map((one) => pageDigest(state.page(one.page), one));
+  return createHash('sha256').update(digests.join()).digest('base64');
+}
+
+/** States of one crash point share the pages that they do not change, and these never change. */
+const pageDigests = new WeakMap<Uint8Array, Map<string, string>>();
+
+function pageDigest(bytes: Uint8Array, { name, ranges }: ReadPage): string {
+  let known = pageDigests.get(bytes);
+  if (known === undefined) {
+    known = new Map();
+    pageDigests.set(bytes, known);
+  }
+  let digest = known.get(name);
+  if (digest === undefined) {
+    const hash = createHash('sha256');
+    for (const { from, to } of ranges) hash.update(bytes.subarray(from, to));
+    digest = hash.digest('base64');
+    known.set(name, digest);
+  }
+  return digest;
 }

@@ -15,6 +15,8 @@ export type RoundName = (typeof ROUNDS)[number];
 
 /** Combinations of one crash point that are all tried. */
 export const EXHAUSTIVE_MAX = 4096;
+/** In the first pass over all crash points. */
+const EXHAUSTIVE_MIN = 64;
 /** Metadata choices of one crash point that are looked at beyond the first two. */
 const METADATA_MAX = 64;
 /** Of these the ones whose lines are varied call by call, and line by line. */
@@ -74,6 +76,11 @@ export function* exhaustiveChoices(site: Site): Generator<StateChoice> {
     do yield draw(site, choice, space, chooser);
     while (chooser.next());
   }
+}
+
+/** Combinations of one point that are all tried in a pass of the last round. */
+export function exhaustiveMax(pass: number): number {
+  return Math.min(EXHAUSTIVE_MAX, EXHAUSTIVE_MIN * 4 ** pass);
 }
 
 /** Endless; half of the draws lose or keep few lines, as those states break the most. */
