@@ -91,6 +91,8 @@ class Explorer {
   private readonly models: ModelResult[] = [];
   private readonly details: string[] = [];
   private exploration: Exploration | undefined;
+  /** Of the model that is explored. */
+  private recoveries: Exploration[] = [];
   private phase: Progress['phase'] = 'baseline';
   private lastProgressMs = 0;
 
@@ -182,31 +184,41 @@ class Explorer {
     if (nestedDepth > 0 && exploration.stopped !== 'enough') {
       await this.exploreRecoveries(exploration, nestedDepth);
     }
-    const { counts } = exploration.runs;
     const failuresHere = this.failures.results.some(({ models }) => models[0] === model);
     const { end, detail } = endOf(exploration, failuresHere);
     this.details.push(this.options.models.length > 1 ? `${model}: ${detail}` : detail);
-    const proved = Number(exploration.provedUnread);
     this.models.push({
       model,
       end,
       crashPoints: exploration.pointCount,
       crashPointsExhausted: exploration.exhausted.size,
-      states: {
-        possible: String(exploration.possible),
-        allowed: String(exploration.allowed),
-        allowedIsExact: exploration.allowedIsExact,
-        unique: exploration.images.size,
-        run: counts.run,
-        failed: exploration.failedRuns,
-        prunedSameImage: counts.prunedSameImage,
-        prunedUnread: Math.min(Number.MAX_SAFE_INTEGER, counts.prunedUnread + proved),
-      },
+      states: this.states(exploration),
       durationMs: Math.round(performance.now() - startedMs),
     });
   }
 
-  /** Crashes inside what the check does, `depth` deep; failures go to the result. */
+  /** Counts of an exploration, with those of the recoveries it led to. */
+  private states(exploration: Exploration): ModelResult['states'] {
+    const all = [exploration, ...this.recoveries];
+    this.recoveries = [];
+    const sum = (of: (one: Exploration) => number) =>
+      all.reduce((total, one) => total + of(one), 0);
+    const bigSum = (of: (one: Exploration) => bigint) =>
+      all.reduce((total, one) => total + of(one), 0n);
+    const proved = Number(bigSum((one) => one.provedUnread));
+    const unread = sum(({ runs }) => runs.counts.prunedUnread) + proved;
+    return {
+      possible: String(bigSum((one) => one.possible)),
+      allowed: String(bigSum((one) => one.allowed)),
+      allowedIsExact: all.every((one) => one.allowedIsExact),
+      unique: sum(({ images }) => images.size),
+      run: sum(({ runs }) => runs.counts.run),
+      failed: sum((one) => one.failedRuns),
+      prunedSameImage: sum(({ runs }) => runs.counts.prunedSameImage),
+      prunedUnread: Math.min(Number.MAX_SAFE_INTEGER, unread),
+    };
+  }
+
   private async exploreRecoveries(exploration: Exploration, depth: number): Promise<void> {
     const { model } = exploration;
     const { budget } = this;
@@ -253,6 +265,7 @@ class Explorer {
     });
     exploration.survey();
     await exploration.run();
+    this.recoveries.push(exploration);
     if (book.results.length > 0 || depth <= 1) return book.results;
     return await exploreNested(exploration, {
       budget: this.budget,

@@ -99,12 +99,21 @@ function changesAnything(trace: TraceSource): boolean {
 }
 
 function within(outer: StateChoice, failure: FailureResult): FailureResult {
-  const { explanation } = failure;
-  const how = describeOuter(outer);
-  const text = `The power went a second time, during the check's recovery ${how}. ${explanation.text}`;
   const choice = { ...outer, nested: failure.choice };
   const id = failureId(choice, failure.imageHash);
-  return { ...failure, id, choice, explanation: { ...explanation, text } };
+  const start = `The power went a second time, during the check's recovery ${describeOuter(outer)}`;
+  const { explanation } = failure;
+  if (explanation.lost.length > 0 || failure.choice.lines.length > 0) {
+    const text = `${start}. ${explanation.text}`;
+    return { ...failure, id, choice, explanation: { ...explanation, text } };
+  }
+  const needs =
+    'a recovery that may be cut anywhere and run again, with its effect and the mark that it is ' +
+    'done in one atomic step';
+  const text =
+    `${start}, and took nothing that it had done by then. The check that runs again on what the ` +
+    `first one left fails: ${failure.summary}. Needs: ${needs}.`;
+  return { ...failure, id, choice, explanation: { ...explanation, text, needs } };
 }
 
 function describeOuter({ lostOperations, otherLines, lines }: StateChoice): string {
