@@ -36,3 +36,27 @@ t.test('replaced by a rename it is whole in every state', async (t) => {
   t.equal(result.end, 'space-exhausted');
   t.equal(result.models[0]?.crashPointsExhausted, result.models[0]?.crashPoints);
 });
+
+t.test('of many lost lines those are left that matter', async (t) => {
+  const start = (p: Program): void => {
+    p.create('conf');
+    p.write('conf', 0, 'a'.repeat(300));
+    p.fsync('conf');
+  };
+  const work = (p: Program): void => {
+    p.write('conf', 0, 'b'.repeat(300));
+    p.print('saved');
+    p.fsync('conf');
+  };
+  const check: Check = (files, { acknowledged }) => {
+    const text = files.read('conf');
+    const isOld = text[0] === 'a' && text[256] === 'a';
+    if (acknowledged.includes('saved') && isOld) throw new Error('two lines are old');
+  };
+  // The first state that fails has lost all five.
+  const result = await explore(traceOf(work, start), new FunctionRunner(check), OPTIONS);
+  const { choice } = result.failures[0]!;
+  const [first, second] = choice.lines.map(([line]) => line) as [number, number];
+  t.equal(choice.lines.length, 2);
+  t.equal(second - first, 4);
+});
