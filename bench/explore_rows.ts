@@ -1,6 +1,6 @@
 /**
- * Measuring the rows about crash states made and checked in a second. A child makes one state and
- * checks it over and over, as many at once as it would for `fauxdax test`; it is not bound to a CPU.
+ * Measuring the rows about crash states. A child makes states, and checks them as many at once as
+ * `fauxdax test` would; it is not bound to a CPU.
  */
 
 import { mkdirSync } from 'node:fs';
@@ -10,13 +10,13 @@ import { runChild } from './children.js';
 import { median, type Plan, type Side } from './rate_rows.js';
 import type { ExploreRow } from './rows.js';
 
-const program = fileURLToPath(new URL('explore_states.js', import.meta.url));
 const runMsMax = 120_000;
 
-/** What explore_states prints, of which the row takes this. */
+/** What the programs print, of which the row takes this. */
 interface ExploreResult {
-  statesPerSecond: number;
-  cpuUs: number;
+  /** In the row's unit. */
+  value: number;
+  cpuUs?: number;
 }
 
 export async function measureExplore(row: ExploreRow, plan: Plan): Promise<{ subject: Side }> {
@@ -28,10 +28,11 @@ export async function measureExplore(row: ExploreRow, plan: Plan): Promise<{ sub
     plan.progress(`${row.name}: round ${round} of ${plan.rounds}`);
     const place = join(plan.workDirectory, String(round));
     mkdirSync(place);
-    const words = [process.execPath, program, place, row.check, String(count)];
+    const program = fileURLToPath(new URL(`${row.program}.js`, import.meta.url));
+    const words = [process.execPath, program, place, ...row.words, String(count)];
     const result = JSON.parse(await runChild(words, runMsMax, { ahead: true })) as ExploreResult;
-    runs.push(result.statesPerSecond);
-    cpuUs.push(result.cpuUs);
+    runs.push(result.value);
+    if (result.cpuUs !== undefined) cpuUs.push(result.cpuUs);
   }
   const subject = {
     system: 'fauxdax',
@@ -39,7 +40,7 @@ export async function measureExplore(row: ExploreRow, plan: Plan): Promise<{ sub
     min: Math.min(...runs),
     median: median(runs),
     max: Math.max(...runs),
-    daemonCpuUs: median(cpuUs),
+    ...(cpuUs.length > 0 && { daemonCpuUs: median(cpuUs) }),
   };
   return { subject };
 }

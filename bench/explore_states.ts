@@ -109,7 +109,7 @@ console.log(
     check,
     states: count,
     seconds,
-    statesPerSecond: count / seconds,
+    value: count / seconds,
     /** Of the process that serves the states alone; those that check them come on top. */
     cpuUs: (cpu.user + cpu.system) / count,
     rssMib: Math.round(process.memoryUsage.rss() / 2 ** 20),

@@ -106,7 +106,11 @@ function replaceSystems(row: Row, subject?: SystemName, peer?: SystemName): Row 
 
 function targetOf(row: Row): string {
   if (row.kind === 'image') return `<= ${row.atMost} ${row.unit}`;
-  if (row.kind === 'explore') return `>= ${row.atLeast} ${row.unit}`;
+  if (row.kind === 'explore') {
+    const [sign, figure] =
+      'atLeast' in row.bound ? ['>=', row.bound.atLeast] : ['<=', row.bound.atMost];
+    return `${sign} ${figure} ${row.unit}`;
+  }
   return row.atLeast === undefined ? '-' : `>= ${row.atLeast}`;
 }
 
@@ -123,7 +127,9 @@ async function measure(row: Row, plan: Plan): Promise<Line> {
   }
   if (row.kind === 'explore') {
     const result = await measureExplore(row, plan);
-    return { ...line, ...result, met: result.subject.median >= row.atLeast };
+    const { median } = result.subject;
+    const met = 'atLeast' in row.bound ? median >= row.bound.atLeast : median <= row.bound.atMost;
+    return { ...line, ...result, met };
   }
   const result = await (row.kind === 'persist' ? measurePersist(plan) : measureRate(row, plan));
   if (row.atLeast === undefined) return { ...line, ...result };
