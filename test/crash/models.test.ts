@@ -211,6 +211,38 @@ t.test('sector: overwritten sectors have any value, whatever else is synced', as
   t.same(seen(image, 'sector', 514), [text('nn', 'nn')]);
 });
 
+t.test('sector: a size that grew comes with the bytes it took in', async (t) => {
+  const image = new RecordedImage();
+  image.create('a');
+  image.write('a', 0, 'o'.repeat(600));
+  image.force('fsync', 'a');
+  // Into a page that is there: the second sector, to the end of the first one that is new, beyond.
+  image.write('a', 600, 'n'.repeat(500));
+  const old = `a=${'o'.repeat(600)}`;
+  const grown = old + 'n'.repeat(500);
+  t.same(seen(image, 'sector', 1100), [grown, old].sort());
+  image.write('a', 0, 'x');
+  const changed = (text: string) => text.replace('=o', '=x');
+  t.same(seen(image, 'sector', 1100), [grown, old, changed(grown), changed(old)].sort());
+});
+
+t.test('sector: a size that grew keeps what was cut off before zero', async (t) => {
+  const image = new RecordedImage();
+  image.create('a');
+  image.write('a', 0, 'o'.repeat(1024));
+  image.force('fsync', 'a');
+  image.truncate('a', 512);
+  image.write('a', 1024, 'n');
+  const cut = `a=${'o'.repeat(512)}`;
+  const grown = `${cut}${'\0'.repeat(512)}n`.replaceAll('\0', '0');
+  const kept = seen(image, 'sector', 1025).filter((state) => state.length > cut.length);
+  t.ok(kept.includes(grown));
+  t.same(
+    kept.filter((state) => state.endsWith('n') && state !== grown),
+    [],
+  );
+});
+
 t.test('posix: names and contents are lost one by one', async (t) => {
   const image = new RecordedImage();
   image.create('a');

@@ -3,15 +3,17 @@
  * with a journal, ordered data and delayed allocation. Namespace and attributes are journaled: a
  * suffix since the last commit is lost. What writes give a file, pages and size, is delayed: a
  * suffix of it is lost for each file by itself, whatever was committed, until a sync of that file.
- * Pages that a kept write allocated hold what was written to them up to then; sectors overwritten in
- * place have any value since the last sync of their file.
+ * Pages that a kept write allocated hold what was written to them up to then, and so do the sectors
+ * that a kept growth of a file took in; other sectors overwritten in place have any value since the
+ * last sync of their file.
  */
 import { UNWRITTEN, WRITTEN } from '../../space/extent_list.js';
 import type { TraceEvent } from '../../trace/event.js';
 import { extentOf } from '../catalog.js';
 import type { Fold, FoldOperation } from '../fold.js';
 import type { MetadataChoice, Operation, PointSpace } from '../model.js';
-import { LINES_PER_SECTOR } from '../page_history.js';
+import { LINES_PER_PAGE, LINES_PER_SECTOR } from '../page_history.js';
+import { LINE_BYTES, PAGE_BYTES, pageOf, pagesFor } from '../../units.js';
 import {
   type Choices,
   type Kept,
@@ -39,8 +41,8 @@ class Sector implements Persistence {
   private readonly delayed = new Map<number, FoldOperation[]>();
   /** Numbers of all delayed operations since the last commit, or undecided. */
   private readonly isDelayed = new Set<number>();
-  /** Which operations made an undecided page written. */
-  private readonly writers = new Map<number, FoldOperation[]>();
+  /** Which operations brought bytes of an undecided page into their file, oldest first. */
+  private readonly ordered = new Map<number, Ordered[]>();
   private readonly calls = new Map<number, string>();
   private operationCount = 0;
 
@@ -86,13 +88,18 @@ class Sector implements Persistence {
   keep(lost: readonly number[]): Kept {
     const lostSet = new Set(lost);
     // Copied: the fold goes on while states of this moment live.
-    const writers = new Map(this.writers);
+    const ordered = new Map(this.ordered);
+    const floors = new Map<number, Float64Array>();
     return {
       ...keepSome(this.fold, lost),
       ...SAME_PAGES,
-      floor: (page) => {
-        const last = writers.get(page)?.findLast(({ number }) => !lostSet.has(number));
-        return last?.position ?? 0;
+      floor: (page, _moment, line) => {
+        let ofPage = floors.get(page);
+        if (ofPage === undefined) {
+          ofPage = floorsOf(ordered.get(page) ?? [], lostSet);
+          floors.set(page, ofPage);
+        }
+        return ofPage[line]!;
       },
     };
   }
@@ -118,10 +125,12 @@ class Sector implements Persistence {
 
   private classify(operation: FoldOperation): void {
     for (const record of operation.records) {
-      if (record.type !== 'map' || record.state !== WRITTEN) continue;
-      for (let page = record.regionPage; page < record.regionPage + record.pageCount; page++) {
-        if (!this.fold.pages.isUndecided(page)) continue;
-        this.writers.set(page, [...(this.writers.get(page) ?? []), operation]);
+      if (record.type === 'map' && record.state === WRITTEN) {
+        for (let page = record.regionPage; page < record.regionPage + record.pageCount; page++) {
+          this.orderLines(page, operation, 0, LINES_PER_PAGE);
+        }
+      } else if (record.type === 'set-inode' && record.patch.sizeBytes !== undefined) {
+        this.orderGrowth(record.ino, operation);
       }
     }
     const ino = this.delayedFile(operation);
@@ -130,6 +139,42 @@ class Sector implements Persistence {
     const late = this.delayed.get(ino);
     if (late === undefined) this.delayed.set(ino, [operation]);
     else late.push(operation);
+  }
+
+  /** What is between the old end of a file and the new one is on disk before the new size is. */
+  private orderGrowth(ino: number, operation: FoldOperation): void {
+    const inode = this.fold.catalog(operation.number + 1).inode(ino);
+    if (inode === undefined) return;
+    const { sizeBytes } = inode.fields;
+    const sizeBefore = this.fold.catalog(operation.number).inode(ino)?.fields.sizeBytes ?? 0;
+    if (sizeBytes <= sizeBefore) return;
+    const firstPage = pageOf(sizeBefore);
+    for (const extent of inode.extents.slice(firstPage, pagesFor(sizeBytes))) {
+      if (extent.state !== WRITTEN) continue;
+      for (let index = 0; index < extent.pageCount; index++) {
+        const offset = (extent.filePage + index) * PAGE_BYTES;
+        const firstLine = Math.floor(Math.max(0, sizeBefore - offset) / LINE_BYTES);
+        const endLine = Math.ceil(Math.min(PAGE_BYTES, sizeBytes - offset) / LINE_BYTES);
+        this.orderLines(extent.regionPage + index, operation, firstLine, endLine);
+      }
+    }
+  }
+
+  /** Lines [firstLine, endLine) of a page, whole sectors of them, are on disk before `operation`. */
+  private orderLines(
+    page: number,
+    operation: FoldOperation,
+    firstLine: number,
+    endLine: number,
+  ): void {
+    if (!this.fold.pages.isUndecided(page)) return;
+    const ordered: Ordered = {
+      operation,
+      firstLine: firstLine - (firstLine % LINES_PER_SECTOR),
+      endLine: Math.ceil(endLine / LINES_PER_SECTOR) * LINES_PER_SECTOR,
+    };
+    const others = this.ordered.get(page);
+    this.ordered.set(page, others === undefined ? [ordered] : [...others, ordered]);
   }
 
   /** The file whose new pages or size are all that the operation is about. */
@@ -171,9 +216,25 @@ class Sector implements Persistence {
     const pages = fold.pages.undecidedPages().filter((page) => {
       return ino === undefined || (inode !== undefined && extentOf(inode, page) !== undefined);
     });
-    for (const page of pages) this.writers.delete(page);
+    for (const page of pages) this.ordered.delete(page);
     fold.pages.force(fold.position, pages);
   }
+}
+
+/** Lines of a page whose stores up to the end of an operation are durable when it is kept. */
+interface Ordered {
+  readonly operation: FoldOperation;
+  readonly firstLine: number;
+  readonly endLine: number;
+}
+
+/** Of each line, the end of the last operation kept that it was durable before. */
+function floorsOf(ordered: readonly Ordered[], lost: ReadonlySet<number>): Float64Array {
+  const floors = new Float64Array(LINES_PER_PAGE);
+  for (const { operation, firstLine, endLine } of ordered) {
+    if (!lost.has(operation.number)) floors.fill(operation.position, firstLine, endLine);
+  }
+  return floors;
 }
 
 interface Group {
