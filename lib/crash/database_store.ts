@@ -11,6 +11,11 @@ import { openDatabaseBytes } from '../metadata/schema.js';
 
 const CACHE_BYTES_MAX = 128 * 1024 * 1024;
 const CACHED_MAX = 256;
+/**
+ * Operations between two versions that are made for states that lose some operation in between:
+ * those share all that comes before it, whichever one they lose.
+ */
+const PREFIX_STEP = 32;
 
 /** Metadata to be built: the first operations of the trace, then records that fit there. */
 export interface MetadataPlan {
@@ -31,22 +36,27 @@ export class DatabaseStore {
   constructor(private readonly fold: Fold) {}
 
   database(plan: MetadataPlan): Uint8Array {
-    const cached = this.cache.get(plan.key);
+    const { key, prefix, tail } = plan;
+    const cached = this.cache.get(key);
     if (cached !== undefined) {
-      this.cache.delete(plan.key);
-      this.cache.set(plan.key, cached);
+      this.cache.delete(key);
+      this.cache.set(key, cached);
       return cached.bytes;
     }
-    const { prefix } = plan;
-    if (prefix === 0 && plan.tail.length === 0) return this.fold.base.database;
+    if (prefix === 0 && tail.length === 0) return this.fold.base.database;
+    const shared = prefix - (prefix % PREFIX_STEP);
+    if (tail.length > 0 && shared > 0) {
+      const { pageCount } = this.fold.base;
+      this.database({ prefix: shared, tail: [], key: this.fold.key(shared), pageCount });
+    }
     const from = this.nearest(prefix);
     const records: MetadataRecord[] = [];
     for (const operation of this.fold.operations(from.prefix, prefix)) {
       for (const record of operation.records) records.push(this.onRegion(record));
     }
-    records.push(...plan.tail);
+    records.push(...tail);
     const bytes = records.length === 0 ? from.bytes : build(from.bytes, records, plan.pageCount);
-    this.keep(plan.key, bytes, plan.tail.length === 0 ? prefix : undefined);
+    this.keep(key, bytes, tail.length === 0 ? prefix : undefined);
     return bytes;
   }
 

@@ -385,7 +385,7 @@ export class Exploration {
   }
 
   private measure(point: Point): void {
-    this.possible += strategy.possibleStates(point);
+    this.possible += point.possibleStates();
     const { count, isExact } = strategy.allowedStates(point);
     this.allowed += count;
     this.allowedIsExact &&= isExact;

@@ -167,11 +167,20 @@ export class Fold {
 /** Identity of metadata after one operation more. */
 export function chainKey(key: string, records: readonly MetadataRecord[]): string {
   const hash = createHash('sha256').update(key);
-  for (const record of records) {
-    hash.update(JSON.stringify(record, binaryAsHex));
-    hash.update('\n');
-  }
+  for (const record of records) hash.update(digestOf(record));
   return hash.digest('hex');
+}
+
+/** Of records that are there already: most states apply the same thousands again. */
+const digests = new WeakMap<MetadataRecord, Buffer>();
+
+function digestOf(record: MetadataRecord): Buffer {
+  let digest = digests.get(record);
+  if (digest === undefined) {
+    digest = createHash('sha256').update(JSON.stringify(record, binaryAsHex)).digest();
+    digests.set(record, digest);
+  }
+  return digest;
 }
 
 function binaryAsHex(_key: string, value: unknown): unknown {

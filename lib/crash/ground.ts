@@ -30,6 +30,13 @@ const WORDS_PER_LINE = LINE_BYTES / WORD_BYTES;
 /** Stores up to this position are durable in every state of the ground, besides those settled. */
 export type FloorRule = (page: number, moment: PageMoment, line: number) => number;
 
+/** The newest metadata with its sum over durable pages and, found when it is asked for, newest ones. */
+export interface Anchor {
+  readonly sum: Sum;
+  readonly catalog: Catalog;
+  readonly newest: { sum: Sum | undefined };
+}
+
 export interface GroundParts {
   readonly position: number;
   readonly catalog: Catalog;
@@ -41,8 +48,7 @@ export interface GroundParts {
   readonly tornBytes: 8 | undefined;
   /** Pages with undecided stores at the position, ascending. */
   readonly undecidedPages: readonly number[];
-  /** Sum over durable pages, and the metadata it is of. */
-  readonly anchor: { sum: Sum; catalog: Catalog };
+  readonly anchor: Anchor;
   /** Which page of the fold a region page of the state shows, and the other way round. */
   readonly pageKey: (regionPage: number) => number;
   readonly regionPage: (pageKey: number) => number;
@@ -65,6 +71,20 @@ export class Ground {
   data(): DataSpace {
     this.space ??= { units: this.findUnits(), order: this.parts.order };
     return this.space;
+  }
+
+  /** Of the value counts of all undecided units, whether this metadata shows them or not. */
+  valueProduct(): bigint {
+    let product = 1n;
+    for (const page of this.parts.undecidedPages) {
+      const moment = this.moment(page);
+      for (let line = 0; line < LINES_PER_PAGE; line += this.parts.unitLines) {
+        const { bytes, callIds } = this.values(page, moment, line);
+        const { valueCount } = this.numbered(bytes.length, callIds);
+        if (valueCount > 1) product *= BigInt(valueCount);
+      }
+    }
+    return product;
   }
 
   /** A page in which no unit is named. */
@@ -103,14 +123,25 @@ export class Ground {
     const known = this.sums[otherLines];
     if (known !== undefined) return known;
     const { anchor, catalog } = this.parts;
+    // No choice changes what the newest bytes of a page are: found once for all grounds of a point.
+    const isNewest = otherLines === 'newest';
+    const start = (isNewest ? anchor.newest.sum : undefined) ?? this.sumOverPages(otherLines);
+    if (isNewest) anchor.newest.sum = start;
+    const sum = start.slice();
+    addCatalogs(sum, anchor.catalog, catalog, (page) => this.page(page, otherLines));
+    this.sums[otherLines] = sum;
+    return sum;
+  }
+
+  /** Of the anchor's metadata. */
+  private sumOverPages(otherLines: StateChoice['otherLines']): Sum {
+    const { anchor } = this.parts;
     const sum = anchor.sum.slice();
     for (const page of this.parts.undecidedPages) {
       const places = anchor.catalog.places(page, this.fold.owners.candidates(page));
       if (places.length === 0) continue;
       addPage(sum, places, this.moment(page).durable, this.page(page, otherLines));
     }
-    addCatalogs(sum, anchor.catalog, catalog, (page) => this.page(page, otherLines));
-    this.sums[otherLines] = sum;
     return sum;
   }
 

@@ -58,6 +58,8 @@ export interface PointSpace {
   metadataChoices(): Iterable<MetadataChoice>;
   /** How many metadataChoices() gives. */
   metadataChoiceCount: bigint;
+  /** Product of all undecided operations and lines, whether the model allows it or not. */
+  possibleStates(): bigint;
   data(choice: MetadataChoice): DataSpace;
 }
 

@@ -36,6 +36,8 @@ type Content = Uint8Array | number | null;
 interface Version {
   readonly position: number;
   readonly content: Content;
+  /** Of a content that is made, once somebody asked: one object, so that its digest is known. */
+  made?: Uint8Array;
   /** Of each line, or of all: stores up to here are in the content. */
   readonly durableAt: Float64Array | number;
 }
@@ -148,7 +150,7 @@ export class PageHistories {
     const least = typeof durableAt === 'number' ? durableAt : Math.min(...durableAt);
     const isOpen = (entry: Entry) => entry.position > least && entry.position <= position;
     return {
-      durable: this.contentOf(page, version.content),
+      durable: this.bytesOf(page, version),
       entries: history.entries.filter(isOpen),
       durableAt: (line) => (typeof durableAt === 'number' ? durableAt : durableAt[line]!),
     };
@@ -276,11 +278,12 @@ export class PageHistories {
     });
   }
 
-  private contentOf(page: number, content: Content): Uint8Array {
-    if (content === null) return this.basePage(page);
-    return typeof content === 'number'
-      ? canaryPage(Buffer.alloc(PAGE_BYTES), page, content)
-      : content;
+  private bytesOf(page: number, version: Version): Uint8Array {
+    const { content } = version;
+    if (content instanceof Uint8Array) return content;
+    version.made ??=
+      content === null ? this.basePage(page) : canaryPage(Buffer.alloc(PAGE_BYTES), page, content);
+    return version.made;
   }
 }
 

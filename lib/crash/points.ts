@@ -11,7 +11,7 @@ import type { ModelName, StateChoice } from './choice.js';
 import { DatabaseStore } from './database_store.js';
 import { Fold } from './fold.js';
 import { FoldedState } from './folded_state.js';
-import { Ground } from './ground.js';
+import { type Anchor, Ground, type GroundParts } from './ground.js';
 import { SumAnchor } from './image_hash.js';
 import type { DataSpace, MetadataChoice, Operation, PointSpace } from './model.js';
 import { MODELS } from './models/index.js';
@@ -110,7 +110,10 @@ class Sweep {
     return new SweepPoint(this, index, reason);
   }
 
-  newGround(lost: readonly number[], undecidedPages: readonly number[]): Ground {
+  newGround(
+    lost: readonly number[],
+    { undecidedPages, newest }: Pick<GroundParts, 'undecidedPages'> & Pick<Anchor, 'newest'>,
+  ): Ground {
     const { fold, persistence, tornBytes } = this;
     const { unitLines, order } = persistence;
     return new Ground(fold, {
@@ -120,7 +123,7 @@ class Sweep {
       order,
       tornBytes,
       undecidedPages,
-      anchor: { sum: this.anchor.sum, catalog: this.anchor.catalog },
+      anchor: { sum: this.anchor.sum, catalog: this.anchor.catalog, newest },
     });
   }
 
@@ -135,7 +138,8 @@ class SweepPoint implements Point {
   private readonly acknowledgedCount: number;
   private knownChoices: Choices | undefined;
   private knownOperations: Operation[] | undefined;
-  private readonly undecidedPages: readonly number[];
+  readonly undecidedPages: readonly number[];
+  readonly newest: Anchor['newest'] = { sum: undefined };
   private readonly grounds = new Map<string, Ground>();
 
   constructor(
@@ -172,6 +176,12 @@ class SweepPoint implements Point {
     return this.choices.list();
   }
 
+  possibleStates(): bigint {
+    const [none, all] = this.metadataChoices();
+    const operations = 2n ** BigInt(this.operations.length);
+    return operations * this.ground((all ?? none)!.lostOperations).valueProduct();
+  }
+
   data(choice: MetadataChoice): DataSpace {
     return this.ground(choice.lostOperations).data();
   }
@@ -192,7 +202,7 @@ class SweepPoint implements Point {
     const key = lost.join();
     let ground = this.grounds.get(key);
     if (ground === undefined) {
-      ground = this.sweep.newGround(lost, this.undecidedPages);
+      ground = this.sweep.newGround(lost, this);
       this.grounds.set(key, ground);
       const [oldest] = this.grounds.keys();
       if (this.grounds.size > GROUNDS_MAX) this.grounds.delete(oldest!);

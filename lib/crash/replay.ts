@@ -116,7 +116,8 @@ export class Replay {
       if (last !== undefined && last.regionPage + last.pageCount === regionPage) last.pageCount++;
       else runs.push({ ...record, filePage: record.filePage + index, regionPage, pageCount: 1 });
     }
-    this.records.push(...runs);
+    const isAsRecorded = runs.length === 1 && runs[0]!.regionPage === record.regionPage;
+    this.records.push(...(isAsRecorded ? [record] : runs));
   }
 
   private place(key: number): number {
@@ -256,8 +257,10 @@ export class Replay {
     if (wasUnnamed && inode.fields.nlink > 0) return;
     switch (record.type) {
       case 'set-inode': {
-        const { nlink: _nlink, parentIno: _parentIno, ...patch } = record.patch;
-        if (Object.keys(patch).length > 0) this.emit({ ...record, patch });
+        const { nlink, parentIno, ...patch } = record.patch;
+        const isWhole = nlink === undefined && parentIno === undefined;
+        if (isWhole) this.emit(record);
+        else if (Object.keys(patch).length > 0) this.emit({ ...record, patch });
         return;
       }
       case 'remove-inode':

@@ -120,13 +120,6 @@ export function allowedStates(point: Point, listedMax = METADATA_MAX): Allowed {
   return { count: count + unlisted, isExact: unlisted === 0n };
 }
 
-/** Every product of undecided operations and lines, allowed or not. */
-export function possibleStates(point: Point): bigint {
-  const [first] = point.metadataChoices();
-  const operations = 2n ** BigInt(point.operations.length);
-  return operations * product(point.data(first!).units);
-}
-
 function dataCount({ units, order }: DataSpace): bigint {
   return order === 'prefix' ? BigInt(units.length + 1) : product(units);
 }

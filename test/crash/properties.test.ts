@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { MODEL_NAMES, type ModelName, type StateChoice } from '../../lib/crash/choice.js';
 import type { MetadataChoice } from '../../lib/crash/model.js';
 import { openDatabaseBytes } from '../../lib/metadata/schema.js';
+import { allowedStates } from '../../lib/crash/strategy.js';
 import { type Point, points, stateOf } from '../../lib/crash/points.js';
 import { BUG_NAMES, parseBugs } from '../../lib/dax/bugs.js';
 import { RULES } from '../../lib/metadata/check_rules.js';
@@ -105,6 +106,16 @@ for (const model of MODEL_NAMES) {
         again.release();
         state.release();
         state.release();
+      }
+    }
+  });
+
+  t.test(`${model}: no more states are allowed than are possible`, async (t) => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const image = randomTrace(seed, 14, { hasDirectories: seed % 2 === 0 });
+      for (const point of points(image, model)) {
+        const { count } = allowedStates(point);
+        t.ok(count <= point.possibleStates(), `seed ${seed} at ${point.position}`);
       }
     }
   });
