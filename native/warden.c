@@ -342,7 +342,7 @@ static void Run(const struct Request* request, uint32_t timeout_ms) {
     outputs[i].fd = pipe_ends[0];
     ends[i] = pipe_ends[1];
   }
-  const long init = syscall(SYS_clone, CLONE_NEWNS | CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, 0L);
+  const long init = syscall(SYS_clone, kNamespaces | SIGCHLD, NULL, NULL, NULL, 0L);
   if (init == 0) {
     close(report_ends[0]);
     Init(request, report_ends[1], ends);

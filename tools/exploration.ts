@@ -3,11 +3,13 @@
  * starts the runner over the explorer mount, and afterwards saves the failures and writes the
  * reports. Used by `test` and `explore`, inside a private mount namespace (run_directory.ts).
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ExplorerRunner } from '../fs/explorer/runner.js';
 import { BrokenCheckError, explore } from '../lib/crash/explorer.js';
 import type { Result } from '../lib/crash/result.js';
+import { writeTrace } from '../lib/trace/writer.js';
 import type { ExploreWishes, ReportWords } from './crash_options.js';
 import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';
 import { defaultPlace, type SavedFailure, saveFailures } from './failures.js';
@@ -37,6 +39,7 @@ export async function exploreTrace(
   const progress = new ProgressLine();
   try {
     const { dir } = source.info;
+    const recoveries = new Map<string, string>();
     makeOutside(run.runDir, dir);
     const runner = new ExplorerRunner({
       dir,
@@ -50,6 +53,11 @@ export async function exploreTrace(
     try {
       const exploring = explore(source, runner, {
         ...wishes,
+        keepRecovery: (digest, recovery) => {
+          const path = join(run.runDir, `recovery-${digest}`);
+          writeTrace(path, recovery);
+          recoveries.set(digest, path);
+        },
         onProgress: progress.show,
         signal: run.signal,
       });
@@ -61,7 +69,7 @@ export async function exploreTrace(
     const place = wishes.keepDir ?? defaultPlace();
     const savedIn = saveFailures(
       place,
-      trace,
+      { trace, recoveries },
       result.failures.map((one) => saved(one, wishes, result)),
     );
     return present(result, reports, savedIn);

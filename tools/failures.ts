@@ -1,7 +1,8 @@
 /**
  * Where failures are kept until somebody looks at them: a directory for each id, with failure.json
- * (what is needed to make the state and run the check again), the trace, and replay.sh. Failures of
- * one run share the trace by hard links where the filesystem allows.
+ * (what is needed to make the state and run the check again), the trace, that of the recovery for a
+ * crash inside one, and replay.sh. Failures of one run share the trace by hard links where the
+ * filesystem allows.
  */
 import {
   chmodSync,
@@ -27,6 +28,7 @@ import { describeVerified, whatHappened } from './report/words.js';
 const FORMAT = 1;
 const JSON_NAME = 'failure.json';
 const TRACE_NAME = 'trace';
+const RECOVERY_NAME = 'recovery.trace';
 const SCRIPT_NAME = 'replay.sh';
 
 /** What a replay needs beside the trace. */
@@ -46,6 +48,8 @@ export interface SavedFailure {
 export interface Found {
   dir: string;
   trace: string;
+  /** Of the recovery that the last of several crashes cut. */
+  recovery: string;
   saved: SavedFailure;
 }
 
@@ -56,10 +60,16 @@ export function defaultPlace(): string {
   return join(base, 'fauxdax', 'failures');
 }
 
+export interface Traces {
+  trace: string;
+  /** Those of recoveries, by their digests. */
+  recoveries: ReadonlyMap<string, string>;
+}
+
 /** Each failure in a directory of its own; an earlier one of the same id is the same failure. */
 export function saveFailures(
   place: string,
-  trace: string,
+  { trace, recoveries }: Traces,
   failures: readonly SavedFailure[],
 ): Map<string, string> {
   const savedIn = new Map<string, string>();
@@ -72,6 +82,8 @@ export function saveFailures(
     if (source === trace) copyFileSync(source, copy, constants.COPYFILE_FICLONE);
     else shareFile(source, copy);
     source = copy;
+    const recovery = recoveries.get(saved.failure.recovery ?? '');
+    if (recovery !== undefined) copyFileSync(recovery, join(dir, RECOVERY_NAME));
     writeFileSync(join(dir, JSON_NAME), `${JSON.stringify(saved, null, 2)}\n`);
     writeFileSync(join(dir, SCRIPT_NAME), script(saved));
     chmodSync(join(dir, SCRIPT_NAME), 0o755);
@@ -119,7 +131,7 @@ function readFound(dir: string): Found {
     const what = `format ${saved.format}, of fauxdax ${saved.fauxdaxVersion}`;
     throw new Failure(`replay: ${file}: ${what}; this is format ${FORMAT}`, EXIT_USAGE);
   }
-  return { dir, trace: join(dir, TRACE_NAME), saved };
+  return { dir, trace: join(dir, TRACE_NAME), recovery: join(dir, RECOVERY_NAME), saved };
 }
 
 function script(saved: SavedFailure): string {

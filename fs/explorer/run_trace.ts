@@ -17,6 +17,8 @@ import type { Watcher } from './explorer.js';
 
 const FATTR_SIZE = 1 << 3;
 const WRITE_CACHE = 1;
+/** A longer store is several events: each has room in a chunk of a trace file. */
+const STORE_BYTES_MAX = 1 << 20;
 
 type CallFields = Omit<CallEvent, 'type' | 'callId' | 'timeNs' | 'operation' | 'pid' | 'ino'>;
 type Read = (slot: number) => number;
@@ -95,9 +97,16 @@ export class RunTrace implements Watcher {
 
   /** Gets what happens to the region; for openState(). */
   readonly sink = (event: TraceEvent): void => {
-    // The bytes are the caller's own, and change with the next request.
-    const kept = event.type === 'store' ? { ...event, bytes: new Uint8Array(event.bytes) } : event;
-    this.#events.push(kept);
+    if (event.type !== 'store') {
+      this.#events.push(event);
+      return;
+    }
+    const { offset, bytes } = event;
+    for (let at = 0; at < bytes.length; at += STORE_BYTES_MAX) {
+      // The bytes are the caller's own, and change with the next request.
+      const piece = new Uint8Array(bytes.subarray(at, at + STORE_BYTES_MAX));
+      this.#events.push({ ...event, offset: offset + at, bytes: piece });
+    }
   };
 
   attach(open: OpenState): void {

@@ -33,7 +33,6 @@ import type { Runner } from './runner.js';
 import { makeTimeline } from './timeline.js';
 
 export { BrokenCheckError } from './baseline.js';
-export { nestedState } from './nested.js';
 export { stateOf } from './points.js';
 
 const PROGRESS_MS = 200;
@@ -58,6 +57,11 @@ export interface ExploreOptions {
   tornBytes: 8 | undefined;
   /** Go on after the first failure, to this many different ones. */
   failuresMax: number;
+  /**
+   * Gets the trace of each recovery in which a crash led to a failure, and its digest, which the
+   * failure names; the trace can be read during the call only.
+   */
+  keepRecovery?: (digest: string, trace: TraceSource) => void;
   onProgress?: (progress: Progress) => void;
   /** ^C: the run ends with what it has. */
   signal?: AbortSignal;
@@ -247,11 +251,12 @@ class Explorer {
       failuresMax: 1,
       otherModel: () => undefined,
     });
-    const { expect, tornBytes, seed } = this.options;
+    const { expect, tornBytes, seed, keepRecovery } = this.options;
+    const landmarks = new Landmarks(trace);
     const exploration: Exploration = new Exploration({
       source: trace,
       runner: this.runner,
-      landmarks: new Landmarks(trace),
+      landmarks,
       model,
       // What a recovery prints is no sequence of operations.
       expect: expect.filter((name) => name === 'acked'),
@@ -266,7 +271,11 @@ class Explorer {
     exploration.survey();
     await exploration.run();
     this.recoveries.push(exploration);
-    if (book.results.length > 0 || depth <= 1) return book.results;
+    if (book.results.length > 0) {
+      keepRecovery?.(landmarks.digest, trace);
+      return book.results.map((failure) => ({ ...failure, recovery: landmarks.digest }));
+    }
+    if (depth <= 1) return [];
     return await exploreNested(exploration, {
       budget: this.budget,
       shard: { index: 0, count: 1 },

@@ -3,19 +3,18 @@
  * again inside that. The trace of a recovery is explored like any other, on top of the state. What
  * had been acknowledged before the first crash must survive the second too.
  *
- * A recovery that puts the time of day into the image makes another image each time; then an id
- * leads to the same choice, not to the same bytes.
+ * A recovery puts its own times into the image, so running it again makes another one. Whoever wants
+ * the same bytes again keeps its trace (ExploreOptions.keepRecovery): that has the state in it.
  */
 import type { TraceSource } from '../trace/source.js';
 import type { Budget } from './budget.js';
+import { CallBook, type KnownCall } from './calls.js';
 import type { StateChoice } from './choice.js';
 import { type Exploration, NOTHING_LOST } from './exploration.js';
 import { judgeOutcomes } from './oracles.js';
 import { failureId } from './failure_id.js';
-import { points, stateOf } from './points.js';
+import { points } from './points.js';
 import type { FailureResult } from './result.js';
-import type { Runner } from './runner.js';
-import type { CrashState } from './state.js';
 import { roundChoices } from './strategy.js';
 
 /** States of one crash point whose recovery is looked into. */
@@ -60,27 +59,13 @@ export async function exploreNested(
         if (trace === undefined || judgeOutcomes(observation) !== undefined) continue;
         if (!changesAnything(trace)) continue;
         const failures = await exploreRecovery({ trace, acknowledged });
-        if (failures.length > 0) return failures.map((failure) => within(choice, failure));
+        if (failures.length > 0) return failures.map((failure) => within(choice, failure, trace));
       } finally {
         state.release();
       }
     }
   }
   return [];
-}
-
-/** The state that a choice with crashes inside recoveries names; the recoveries are run for it. */
-export async function nestedState(
-  source: TraceSource,
-  runner: Runner,
-  { nested, ...outer }: StateChoice,
-  acknowledged: readonly string[] = acknowledgedAt(source, outer),
-): Promise<CrashState> {
-  const state = stateOf(source, outer);
-  if (nested === undefined) return state;
-  const { trace } = await runner.run({ state, acknowledged: [...acknowledged], recorded: true });
-  if (trace === undefined) throw new Error('the runner does not record what a check does');
-  return await nestedState(trace, runner, nested, acknowledged);
 }
 
 /** Lines acknowledged before a crash. */
@@ -98,12 +83,16 @@ function changesAnything(trace: TraceSource): boolean {
   return false;
 }
 
-function within(outer: StateChoice, failure: FailureResult): FailureResult {
+function within(outer: StateChoice, failure: FailureResult, trace: TraceSource): FailureResult {
   const choice = { ...outer, nested: failure.choice };
   const id = failureId(choice, failure.imageHash);
   const start = `The power went a second time, during the check's recovery ${describeOuter(outer)}`;
   const { explanation } = failure;
-  if (explanation.lost.length > 0 || failure.choice.lines.length > 0) {
+  const isExplained =
+    failure.choice.nested !== undefined ||
+    explanation.lost.length > 0 ||
+    failure.choice.lines.length > 0;
+  if (isExplained) {
     const text = `${start}. ${explanation.text}`;
     return { ...failure, id, choice, explanation: { ...explanation, text } };
   }
@@ -111,9 +100,28 @@ function within(outer: StateChoice, failure: FailureResult): FailureResult {
     'a recovery that may be cut anywhere and run again, with its effect and the mark that it is ' +
     'done in one atomic step';
   const text =
-    `${start}, and took nothing that it had done by then. The check that runs again on what the ` +
-    `first one left fails: ${failure.summary}. Needs: ${needs}.`;
+    `${start}, ${describeCut(trace, failure.choice.position)}, and took nothing that it had done ` +
+    `by then. The check that runs again on what the first one left fails: ${failure.summary}.`;
   return { ...failure, id, choice, explanation: { ...explanation, text, needs } };
+}
+
+/** Between which two calls that change something a crash came. */
+function describeCut(trace: TraceSource, cutPosition: number): string {
+  const book = new CallBook(trace);
+  let done: KnownCall | undefined;
+  let position = 0;
+  for (const event of trace.events()) {
+    const isChange = event.type === 'store' || event.type === 'metadata';
+    const call = isChange ? book.get(event.callId) : undefined;
+    if (call !== undefined && position < cutPosition) done = call;
+    if (call !== undefined && position >= cutPosition) {
+      if (call === done) return `in the middle of ${call.text.text}`;
+      const after = done === undefined ? '' : `after ${done.text.text} and `;
+      return `${after}before ${call.text.text}`;
+    }
+    position++;
+  }
+  return done === undefined ? 'before it changed anything' : `after ${done.text.text}`;
 }
 
 function describeOuter({ lostOperations, otherLines, lines }: StateChoice): string {

@@ -80,6 +80,8 @@ export interface FailureResult {
   /** Models under which a state fails in the same way. */
   models: ModelName[];
   choice: StateChoice;
+  /** For a crash inside a recovery: the digest of the innermost recovery's trace, hex. */
+  recovery?: string;
   imageHash: string;
   /** What failed: one line. */
   summary: string;

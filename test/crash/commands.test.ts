@@ -92,6 +92,29 @@ t.test('a missing fsync is found, and is found again by its id', { skip }, async
   t.same(nothingLeft(), []);
 });
 
+/** Appends once more when it was cut between the two syncs. */
+const RECOVERY = `
+  if [ -s log ]; then cat log >> all; sync all .; : > log; sync log .; fi
+  [ "$(grep -c one all 2>/dev/null)" != 2 ]`;
+
+t.test('a crash inside a recovery is the same image each time', { skip }, async (t) => {
+  const workload = 'echo one > log; sync log .';
+  const args = ['--workload', workload, '--check', RECOVERY, '--nested', '1'];
+  const json = join(base, 'nested.json');
+  const found = fauxdax('test', ...args, '--json', json);
+  t.match(found, { status: 1, stdout: /second time, during the check's recovery/ });
+  const [failure] = (JSON.parse(readFileSync(json, 'utf8')) as Result).failures;
+  t.ok(failure?.choice.nested);
+  for (let count = 0; count < 3; count++) {
+    const again = fauxdax('replay', String(failure?.id));
+    t.match(again, { status: 1, stdout: `image: the same, SHA-256 ${failure?.imageHash}` });
+    t.match(again.stdout, 'it fails again');
+  }
+  rmSync(join(saved, String(failure?.id), 'recovery.trace'));
+  t.match(fauxdax('replay', String(failure?.id)), { status: 2, stderr: /recovery.trace: / });
+  t.same(nothingLeft(), []);
+});
+
 t.test('its fixed twin passes to the named end', { skip }, async (t) => {
   const junit = join(base, 'fixed.xml');
   const args = ['--setup', SETUP, '--workload', FIXED, '--check', CHECK, '--junit', junit];

@@ -15,6 +15,8 @@ interface Example {
   fails: string[];
   /** Part of the path that the explanation must have. */
   names: string;
+  /** Of `fauxdax test`. */
+  options?: string[];
 }
 
 const examples: Example[] = JSON.parse(readFileSync('examples/examples.json', 'utf8'));
@@ -52,11 +54,9 @@ t.test('examples', { skip: missing() }, async (t) => {
       const failure = buggy.failures[0]!;
       t.match(failure.explanation.text, example.names, 'the explanation names the file');
       t.match(failure.explanation.needs, /./, 'it says what was needed');
-      t.same(
-        [...failure.models].sort(),
-        [...example.fails].sort(),
-        'under these models, no others',
-      );
+      // A crash inside a recovery is looked for under the model of the first one.
+      const models = example.options?.includes('--nested') ? [model] : example.fails;
+      t.same([...failure.models].sort(), [...models].sort(), 'under these models, no others');
       const fixed = run(example, 'fixed', model);
       t.equal(fixed.failures.length, 0, 'the fixed program passes');
       t.ok(fixed.models[0]!.states.run > 0, 'states were checked');

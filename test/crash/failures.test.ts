@@ -1,10 +1,14 @@
 /** Results as they are used: replayed, joined, refused, and what a check that cannot decide gives. */
+import { join } from 'node:path';
 import t from 'tap';
-import { BrokenCheckError, explore, nestedState, stateOf } from '../../lib/crash/explorer.js';
+import { BrokenCheckError, explore, stateOf } from '../../lib/crash/explorer.js';
 import { MergeError, mergeResults } from '../../lib/crash/merge.js';
 import { points } from '../../lib/crash/points.js';
 import type { Result } from '../../lib/crash/result.js';
 import { Random } from '../../lib/random.js';
+import { TraceReader } from '../../lib/trace/reader.js';
+import type { TraceSource } from '../../lib/trace/source.js';
+import { writeTrace } from '../../lib/trace/writer.js';
 import { type Check, FunctionRunner, OPTIONS, type Program, traceOf } from './tiny_programs.js';
 
 const setup = (p: Program): void => {
@@ -141,13 +145,19 @@ t.test('a recovery that is not idempotent fails at the second crash only', async
   const source = traceOf(work, start);
   const flat = await explore(source, new FunctionRunner(check), OPTIONS);
   t.same(flat.failures, []);
-  const runner = new FunctionRunner(check);
-  const deep = await explore(source, runner, { ...OPTIONS, nestedDepth: 1 });
+  const kept = new Map<string, string>();
+  const keepRecovery = (digest: string, trace: TraceSource): void => {
+    kept.set(digest, join(t.testdir(), 'recovery'));
+    writeTrace(kept.get(digest)!, trace);
+  };
+  const options = { ...OPTIONS, nestedDepth: 1, keepRecovery };
+  const deep = await explore(source, new FunctionRunner(check), options);
   const [failure] = deep.failures;
   t.ok(failure?.choice.nested);
   t.match(failure?.explanation.text, /second time, during the check's recovery/);
-  const state = await nestedState(source, runner, failure!.choice);
-  t.equal(state.imageHash(), failure?.imageHash);
+  const reader = new TraceReader(kept.get(failure!.recovery!)!);
+  t.equal(stateOf(reader, failure!.choice.nested!).imageHash(), failure?.imageHash);
+  reader.close();
 });
 
 async function shards(count: number, change: Partial<typeof OPTIONS> = {}): Promise<Result[]> {

@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { ExplorerRunner } from '../../fs/explorer/runner.js';
 import { UsageError } from '../../fs/options.js';
-import { acknowledgedAt, nestedState } from '../../lib/crash/nested.js';
+import { acknowledgedAt } from '../../lib/crash/nested.js';
+import { stateOf } from '../../lib/crash/points.js';
 import type { FailureResult } from '../../lib/crash/result.js';
 import type { Observation } from '../../lib/crash/runner.js';
 import type { CrashState } from '../../lib/crash/state.js';
@@ -53,15 +54,18 @@ async function replay(id: string, options: Options): Promise<void> {
   const exportDir = options.export === undefined ? undefined : newDirectory(options.export);
   const found = findFailure(resolve(options.keep ?? defaultPlace()), id);
   await inRunDirectory(async (run) => {
+    const { failure } = found.saved;
     const source = openTrace(found.trace, EXIT_USAGE);
+    const recovery =
+      failure.choice.nested === undefined ? undefined : openTrace(found.recovery, EXIT_USAGE);
     try {
-      explain(found.saved.failure);
+      explain(failure);
       const { dir } = source.info;
       makeOutside(run.runDir, dir);
+      const acked = [...acknowledgedAt(source, failure.choice)];
+      const state = sameState(recovery ?? source, found);
       const runner = startRunner(dir, found, run);
       try {
-        const acked = [...acknowledgedAt(source, found.saved.failure.choice)];
-        const state = await sameState(source, found, runner, acked);
         if (exportDir !== undefined) return await exportState(state, dir, run, exportDir);
         if (options.shell === true) return await shellInState(state, dir, run, acked);
         return await check(state, found, runner, acked);
@@ -69,6 +73,7 @@ async function replay(id: string, options: Options): Promise<void> {
         await runner.close();
       }
     } finally {
+      recovery?.close();
       source.close();
     }
   });
@@ -108,28 +113,22 @@ function startRunner(dir: string, { saved }: Found, run: Run): ExplorerRunner {
 }
 
 /**
- * A crash inside a recovery runs that recovery again, and what it does anew has new times: only
- * there another image is no error.
+ * Of a crash inside a recovery, the trace of that recovery alone makes the state: its base is what
+ * the crashes before left.
  *
  * @throws {Failure} what is made is not what was found
  */
-async function sameState(
-  source: TraceSource,
-  { saved, dir }: Found,
-  runner: ExplorerRunner,
-  acknowledged: string[],
-): Promise<CrashState> {
-  const { choice, imageHash } = saved.failure;
-  const state = await nestedState(source, runner, choice, acknowledged);
+function sameState(source: TraceSource, { saved, dir }: Found): CrashState {
+  let { choice } = saved.failure;
+  while (choice.nested !== undefined) choice = choice.nested;
+  const state = stateOf(source, choice);
+  const { imageHash } = saved.failure;
   const hash = state.imageHash();
-  if (hash === imageHash) {
-    process.stdout.write(`image: the same, SHA-256 ${hash}\n`);
-  } else if (choice.nested !== undefined) {
-    process.stdout.write('image: of a recovery that ran again, with its own times\n');
-  } else {
+  if (hash !== imageHash) {
     const what = `the image is another one: ${hash}, not ${imageHash}`;
     throw new Failure(`replay: ${dir}: ${what}`, EXIT_ENVIRONMENT);
   }
+  process.stdout.write(`image: the same, SHA-256 ${hash}\n`);
   return state;
 }
 
