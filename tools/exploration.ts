@@ -18,7 +18,8 @@ import { htmlPage } from './report/html.js';
 import { junitXml } from './report/junit.js';
 import { terminalSummary } from './report/terminal.js';
 import { visibleLines } from './report/visible.js';
-import { makeOutside, type Run } from './run_directory.js';
+import type { Run } from './run_directory.js';
+import { makeOutside } from './scratch.js';
 import { openTrace } from './trace_file.js';
 import { version } from './version.js';
 

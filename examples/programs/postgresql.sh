@@ -1,11 +1,10 @@
 #!/bin/bash
 # PostgreSQL of Debian: commits with fsync=on and with fsync=off. The server refuses root; it runs
-# in a user namespace in which this user has another number, and with shared memory of its own: two
-# checks at a time would meet in it.
+# in a user namespace in which this user has another number.
 . "$(dirname "$0")/prelude.sh"
 bin=$(echo /usr/lib/postgresql/*/bin | tr ' ' '\n' | tail -1)
 # The server as another user; both names as the shell passes them on.
-as_user() { unshare --user --ipc --map-user=1000 --map-group=1000 "$@"; }
+as_user() { unshare --user --map-user=1000 --map-group=1000 "$@"; }
 settings='-c shared_buffers=1MB -c max_wal_size=8MB -c autovacuum=off -c listen_addresses='
 
 case ${1:-} in

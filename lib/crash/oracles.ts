@@ -42,7 +42,7 @@ export function judgeOutcomes({ outcomes }: Observation): Verdict | undefined {
   if (bad === undefined) return undefined;
   const what = PHASE_TEXT[bad.phase];
   const oracle = bad.phase === 'check' ? 'check' : 'continue';
-  const said = firstLine(bad.stderr) || firstLine(bad.stdout);
+  const said = lastLine(bad.stderr) || lastLine(bad.stdout);
   const summary = `${what} ${howItEnded(bad)}${said === '' ? '' : `: ${said}`}`;
   return { oracle, summary, outcome: bad };
 }
@@ -109,9 +109,10 @@ export function sameAnswer(a: Observation, b: Observation, looksAtOutput: boolea
   return !looksAtOutput || checkOutcome(a).stdout === checkOutcome(b).stdout;
 }
 
-function firstLine(text: string): string {
+/** Where most programs say what is wrong: a traceback and notices come before. */
+function lastLine(text: string): string {
   const lines = text.split('\n').map((line) => line.trim());
-  return shorten(lines.find((line) => line !== '') ?? '');
+  return shorten(lines.findLast((line) => line !== '') ?? '');
 }
 
 function shorten(text: string): string {

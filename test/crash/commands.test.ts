@@ -249,6 +249,21 @@ t.test('^C at any moment leaves nothing', { skip }, async (t) => {
   }
 });
 
+t.test('kill -9 of it leaves nothing either', { skip }, async (t) => {
+  const args = ['--setup', SETUP, '--workload', `${BUGGY}; sleep 0.3`, '--check', 'sleep 0.2'];
+  for (const afterMs of [100, 200, 400, 800, 1300]) {
+    const options = { cwd: base, env, stdio: 'ignore' } as const;
+    const child = spawn(process.execPath, [MAIN, 'test', ...args], options);
+    const ended = endOf(child);
+    await sleep(afterMs);
+    child.kill('SIGKILL');
+    await ended;
+    const left = (): string[] => [...nothingLeft(), ...processesOf(runs)];
+    for (let tries = 0; left().length > 0 && tries < 100; tries++) await sleep(50);
+    t.same(left(), [], `after ${afterMs} ms`);
+  }
+});
+
 function endOf(child: ChildProcess): Promise<[number | null, string | null]> {
   return new Promise((resolve) => child.once('exit', (code, signal) => resolve([code, signal])));
 }

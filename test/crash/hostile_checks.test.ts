@@ -82,6 +82,17 @@ for (const [what, hostile] of Object.entries(HOSTILE)) {
   });
 }
 
+tap.test('shared memory of a check is not there for the next', needsMount, async (t) => {
+  const state = await stateAfter(t, ':');
+  const check =
+    'ipcs -m | grep 0x; ipcmk -M 4096 && ipcmk -S 1 && ipcmk -Q && ipcs -m | grep -c 0x';
+  const runner = makeRunner(t, check, { jobs: 1 });
+  for (let count = 0; count < 2; count++) {
+    const { outcomes } = await runner.run({ state, acknowledged: [] });
+    t.match(outcomes, [{ exitStatus: 0, stdout: /^Shared memory id: .*\n1\n$/s }]);
+  }
+});
+
 tap.test(
   'a fork bomb ends with the time of its check',
   { ...needsMount, timeout: 60_000 },
