@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import type { Result } from '../../lib/crash/result.js';
+import type { ModelResult, Result } from '../../lib/crash/result.js';
 import { htmlPage } from '../../tools/report/html.js';
 import { junitXml } from '../../tools/report/junit.js';
 import { terminalSummary } from '../../tools/report/terminal.js';
@@ -60,7 +60,7 @@ t.test('every link of the page leads to something in it', async (t) => {
 
 t.test('the page says for a failure what was lost, what is needed and how to see it', async (t) => {
   const page = htmlPage(result());
-  t.match(page, '17 of 308 crash states failed under dax, posix');
+  t.match(page, 'breaks it under dax, posix: 17 of 308 crash states failed');
   t.match(page, 'fauxdax replay k7f3q2 --shell');
   t.match(page, 'with that order none of 312 states failed');
   t.match(page, '<span class="what">fdatasync of <code>conf.json.tmp</code>');
@@ -79,23 +79,32 @@ t.test(
   async (t) => {
     t.match(verdict(passing()), /no crash breaks it under dax, posix/);
     t.match(htmlPage(passing()), '✓ PASS');
-    const early: Result = { ...passing(), end: 'time-exhausted' };
+    const endDetail = 'the time was up; 14 of 31 crash points were not covered wholly';
+    const early: Result = { ...passing(), end: 'time-exhausted', endDetail };
     early.models[0] = { ...early.models[0]!, end: 'time-exhausted', crashPointsExhausted: 17 };
     t.match(verdict(early), /not all were covered/);
-    t.match(terminalSummary(early, new Map()), '14 of 31 (dax)');
-    t.match(htmlPage(early), 'Not covered: states remain at crash points: 14 of 31 (dax)');
+    t.match(terminalSummary(early, new Map()), `time-exhausted: ${endDetail}`);
+    t.match(htmlPage(early), `<b>time-exhausted</b>: ${endDetail}`);
   },
 );
 
 t.test('the summary begins with the verdict and names what to do', async (t) => {
   const text = terminalSummary(result(), new Map([['k7f3q2', '/saved/k7f3q2']]));
-  t.match(text.split('\n')[0], /FAIL {2}a crash breaks it: 17 of 308/);
+  t.match(text.split('\n')[0], /FAIL {2}a crash breaks it under dax, posix: 17 of 308/);
   t.match(text, 'fauxdax replay k7f3q2');
   t.match(text, 'saved in /saved/k7f3q2');
   t.match(text, /Needs: fdatasync of `conf.json.tmp`/);
   t.match(text, /^allowed by the model +18,446,744 +820$/m);
   t.match(text, /failure-found: the first failure ended it/);
   t.notMatch(text, '\u001b', 'no colour where stdout is no terminal, no escape of a program ever');
+});
+
+t.test('the verdict names only models that a crash broke it under', async (t) => {
+  const mixed = result();
+  const [dax, posix] = mixed.models as [ModelResult, ModelResult];
+  mixed.models = [dax, { ...posix, states: { ...posix.states, failed: 0 } }];
+  const { failed, run } = dax.states;
+  t.equal(verdict(mixed), `a crash breaks it under dax: ${failed} of ${run} crash states failed`);
 });
 
 t.test('JUnit has a case for each model and oracle', async (t) => {

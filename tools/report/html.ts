@@ -8,15 +8,7 @@ import { failureSection } from './failure.js';
 import { html, Markup, prose } from './markup.js';
 import { STYLE } from './style.js';
 import { timelineSection } from './timeline.js';
-import {
-  COUNT_ROWS,
-  END_MEANS,
-  formatMs,
-  MODEL_MEANS,
-  notCovered,
-  ORACLE_MEANS,
-  verdict,
-} from './words.js';
+import { COUNT_ROWS, END_MEANS, formatMs, MODEL_MEANS, ORACLE_MEANS, verdict } from './words.js';
 
 export function htmlPage(result: Result): string {
   const failed = result.failures.length > 0;
@@ -50,7 +42,6 @@ function header(result: Result): Markup {
   const failed = result.failures.length > 0;
   const isWhole = result.end === 'space-exhausted';
   const kind = failed ? 'fail' : isWhole ? 'pass' : 'open';
-  const missing = notCovered(result);
   const commands: [string, string | null][] = [
     ['setup', result.setup],
     ['workload', result.workload],
@@ -61,7 +52,6 @@ function header(result: Result): Markup {
 <p class="stamp">${failed ? '✗ FAIL' : '✓ PASS'}</p>
 <h1>${sentence(verdict(result))}</h1>
 <p><b>${result.end}</b>: ${prose(result.endDetail || END_MEANS[result.end])}</p>
-${missing === undefined ? undefined : html`<p class="quiet">Not covered: ${missing}</p>`}
 ${result.shard.count > 1 ? html`<p class="quiet">Shard ${result.shard.index + 1} of ${result.shard.count}.</p>` : undefined}
 </header>
 <dl class="commands">

@@ -13,7 +13,6 @@ import {
   UNKNOWN_NEED,
   whatHappened,
   END_MEANS,
-  notCovered,
   verdict,
 } from './words.js';
 
@@ -88,15 +87,10 @@ export function lintLine(one: LintFinding): string {
 }
 
 function endLines(result: Result): string {
-  const missing = notCovered(result);
   const [first = '', ...more] = indented(
     `${result.end}: ${result.endDetail || END_MEANS[result.end]}`,
   );
-  const lines = [
-    first.trimStart().replace(result.end, color.bold(result.end)),
-    ...more,
-    ...(missing === undefined ? [] : [color.dim(`not covered: ${missing}`)]),
-  ];
+  const lines = [first.trimStart().replace(result.end, color.bold(result.end)), ...more];
   if (result.shard.count > 1) {
     lines.push(
       color.dim(`shard ${result.shard.index + 1} of ${result.shard.count}: join with merge`),

@@ -41,27 +41,26 @@ export const MODEL_MEANS: Record<ModelName, string> = {
 
 /** One sentence: can a crash break it, and what does the answer cover. */
 export function verdict(result: Result): string {
-  const models = result.models.map((one) => one.model).join(', ');
-  const run = result.models.reduce((sum, one) => sum + one.states.run, 0);
-  const states = plural(run, 'crash state');
   if (result.failures.length > 0) {
-    const failed = result.models.reduce((sum, one) => sum + one.states.failed, 0);
-    return `a crash breaks it: ${failed} of ${states} failed under ${models}`;
+    // Models that nothing broke are no part of the verdict; the table of counts has them.
+    const { names, run, failed } = totals(result.models.filter((one) => one.states.failed > 0));
+    return `a crash breaks it under ${names}: ${failed} of ${plural(run, 'crash state')} failed`;
   }
+  const { names, run } = totals(result.models);
   if (result.end === 'space-exhausted') {
-    return `no crash breaks it under ${models}: all states are covered, ${run} were run`;
+    return `no crash breaks it under ${names}: all states are covered, ${run} were run`;
   }
-  return `no failure in ${states} under ${models}; not all were covered`;
+  return `no failure in ${plural(run, 'crash state')} under ${names}; not all were covered`;
 }
 
-/** What is not said by a run that ended like this; undefined when nothing is missing. */
-export function notCovered(result: Result): string | undefined {
-  const open = result.models.filter((one) => one.crashPointsExhausted < one.crashPoints);
-  if (open.length === 0) return undefined;
-  const points = open.map(
-    (one) => `${one.crashPoints - one.crashPointsExhausted} of ${one.crashPoints} (${one.model})`,
-  );
-  return `states remain at crash points: ${points.join(', ')}`;
+function totals(models: readonly ModelResult[]): { names: string; run: number; failed: number } {
+  const sum = (count: (one: ModelResult) => number): number =>
+    models.reduce((total, one) => total + count(one), 0);
+  return {
+    names: models.map((one) => one.model).join(', '),
+    run: sum((one) => one.states.run),
+    failed: sum((one) => one.states.failed),
+  };
 }
 
 /** `the check ended with status 1 after 12 ms`. */
