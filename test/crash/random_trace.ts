@@ -13,10 +13,11 @@ const DEEP = ['a', 'b', 'd/a', 'd/e/a', 'd', 'e', 'd/e', 'e/d'];
 export function randomTrace(
   seed: number,
   operationCount: number,
-  options: { bugs?: Readonly<BugSwitches>; hasDirectories?: boolean } = {},
+  options: { bugs?: Readonly<BugSwitches>; hasDirectories?: boolean; hasCalls?: boolean } = {},
 ): RecordedImage {
   const random = new Random(seed);
   const image = new RecordedImage(emptyBase(24), options.bugs ?? NO_BUGS);
+  image.hasCalls = options.hasCalls === true;
   const names = options.hasDirectories === true ? DEEP : FLAT;
   for (let count = 0; count < operationCount; count++) step(image, random, names);
   image.record({ type: 'workload-end', timeNs: 0, exitStatus: 0, signal: null });

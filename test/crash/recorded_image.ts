@@ -63,6 +63,8 @@ export class RecordedImage implements TraceSource {
   readonly region: OverlayRegion;
   readonly metadata: Metadata;
   readonly data: FileData;
+  /** Set: what changes a file is preceded by the call that does. */
+  hasCalls = false;
   private callId = 0;
 
   constructor(
@@ -110,8 +112,12 @@ export class RecordedImage implements TraceSource {
   }
 
   /** One call that changes something, as one operation. */
-  operation<T>(change: () => T): T {
+  operation<T>(change: () => T, call = 'SETATTR'): T {
     this.nextCall();
+    const { callId } = this;
+    if (this.hasCalls) {
+      this.record({ type: 'call', callId, timeNs: 0, operation: call, pid: 1, ino: 0 });
+    }
     const result = change();
     this.metadata.endOperation();
     return result;
@@ -155,8 +161,9 @@ export class RecordedImage implements TraceSource {
 
   write(path: string, offset: number, bytes: Uint8Array | string): void {
     const inode = this.lookup(path);
-    const isOverwrite = this.operation(() => this.data.write(inode, offset, Buffer.from(bytes)));
-    assert(isOverwrite > 0);
+    const source = Buffer.from(bytes);
+    const count = this.operation(() => this.data.write(inode, offset, source), 'WRITE');
+    assert(count > 0);
   }
 
   truncate(path: string, sizeBytes: number): void {
@@ -164,7 +171,7 @@ export class RecordedImage implements TraceSource {
   }
 
   punch(path: string, offset: number, length: number): void {
-    this.operation(() => this.data.punch(this.lookup(path), offset, length));
+    this.operation(() => this.data.punch(this.lookup(path), offset, length), 'FALLOCATE');
   }
 
   unlink(path: string): void {
