@@ -111,7 +111,7 @@ for (const model of MODEL_NAMES) {
   });
 
   t.test(`${model}: no more states are allowed than are possible`, async (t) => {
-    for (let seed = 1; seed <= SEEDS; seed++) {
+    for (let seed = 1; seed <= 8; seed++) {
       const image = randomTrace(seed, 14, { hasDirectories: seed % 2 === 0 });
       for (const point of points(image, model)) {
         const { count } = allowedStates(point);
