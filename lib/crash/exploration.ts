@@ -3,6 +3,7 @@
  * stands for, judges what they show, and counts. What a failure means is not its business: it hands
  * them to `onFailing`, between two submissions, when nothing is running.
  */
+import type { TraceEvent } from '../trace/event.js';
 import type { TraceSource } from '../trace/source.js';
 import type { Budget } from './budget.js';
 import type { ModelName, StateChoice } from './choice.js';
@@ -16,7 +17,7 @@ import {
   type OracleContext,
   type Verdict,
 } from './oracles.js';
-import { type Point, points, stateOf } from './points.js';
+import { type Point, pointAt, points, stateOf } from './points.js';
 import type { Observation, Runner } from './runner.js';
 import { Runs } from './runs.js';
 import type { CrashState } from './state.js';
@@ -133,6 +134,19 @@ export class Exploration {
   sweep(): Generator<Point> {
     const { source, model, tornBytes } = this.parts;
     return points(source, model, { ...(tornBytes === undefined ? {} : { tornBytes }) });
+  }
+
+  /** Any moment of the trace, as a site. */
+  siteAt(position: number): strategy.Site {
+    const { source, model, tornBytes } = this.parts;
+    const torn = tornBytes === undefined ? {} : { tornBytes };
+    return this.site(pointAt(source, { model, position, ...torn }));
+  }
+
+  /** Events of the trace, each with the position before it. */
+  *events(): Generator<[position: number, event: TraceEvent]> {
+    let position = 0;
+    for (const event of this.parts.source.events()) yield [position++, event];
   }
 
   async run(): Promise<void> {

@@ -104,10 +104,9 @@ export class FailureBook {
       return;
     }
     const { oracle } = minimal.verdict;
-    const { lost, evidence } = await atPoint(exploration, minimal.pointIndex, async (site) => ({
-      lost: this.lostShapes(site, minimal.choice),
-      evidence: await new Witness(exploration, this.book).evidence(site, minimal),
-    }));
+    const site = exploration.siteAt(minimal.position);
+    const lost = this.lostShapes(site, minimal.choice);
+    const evidence = await new Witness(exploration, this.book).evidence(site, minimal);
     const same = this.signatures.findIndex(
       (one) => one.oracle === oracle && one.lost.size === lost.size && isSubset(one.lost, lost),
     );
@@ -121,23 +120,22 @@ export class FailureBook {
 
   /** Runs a failing state twice more. @returns what is wrong with the check when it is */
   private async answersTwice(
-    { pointIndex, choice }: { pointIndex: number; choice: StateChoice },
+    { choice }: { choice: StateChoice },
     exploration: Exploration,
   ): Promise<string | undefined> {
-    return await atPoint(exploration, pointIndex, async (site) => {
-      const answers: Observation[] = [];
-      for (let count = 0; count < 2; count++) {
-        answers.push(await exploration.runAgain(site, choice));
-      }
-      const comparesOutput = exploration.comparesOutput;
-      const remembered = await exploration.observe(site, choice);
-      const differs = answers.some((answer) => !sameAnswer(answer, remembered, comparesOutput));
-      if (!differs) return undefined;
-      const said = [remembered, ...answers].map(
-        (answer) => judgeOutcomes(answer)?.summary ?? 'it passed',
-      );
-      return `The check gives different answers on one and the same image: ${said.join('; ')}.`;
-    });
+    const site = exploration.siteAt(choice.position);
+    const answers: Observation[] = [];
+    for (let count = 0; count < 2; count++) {
+      answers.push(await exploration.runAgain(site, choice));
+    }
+    const comparesOutput = exploration.comparesOutput;
+    const remembered = await exploration.observe(site, choice);
+    const differs = answers.some((answer) => !sameAnswer(answer, remembered, comparesOutput));
+    if (!differs) return undefined;
+    const said = [remembered, ...answers].map(
+      (answer) => judgeOutcomes(answer)?.summary ?? 'it passed',
+    );
+    return `The check gives different answers on one and the same image: ${said.join('; ')}.`;
   }
 
   private async report(
@@ -146,18 +144,15 @@ export class FailureBook {
     flaky: string | undefined,
     evidence: Evidence | undefined,
   ): Promise<void> {
-    const { choice, verdict, pointIndex } = minimal;
+    const { choice, verdict } = minimal;
     const { model, position } = choice;
-    const { imageHash, files } = await atPoint(exploration, pointIndex, async ({ point }) => {
-      const state = point.state(choice);
-      const whole = point.state({ ...choice, model, position, ...NOTHING_LOST });
-      try {
-        return { imageHash: state.imageHash(), files: differences(state, whole) };
-      } finally {
-        state.release();
-        whole.release();
-      }
-    });
+    const { point } = exploration.siteAt(position);
+    const state = point.state(choice);
+    const whole = point.state({ ...choice, model, position, ...NOTHING_LOST });
+    const imageHash = state.imageHash();
+    const files = differences(state, whole);
+    state.release();
+    whole.release();
     const explanation =
       evidence === undefined
         ? unexplained(flaky ?? verdict.summary)

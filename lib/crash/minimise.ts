@@ -1,6 +1,6 @@
 /**
  * Makes a failing state small: the fewest lost lines, then the fewest lost operations, then the
- * earliest crash point at which the same fails. Every step is a state that was run and failed in the
+ * earliest moment at which the same fails. Every step is a state that was run and failed in the
  * same way. Delta debugging (Zeller and Hildebrandt 2002) over lines; over sets of operations only
  * those are tried that the model allows.
  *
@@ -18,6 +18,9 @@ const PROBES_MAX = 400;
 const OPERATION_SETS_MAX = 4096;
 const OPERATION_PROBES_MAX = 96;
 const EARLIER_PROBES_MAX = 64;
+
+/** Events after which another state is possible, or another one has to survive. */
+const CHANGES = new Set(['store', 'metadata', 'output', 'fence', 'commit', 'force', 'return']);
 
 /** One line and how many of its newest stores are lost. */
 export interface LostLine {
@@ -57,7 +60,56 @@ export class Minimiser {
         this.atPoint(site, earlier),
       );
     }
-    return best;
+    return await this.shorter(best);
+  }
+
+  /**
+   * The shortest history: a moment since the crash point before, where a part of the same, lost,
+   * fails in the same way. Crash points hold everything up to the next barrier, and most of it came
+   * after what matters.
+   */
+  private async shorter(found: Minimal): Promise<Minimal> {
+    const { oracle } = found.verdict;
+    const moments = this.moments(found);
+    let best: Failing | undefined;
+    const failsAt = async (position: number): Promise<boolean> => {
+      if (this.probesLeft <= 0 || this.shouldStop()) return false;
+      this.probesLeft--;
+      const site = this.exploration.siteAt(position);
+      const loss = lossThere(site, found.loss);
+      if (loss === undefined) return false;
+      const choice = choiceOf(site, loss);
+      const verdict = await this.exploration.judge(site, choice);
+      if (verdict?.oracle !== oracle) return false;
+      best = { pointIndex: found.pointIndex, choice, verdict };
+      return true;
+    };
+    let [passing, failing] = [-1, moments.length];
+    while (failing - passing > 1) {
+      // The first one first: nothing after the barrier is needed then.
+      const middle = passing < 0 ? 0 : (passing + failing) >> 1;
+      if (await failsAt(moments[middle]!)) failing = middle;
+      else passing = middle;
+    }
+    if (best === undefined) return found;
+    const { pointIndex } = found;
+    const there = this.exploration.siteAt(best.choice.position);
+    return { ...(await this.atPoint(there, best)), pointIndex };
+  }
+
+  /** After each event since the crash point before that makes a difference, ascending. */
+  private moments({ pointIndex, position }: Minimal): number[] {
+    let from = 0;
+    for (const point of this.exploration.sweep()) {
+      if (point.index >= pointIndex) break;
+      from = point.position;
+    }
+    const moments: number[] = [];
+    for (const [before, { type }] of this.exploration.events()) {
+      if (before + 1 >= position) break;
+      if (before >= from && CHANGES.has(type)) moments.push(before + 1);
+    }
+    return moments;
   }
 
   private async atPoint(site: Site, failing: Failing): Promise<Minimal> {
@@ -210,6 +262,17 @@ function projected({ units }: DataSpace, lines: readonly LostLine[]): LostLine[]
     if (first >= 0) found.push({ unit, lostStores: unit.callIds.length - first });
   }
   return found;
+}
+
+/** What of a loss can be lost at another moment; undefined when that is nothing, or not allowed. */
+function lossThere({ point }: Site, { operations, lines }: Loss): Loss | undefined {
+  const numbers = new Set(point.operations.map(({ number }) => number));
+  const some = operations.filter((number) => numbers.has(number));
+  if (!isAllowed(point, some)) return undefined;
+  const there = projected(point.data({ lostOperations: some }), lines);
+  const losesNothing = some.length === 0 && there.length === 0;
+  if (losesNothing && operations.length + lines.length > 0) return undefined;
+  return { operations: some, lines: there };
 }
 
 function isAllowed(point: Point, operations: readonly number[]): boolean {

@@ -13,7 +13,6 @@ import type { StateChoice } from './choice.js';
 import { type Exploration, NOTHING_LOST } from './exploration.js';
 import { judgeOutcomes } from './oracles.js';
 import { failureId } from './failure_id.js';
-import { points } from './points.js';
 import type { FailureResult } from './result.js';
 import { roundChoices } from './strategy.js';
 
@@ -70,10 +69,11 @@ export async function exploreNested(
 
 /** Lines acknowledged before a crash. */
 export function acknowledgedAt(source: TraceSource, choice: StateChoice): readonly string[] {
-  let lines: readonly string[] = [];
-  for (const point of points(source, choice.model)) {
-    if (point.position > choice.position) break;
-    lines = point.acknowledged;
+  const lines: string[] = [];
+  let position = 0;
+  for (const event of source.events()) {
+    if (position++ >= choice.position) break;
+    if (event.type === 'output') lines.push(...event.lines);
   }
   return lines;
 }

@@ -66,15 +66,23 @@ export function* points(
 
 /** The state of one choice: the same bytes and the same hash as the Point's, whoever asks. */
 export function stateOf(source: TraceSource, choice: StateChoice): CrashState {
-  const sweep = new Sweep(source, choice.model, choice.tornBytes);
-  if (choice.position > 0) {
+  return pointAt(source, choice).state(choice);
+}
+
+/** Any moment of the trace; the power may go at all of them. Its index says nothing. */
+export function pointAt(
+  source: TraceSource,
+  { model, position, tornBytes }: Pick<StateChoice, 'model' | 'position' | 'tornBytes'>,
+): Point {
+  const sweep = new Sweep(source, model, tornBytes);
+  if (position > 0) {
     for (const event of source.events()) {
       sweep.take(event);
-      if (sweep.fold.position === choice.position) break;
+      if (sweep.fold.position === position) break;
     }
   }
-  assert(sweep.fold.position === choice.position, `the trace has no position ${choice.position}`);
-  return sweep.point(0, 'end').state(choice);
+  assert(sweep.fold.position === position, `the trace has no position ${position}`);
+  return sweep.point(0, 'end');
 }
 
 /** More states are possible after it, or more must survive. */
