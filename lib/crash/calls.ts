@@ -10,14 +10,25 @@ import type { CallText } from './result.js';
 /** More than a workload for a crash test makes; later ones stay nameless. */
 const CALLS_MAX = 500_000;
 
+/** Of paths of one kind: counters, process numbers, digests. */
+const NUMBERS = /[0-9a-f]{16,}|\d+/g;
+/** Calls that only touch times: what of them is lost matters to nobody. */
+const QUIET_OPERATIONS = new Set(['FSYNC', 'FSYNCDIR', 'SYNCFS', 'RELEASE', 'READ']);
+export const NAME_OPERATIONS = new Set([
+  ...['CREATE', 'MKNOD', 'MKDIR', 'SYMLINK', 'LINK', 'TMPFILE'],
+  ...['RENAME', 'RENAME2', 'UNLINK', 'RMDIR'],
+]);
+
 export interface KnownCall {
   text: CallText;
   event: CallEvent;
+  /** Positions before its first and after its last change; undefined when it changed nothing. */
+  changes?: { from: number; to: number };
 }
 
 export class CallBook {
   private readonly calls = new Map<number, KnownCall>();
-  private readonly byShape = new Map<string, number[]>();
+  private readonly byPattern = new Map<string, number[]>();
   private readonly outputs: { position: number; event: OutputEvent }[] = [];
 
   constructor(source: TraceSource) {
@@ -26,6 +37,10 @@ export class CallBook {
     for (const event of source.events()) {
       if (event.type === 'call' && this.calls.size < CALLS_MAX) {
         this.calls.set(event.callId, { text: texts.of(event, position), event });
+      } else if (event.type === 'store' || event.type === 'metadata') {
+        const call = this.calls.get(event.callId);
+        if (call !== undefined)
+          call.changes = { from: call.changes?.from ?? position, to: position + 1 };
       } else if (event.type === 'output') {
         this.outputs.push({ position, event });
       }
@@ -44,6 +59,32 @@ export class CallBook {
     return known.sort((a, b) => a.text.position - b.text.position);
   }
 
+  /** The same without those that only touched times, unless there are no others. */
+  thatMatter(callIds: Iterable<number>): KnownCall[] {
+    const all = this.inOrder(callIds);
+    const some = all.filter(({ event }) => !QUIET_OPERATIONS.has(event.operation));
+    return some.length > 0 ? some : all;
+  }
+
+  /** Calls that changed something after a position, in the order in which they were done. */
+  changingAfter(position: number): KnownCall[] {
+    return this.changing(({ to }) => to > position).sort((a, b) => a.changes!.to - b.changes!.to);
+  }
+
+  /** The call that made the last change before a position. */
+  changedLast(position: number): KnownCall | undefined {
+    const last = ({ changes }: KnownCall) => Math.min(changes!.to, position);
+    const calls = this.changing(({ from }) => from < position);
+    return calls.sort((a, b) => last(a) - last(b)).at(-1);
+  }
+
+  private changing(matches: (changes: { from: number; to: number }) => boolean): KnownCall[] {
+    return [...this.calls.values()].filter(
+      ({ changes, event }) =>
+        changes !== undefined && matches(changes) && !QUIET_OPERATIONS.has(event.operation),
+    );
+  }
+
   /** The first pages of a mapping that the kernel wrote back after a position. */
   writebackAfter(position: number): KnownCall | undefined {
     for (const call of this.calls.values()) {
@@ -60,17 +101,31 @@ export class CallBook {
     return `${operation} ${path} ${path2}`;
   }
 
-  /** Calls of one shape that began between two positions. */
-  alike(shape: string, from: number, to: number): number[] {
-    if (this.byShape.size === 0) {
+  /** What two calls have in common that do the same to numbered files: `message.1`, `message.2`. */
+  pattern(callId: number): string {
+    return this.shape(callId).replace(NUMBERS, '#');
+  }
+
+  /** What a sync has to name to cover a call: the directory of a name, or the file. */
+  subject(callId: number): string {
+    const call = this.calls.get(callId);
+    if (call === undefined) return '';
+    const { path, path2 } = call.text;
+    if (!NAME_OPERATIONS.has(call.event.operation)) return path.replace(NUMBERS, '#');
+    return `${directoryOf(path2 ?? path)}/`;
+  }
+
+  /** Calls of one pattern that began between two positions. */
+  alike(pattern: string, from: number, to: number): number[] {
+    if (this.byPattern.size === 0) {
       for (const callId of this.calls.keys()) {
-        const name = this.shape(callId);
-        const list = this.byShape.get(name);
-        if (list === undefined) this.byShape.set(name, [callId]);
+        const name = this.pattern(callId);
+        const list = this.byPattern.get(name);
+        if (list === undefined) this.byPattern.set(name, [callId]);
         else list.push(callId);
       }
     }
-    return (this.byShape.get(shape) ?? []).filter((callId) => {
+    return (this.byPattern.get(pattern) ?? []).filter((callId) => {
       const { position } = this.calls.get(callId)!.text;
       return position > from && position < to;
     });
@@ -95,4 +150,9 @@ export class CallBook {
   hasOutputBetween(from: number, to: number): boolean {
     return this.outputs.some(({ position }) => position > from && position < to);
   }
+}
+
+export function directoryOf(path: string): string {
+  const slash = path.lastIndexOf('/');
+  return slash < 0 ? '.' : path.slice(0, slash);
 }

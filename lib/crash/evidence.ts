@@ -5,7 +5,7 @@
  */
 import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
 import type { CallBook, KnownCall } from './calls.js';
-import type { Exploration } from './exploration.js';
+import { type Exploration, NOTHING_LOST } from './exploration.js';
 import { choiceOf, type LostLine, lostCallsOf, type Loss, type Minimal } from './minimise.js';
 import type { LineUnit } from './model.js';
 import type { Site } from './strategy.js';
@@ -34,8 +34,10 @@ export interface Evidence {
   /** A lost call's metadata (size, mapping) is there and its bytes are not. */
   keepsOperationOfLost: boolean;
   survivor: Survivor | undefined;
-  /** Nothing is lost, and pages of a mapping were written back only after this crash. */
-  laterWriteback: KnownCall | undefined;
+  /** Nothing is lost, and after this call, which came after the crash, the check passes. */
+  missing: KnownCall | undefined;
+  /** Bytes of the smallest thing that the model loses. */
+  pieceBytes: number;
 }
 
 export class Witness {
@@ -48,7 +50,8 @@ export class Witness {
   async evidence(site: Site, minimal: Minimal): Promise<Evidence> {
     const { loss } = minimal;
     const lostIds = lostCalls(site, loss);
-    const lost = this.book.inOrder(lostIds);
+    const lost = this.book.thatMatter(lostIds);
+    const missing = lost.length === 0 ? await this.missing(site, minimal) : undefined;
     const lostOperations = new Set(loss.operations);
     const keptOperations = site.point.operations.filter(
       ({ number }) => !lostOperations.has(number),
@@ -60,8 +63,21 @@ export class Witness {
       isOverwrite: overwrites(site, loss, lost),
       keepsOperationOfLost: keptOperations.some(({ callId }) => lostIds.has(callId)),
       survivor: await this.survivor(site, minimal, lost),
-      laterWriteback: lost.length === 0 ? this.book.writebackAfter(minimal.position) : undefined,
+      missing,
+      pieceBytes: (loss.lines[0]?.unit.lineCount ?? 1) * LINE_BYTES,
     };
+  }
+
+  /** The first call to come after which, nothing lost, the check passes. */
+  private async missing({ point, model }: Site, minimal: Minimal): Promise<KnownCall | undefined> {
+    const acknowledged = this.exploration.acknowledged(point);
+    for (const call of this.book.changingAfter(minimal.position).slice(0, SURVIVORS_MAX)) {
+      const position = call.changes!.to;
+      const there = this.exploration.siteAt(position);
+      const choice = { model, position, ...NOTHING_LOST };
+      if ((await this.exploration.judge(there, choice, acknowledged)) === undefined) return call;
+    }
+    return this.book.writebackAfter(minimal.position);
   }
 
   private async survivor(
@@ -70,9 +86,13 @@ export class Witness {
     lost: readonly KnownCall[],
   ): Promise<Survivor | undefined> {
     const [first] = lost;
-    if (first === undefined) return undefined;
+    const acknowledgement = await this.acknowledgement(site, minimal, first?.text.position ?? 0);
+    if (first === undefined) {
+      const call = this.book.changedLast(minimal.position);
+      return acknowledgement ?? (call === undefined ? undefined : { kind: 'earlier-call', call });
+    }
     return (
-      (await this.acknowledgement(site, minimal, first)) ??
+      acknowledgement ??
       (await this.restOfCall(site, minimal)) ??
       (await this.otherCall(site, minimal, first))
     );
@@ -81,10 +101,10 @@ export class Witness {
   private async acknowledgement(
     site: Site,
     { loss, verdict, position }: Minimal,
-    first: KnownCall,
+    since: number,
   ): Promise<Survivor | undefined> {
     const all = this.exploration.acknowledged(site.point);
-    const before = this.book.linesBefore(first.text.position);
+    const before = this.book.linesBefore(since);
     if (before >= all.length) return undefined;
     const choice = choiceOf(site, loss);
     const passes = async (count: number) =>

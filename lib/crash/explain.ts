@@ -3,15 +3,12 @@
  * lost, what is there although it depends on that, what the files look like now, which order is
  * missing. Says only what evidence.ts saw in runs and what differences.ts found in the files.
  */
-import type { KnownCall } from './calls.js';
+import { directoryOf, type KnownCall, NAME_OPERATIONS } from './calls.js';
 import type { ModelName } from './choice.js';
 import type { Evidence, Survivor } from './evidence.js';
 import type { CallText, Explanation, FileDifference } from './result.js';
+import { LINE_BYTES } from '../units.js';
 
-const NAME_OPERATIONS = new Set([
-  ...['CREATE', 'MKNOD', 'MKDIR', 'SYMLINK', 'LINK', 'TMPFILE'],
-  ...['RENAME', 'RENAME2', 'UNLINK', 'RMDIR'],
-]);
 const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64']);
 const SHOWN_MAX = 8;
 
@@ -46,22 +43,16 @@ function wordingOf(what: ToExplain): Wording {
   const { evidence } = what;
   const { lost, survivor } = evidence;
   const [first] = lost;
-  if (first === undefined && evidence.laterWriteback !== undefined) {
-    return neverSynced(evidence.laterWriteback, what.summary);
-  }
-  if (first === undefined) {
-    const text = `Nothing that a call did is lost in this state, and still: ${what.summary}.`;
-    return { text, needs: '' };
-  }
+  if (first === undefined) return nothingLost(evidence, what.summary);
   if (evidence.losesLines && lost.some(({ event }) => event.isWriteback === true)) {
     return mapping(first, survivor);
   }
   if (survivor?.kind === 'acknowledgement') return acknowledged(evidence, first, survivor);
   if (survivor?.kind === 'rest-of-call') return torn(evidence, first, survivor);
   if (survivor?.kind === 'call') return dependent(evidence, first, survivor.call);
-  if (survivor?.kind === 'earlier-call') return between(evidence, first, survivor.call);
+  if (survivor?.kind === 'earlier-call') return between(first, survivor.call, 'was lost');
   if (evidence.keepsOperationOfLost && evidence.losesLines) return lengthBeforeData(first);
-  const text = `${list(lost)} was not durable when the power went${by(first)}.`;
+  const text = `${list(lost)} ${wasOrWere(lost)} not durable when the power went${by(first)}.`;
   return { text, needs: `${syncOf(evidence, first)} before anything relies on it` };
 }
 
@@ -75,13 +66,42 @@ function mapping(first: KnownCall, survivor: Survivor | undefined): Wording {
 }
 
 /** The crash took nothing that the filesystem had been given. */
-function neverSynced({ text: { path, text: call } }: KnownCall, summary: string): Wording {
+function neverSynced(
+  { text: { path, text: call } }: KnownCall,
+  survivor: Survivor | undefined,
+): Wording {
+  const relied =
+    survivor?.kind === 'acknowledgement' ? beforeText(survivor) : ', before it is relied on';
   const text =
-    `Nothing that was written is lost in this state, and ${summary}. Bytes stored through a mapping ` +
-    `of ${quote(path)} reach the file with a sync or when the kernel likes: here it was after the ` +
-    `crash, by ${quote(call)}.`;
-  const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to, before it is relied on`;
-  return { text, needs };
+    `Bytes stored through a mapping of ${quote(path)} were not synced when the power went` +
+    `${survivor?.kind === 'acknowledgement' ? `, but ${survivorText(survivor)}` : ''}: without a ` +
+    `sync they reach the file when the kernel likes, here after the crash, by ${quote(call)}.`;
+  return {
+    text,
+    needs: `msync(MS_SYNC) of the range of ${quote(path)} that was stored to${relied}`,
+  };
+}
+
+/** The crash came before something that the check relies on. */
+function nothingLost({ missing, survivor }: Evidence, summary: string): Wording {
+  if (missing?.event.isWriteback === true) return neverSynced(missing, survivor);
+  if (missing === undefined) {
+    const text = `Nothing that a call did is lost in this state, and still: ${summary}.`;
+    return { text, needs: 'a check that accepts this state, or a program that never leaves it' };
+  }
+  if (survivor?.kind === 'acknowledgement') {
+    const text =
+      `'${survivor.line}' was acknowledged before ${quote(missing.text.text)} was made` +
+      `${by(missing)}, and the power went between the two.`;
+    const { path } = missing.text;
+    const needs = `${quote(missing.text.text)} and a sync of ${quote(path)}, before the acknowledgement is printed`;
+    return { text, needs };
+  }
+  if (survivor?.kind === 'earlier-call' && survivor.call !== missing) {
+    return between(missing, survivor.call, 'had not been made yet');
+  }
+  const text = `The power went while ${quote(missing.text.text)} was made${by(missing)}: a part of it is there.`;
+  return { text, needs: inOneStep(missing.text.path) };
 }
 
 function acknowledged(
@@ -97,21 +117,19 @@ function acknowledged(
 }
 
 function torn(
-  { isOverwrite }: Evidence,
+  { isOverwrite, pieceBytes }: Evidence,
   first: KnownCall,
   { keptLines, lostLines }: Extract<Survivor, { kind: 'rest-of-call' }>,
 ): Wording {
   const { path, text: call } = first.text;
-  const lines = keptLines + lostLines;
-  const how = `${keptLines} of ${lines} undecided pieces were kept and ${lostLines} lost`;
+  const unit = pieceBytes > LINE_BYTES ? 'sectors' : 'lines';
+  const how = `only ${keptLines} of its ${keptLines + lostLines} ${unit} of ${pieceBytes} bytes survived`;
   if (isOverwrite) {
     return {
       text:
         `${quote(path)} was overwritten in place: the crash left a mix of old and new bytes of ` +
         `${quote(call)}${by(first)}; ${how}.`,
-      needs:
-        `a new file that is synced and renamed over ${quote(path)}, or a log that is synced before ` +
-        'bytes are overwritten',
+      needs: `${inOneStep(path)}; or a log that is synced before bytes are overwritten`,
     };
   }
   return {
@@ -136,22 +154,51 @@ function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wordi
   const also = isSameFile ? ' of the same file' : '';
   return {
     text:
-      `${list(evidence.lost)} was lost, while the later ${quote(text.text)}${also} survived` +
+      `${list(evidence.lost)} ${wasOrWere(evidence.lost)} lost, while the later ${quote(text.text)}${also} survived` +
       `${by(call)}. Nothing made the first durable before the second.`,
     needs: `${syncOf(evidence, first)}, before ${quote(text.text)}`,
   };
 }
 
-function between(evidence: Evidence, first: KnownCall, call: KnownCall): Wording {
-  const [before, after] = [quote(call.text.text), list(evidence.lost)];
+/** Of two calls only the earlier one is there. @param how what happened to the later one */
+function between(after: KnownCall, call: KnownCall, how: string): Wording {
+  const [before, later] = [quote(call.text.text), quote(after.text.text)];
+  const { path } = after.text;
+  const isSameFile = (call.text.path2 ?? call.text.path) === path;
+  if (isSameFile && DATA_OPERATIONS.has(after.event.operation)) {
+    if (!DATA_OPERATIONS.has(call.event.operation)) return inPlace(after, call, how);
+    return {
+      text:
+        `What ${before} stored survived, and ${later}, which came after it, ${how}${by(after)}: ` +
+        'the first speaks of bytes that are not there.',
+      needs:
+        `${later} first, then fdatasync of ${quote(path)}, and only then ${before}: the sync ` +
+        'between the two, the data first',
+    };
+  }
   return {
     text:
-      `${before} survived and ${after}, which came after it, was lost${by(first)}. The power can go ` +
+      `${before} survived and ${later}, which came after it, ${how}${by(after)}. The power can go ` +
       'between any two calls, and the check fails there.',
     needs:
       `one step that does both, as a new file that is synced and renamed over the old one; or a ` +
       `recovery that completes or undoes what ${before} began`,
   };
+}
+
+function inPlace(after: KnownCall, call: KnownCall, how: string): Wording {
+  const { path } = after.text;
+  return {
+    text:
+      `${quote(path)} was written in place: ${quote(call.text.text)} survived and ` +
+      `${quote(after.text.text)} ${how}${by(after)}, so that neither its old nor its new content is there.`,
+    needs: inOneStep(path),
+  };
+}
+
+function inOneStep(path: string): string {
+  const directory = quote(directoryOf(path));
+  return `a new file that is written, synced and renamed over ${quote(path)}, then fsync of the directory ${directory}`;
 }
 
 function lengthBeforeData(first: KnownCall): Wording {
@@ -181,7 +228,7 @@ function afterCrash(files: readonly FileDifference[]): string {
   const [first] = files;
   if (first === undefined) return '';
   const { path, sizeFound, sizeWanted, lines, offset, foundHex } = first;
-  const others = files.length > 1 ? ` ${files.length - 1} other files differ too.` : '';
+  const others = files.length > 1 ? ` ${otherFiles(files.length - 1)}` : '';
   if (sizeFound === null) return `After the crash ${quote(path)} is not there.${others}`;
   if (sizeWanted === null) return `After the crash ${quote(path)} is there again.${others}`;
   if (sizeFound === 0) return `After the crash ${quote(path)} is empty.${others}`;
@@ -190,6 +237,10 @@ function afterCrash(files: readonly FileDifference[]): string {
   const count = lines.length === 1 ? 'one 64-byte line' : `${lines.length} 64-byte lines`;
   const bytes = isZero ? 'zeroes' : 'other bytes';
   return `After the crash ${quote(path)}${size} shows ${bytes} in ${count}, from offset ${offset} on.${others}`;
+}
+
+function otherFiles(count: number): string {
+  return count === 1 ? 'Another file differs too.' : `${count} other files differ too.`;
 }
 
 function isNameLost({ lost, losesLines }: Evidence): boolean {
@@ -229,15 +280,14 @@ function survivingCalls(survivor: Survivor | undefined): CallText[] {
   return survivor !== undefined && 'call' in survivor ? textsOf([survivor.call]) : [];
 }
 
+function wasOrWere(calls: readonly KnownCall[]): string {
+  return calls.length === 1 ? 'was' : 'were';
+}
+
 function list(calls: readonly KnownCall[]): string {
   const shown = calls.slice(0, 3).map(({ text }) => quote(text.text));
   const more = calls.length - shown.length;
   return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(' and ');
-}
-
-function directoryOf(path: string): string {
-  const slash = path.lastIndexOf('/');
-  return slash < 0 ? '.' : path.slice(0, slash);
 }
 
 function textsOf(calls: readonly KnownCall[]): CallText[] {

@@ -183,7 +183,7 @@ export class FailureBook {
     const words = explain({ evidence, files, model, summary: minimal.verdict.summary });
     this.parts.onPhase('verifying');
     const { shouldStop } = this.parts;
-    const verified = await verify(exploration, this.book, minimal, evidence, shouldStop);
+    const verified = await verify({ exploration, book: this.book, minimal, evidence, shouldStop });
     return { ...words, verified };
   }
 

@@ -48,7 +48,13 @@ export class Minimiser {
   constructor(
     private readonly exploration: Exploration,
     private readonly shouldStop: () => boolean,
+    /** States that are not to be used on the way. */
+    private readonly allows: (site: Site, choice: StateChoice) => boolean = () => true,
   ) {}
+
+  private async judge(site: Site, choice: StateChoice): Promise<Verdict | undefined> {
+    return this.allows(site, choice) ? await this.exploration.judge(site, choice) : undefined;
+  }
 
   async minimise(failing: Failing): Promise<Minimal> {
     let best = await atPoint(this.exploration, failing.pointIndex, (site) =>
@@ -79,7 +85,7 @@ export class Minimiser {
       const loss = lossThere(site, found.loss);
       if (loss === undefined) return false;
       const choice = choiceOf(site, loss);
-      const verdict = await this.exploration.judge(site, choice);
+      const verdict = await this.judge(site, choice);
       if (verdict?.oracle !== oracle) return false;
       best = { pointIndex: found.pointIndex, choice, verdict };
       return true;
@@ -119,7 +125,7 @@ export class Minimiser {
     const fails = async (loss: Loss): Promise<boolean> => {
       if (this.probesLeft <= 0 || this.shouldStop()) return false;
       this.probesLeft--;
-      const found = await this.exploration.judge(site, choiceOf(site, loss));
+      const found = await this.judge(site, choiceOf(site, loss));
       if (found?.oracle !== oracle) return false;
       verdict = found;
       return true;
@@ -201,7 +207,7 @@ export class Minimiser {
       const site = this.exploration.site(point);
       const choice = choiceOf(site, { operations, lines: there });
       probes++;
-      const verdict = await this.exploration.judge(site, choice);
+      const verdict = await this.judge(site, choice);
       if (verdict?.oracle === found.verdict.oracle) {
         return { pointIndex: point.index, choice, verdict };
       }

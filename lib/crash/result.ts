@@ -123,7 +123,15 @@ export interface Explanation {
    * Explored again with that order enforced: no state of these failed, or how many still do.
    * null: it was not possible to try.
    */
-  verified: { states: number; failed: number } | null;
+  verified: Verified | null;
+}
+
+export interface Verified {
+  /** Different states around the failure, with that order. */
+  states: number;
+  failed: number;
+  /** What those that still fail need, and how it went with that as well; 0 states: not tried. */
+  rest?: { needs: string[]; states: number; failed: number };
 }
 
 export interface FileDifference {

@@ -266,8 +266,9 @@ const CASES: Case[] = [
     },
     fixed: saveByRename(true),
     check: notEmpty,
-    says: /`truncate\(conf, 0\)` survived and `write\(conf, .*was lost.*`conf` is empty/,
-    needs: /one step that does both/,
+    says: /`conf` was written in place: `truncate\(conf, 0\)` survived and `write\(conf, .*was lost.*`conf` is empty/,
+    needs:
+      /^a new file that is written, synced and renamed over `conf`, then fsync of the directory/,
     lost: [1, 0],
   },
 ];

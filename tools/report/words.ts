@@ -89,9 +89,16 @@ export function whatHappened({ explanation }: FailureResult): string {
 export function describeVerified(failure: FailureResult): string {
   const { verified } = failure.explanation;
   if (verified === null) return 'not verified: that order could not be tried';
-  const { states, failed } = verified;
-  if (failed === 0) return `verified: with that order none of ${plural(states, 'state')} failed`;
-  return `with that order ${failed} of ${plural(states, 'state')} still failed: there is more`;
+  const { states, failed, rest } = verified;
+  if (failed === 0) {
+    return `verified: with that order none of ${plural(states, 'state')} around it failed`;
+  }
+  const still = `with that order ${failed} of ${plural(states, 'state')} around it still failed`;
+  if (rest === undefined) return `${still}: there is more`;
+  const why = `${still}, for lack of ${rest.needs.join('; and of ')}`;
+  if (rest.states === 0) return why;
+  const both = rest.failed === 0 ? 'none failed' : `${rest.failed} failed, there is more`;
+  return `${why}; with that too, of ${plural(rest.states, 'state')} ${both}`;
 }
 
 /** Rows of the table of counts: what, and its text for a model. */
