@@ -84,7 +84,7 @@ const CASES: Case[] = [
       if (files.has('log') && files.read('log').slice(0, 300) === RECORD) return 'one record';
       return 'none';
     },
-    says: /record that `write\(log, offset 0, 300 bytes\)` wrote .* is torn/,
+    says: /record that `write\(log, offset 0, 300 bytes\)` wrote .* is torn: only 4 of its 5 lines/,
     needs: /checksum/,
     lost: [0, 1],
   },
@@ -182,6 +182,30 @@ const CASES: Case[] = [
     },
     says: /`write\(data, offset 0, 300 bytes\)`/,
     needs: /fdatasync of `data`/,
+    lost: [0, 1],
+  },
+  {
+    bug: 'a count that is stored before what it counts',
+    model: 'dax',
+    setup: zeroedLog,
+    buggy: (p) => {
+      p.write('log', 0, '1');
+      p.write('log', 2048, RECORD);
+      p.fsync('log');
+    },
+    fixed: (p) => {
+      p.write('log', 2048, RECORD);
+      p.fsync('log');
+      p.write('log', 0, '1');
+      p.fsync('log');
+    },
+    check: (files) => {
+      const text = files.read('log');
+      if (text[0] === '1' && text[2048] !== 'r') throw new Error('number 1 is not there');
+    },
+    says: /What `write\(log, offset 0, 1 byte\)` stored survived, and `write\(log, offset 2048, 300 bytes\)`, which came after it, was lost/,
+    needs:
+      /^`write\(log, offset 2048, .*first, then fdatasync of `log`, and only then `write\(log, offset 0/,
     lost: [0, 1],
   },
   {
@@ -302,3 +326,84 @@ for (const { bug, model, expect = [], oracle = 'check', ...one } of CASES) {
     t.equal(result.end, 'space-exhausted');
   });
 }
+
+const message = (isSynced: boolean) => (p: Program) => {
+  for (const name of ['mail.1', 'mail.2', 'mail.3']) {
+    p.create(name);
+    p.write(name, 0, 'text');
+    if (isSynced) p.fsync(name);
+    p.print(name);
+  }
+};
+const whole: Check = (files, { acknowledged }) => {
+  for (const name of acknowledged) {
+    if (!files.has(name)) throw new Error(`${name} is lost`);
+    if (files.read(name) !== 'text') throw new Error(`${name} is empty`);
+  }
+};
+
+t.test('a failure is at its earliest moment, and names nothing that came later', async (t) => {
+  const program = (p: Program): void => {
+    p.create('log');
+    p.fsync('log');
+    p.append('log', 'one\n');
+    p.print('one');
+    p.create('other');
+    p.append('log', 'two\n');
+    p.unlink('other');
+    p.print('two');
+  };
+  const source = traceOf(program);
+  const check: Check = (files) => (files.has('log') ? files.read('log') : '');
+  const options = { ...OPTIONS, expect: ['acked' as const] };
+  const { failures } = await explore(source, new FunctionRunner(check), options);
+  const { choice, explanation } = failures[0]!;
+  const lost = explanation.lost.map(({ text }) => text);
+  t.same(lost, ['write(log, offset 0, 4 bytes)']);
+  const events = [...source.events()];
+  const printed = events.findIndex((event) => event.type === 'output');
+  t.equal(choice.position, printed + 1);
+});
+
+t.test('a missing order is enforced wherever the program does the same', async (t) => {
+  const options = { ...OPTIONS, models: ['posix' as const] };
+  const runner = new FunctionRunner(acked);
+  const { failures } = await explore(traceOf(message(true)), runner, options);
+  const { verified } = failures[0]!.explanation;
+  t.ok(verified !== null && verified.states > 3);
+  t.equal(verified?.failed, 0);
+});
+
+t.test('what still fails with the missing order is said, and what that needs', async (t) => {
+  const options = { ...OPTIONS, models: ['posix' as const] };
+  const runner = new FunctionRunner(whole);
+  const { failures } = await explore(traceOf(message(false)), runner, options);
+  const { needs, verified } = failures[0]!.explanation;
+  const all = [needs, ...(verified?.rest?.needs ?? [])];
+  t.equal(all.length, 2);
+  t.ok(all.some((one) => /fsync of the directory `\.`/.test(one)));
+  t.ok(all.some((one) => /fdatasync of `mail\.1`/.test(one)));
+  t.ok((verified?.failed ?? 0) > 0);
+  t.ok((verified?.rest?.states ?? 0) > 0);
+  t.equal(verified?.rest?.failed, 0);
+});
+
+t.test('bytes of a mapping that came to the file after the crash were not synced', async (t) => {
+  const program = (p: Program): void => {
+    zeroedLog(p);
+    p.print('stored');
+    p.fsync('log');
+    p.print('done');
+    p.writeback('log', 0, 'stored');
+  };
+  const check: Check = (files, { acknowledged }) => {
+    if (acknowledged.includes('stored') && !files.read('log').startsWith('stored')) {
+      throw new Error('what was stored is lost');
+    }
+  };
+  const { failures } = await explore(traceOf(program), new FunctionRunner(check), OPTIONS);
+  const { choice, explanation } = failures[0]!;
+  t.same([choice.lostOperations, choice.lines], [[], []]);
+  t.match(explanation.text, /mapping of `log` were not synced.*'stored' had been acknowledged/);
+  t.match(explanation.needs, /msync/);
+});
