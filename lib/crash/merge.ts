@@ -58,16 +58,21 @@ const SAME: [what: string, of: (result: Result) => unknown][] = [
 function refuseOther(first: Result, other: Result): void {
   for (const [what, of] of SAME) {
     if (JSON.stringify(of(first)) === JSON.stringify(of(other))) continue;
-    const where = `shards ${first.shard.index} and ${other.shard.index}`;
-    throw new MergeError(`the results are not of one run: ${where} have another ${what}`);
+    const where = `${nameOf(first)} and ${nameOf(other)}`;
+    throw new MergeError(`${where} are not of one run: another ${what}`);
   }
 }
 
 function refuseTwice(sorted: readonly Result[]): void {
   for (const [index, { shard }] of sorted.entries()) {
     if (sorted[index + 1]?.shard.index !== shard.index) continue;
-    throw new MergeError(`shard ${shard.index} of ${shard.count} is there twice`);
+    throw new MergeError(`${nameOf({ shard })} is there twice`);
   }
+}
+
+/** As `--shard` names it: from 1. */
+function nameOf({ shard }: Pick<Result, 'shard'>): string {
+  return `shard ${shard.index + 1} of ${shard.count}`;
 }
 
 function missingShards(sorted: readonly Result[]): number[] {
@@ -116,11 +121,12 @@ function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndNam
 function endDetail(sorted: readonly Result[], missing: readonly number[]): string {
   const details = [...new Set(sorted.map((result) => result.endDetail))];
   const { count } = sorted[0]!.shard;
-  const there = sorted.map(({ shard, endDetail }) => `shard ${shard.index}: ${endDetail}`);
+  const there = sorted.map(({ shard, endDetail }) => `shard ${shard.index + 1}: ${endDetail}`);
   const text =
     details.length === 1 && sorted.length > 1 ? `every shard: ${details[0]}` : there.join('; ');
   if (missing.length === 0) return text;
-  return `shards ${missing.join(', ')} of ${count} are missing; ${text}`;
+  const which = missing.map((index) => index + 1).join(', ');
+  return `shards ${which} of ${count} are missing; ${text}`;
 }
 
 /** The same failure found by several shards is one; the smallest first. */

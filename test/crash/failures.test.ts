@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { BrokenCheckError, explore, stateOf } from '../../lib/crash/explorer.js';
 import { MergeError, mergeResults } from '../../lib/crash/merge.js';
+import { judgeOutcomes } from '../../lib/crash/oracles.js';
 import { points } from '../../lib/crash/points.js';
 import type { Result } from '../../lib/crash/result.js';
 import { Random } from '../../lib/random.js';
@@ -186,14 +187,25 @@ t.test('joined shards are the whole', async (t) => {
   t.same(failed(merged), failed(whole));
 });
 
+t.test('a failure is summed up by the last line that the check said', async (t) => {
+  const outcome = { phase: 'check', exitStatus: 1, signal: null, timedOut: false } as const;
+  const summary = (stdout: string, stderr: string) => {
+    const said = { ...outcome, stdout, stderr, durationMs: 1 };
+    return judgeOutcomes({ outcomes: [said], stale: [], readLines: new Float64Array() })?.summary;
+  };
+  t.match(summary('1\n2\nentry 2 is bad\n', ''), /status 1: entry 2 is bad$/);
+  t.match(summary('1\n', 'Traceback:\n  line 7\nKeyError: 5\n\n'), /status 1: KeyError: 5$/);
+  t.match(summary('', '\n'), /status 1$/);
+});
+
 t.test('results of different runs are not joined, missing shards are named', async (t) => {
   const [first, second] = (await shards(2)) as [Result, Result];
   const [, other] = (await shards(2, { seed: 2 })) as [Result, Result];
   t.throws(() => mergeResults([first, other]), MergeError);
   t.throws(() => mergeResults([first, { ...second, trace: 'x' }]), /another trace/);
-  t.throws(() => mergeResults([first, first]), /shard 0 of 2 is there twice/);
+  t.throws(() => mergeResults([first, first]), /shard 1 of 2 is there twice/);
   const partial = mergeResults([{ ...first, failures: [], models: [] }]);
-  t.match(partial.endDetail, /shards 1 of 2 are missing/);
+  t.match(partial.endDetail, /shards 2 of 2 are missing/);
 });
 
 t.test('a limit of states ends with what is left, the same each time', async (t) => {

@@ -37,12 +37,12 @@ function merge(files: string[], options: ReportWords): void {
 }
 
 function readResult(file: string): Result {
-  const text = readFileSync(file, 'utf8');
   let result: Partial<Result>;
   try {
-    result = JSON.parse(text) as Partial<Result>;
-  } catch {
-    throw new Failure(`merge: ${file}: no JSON`, EXIT_USAGE);
+    result = JSON.parse(readFileSync(file, 'utf8')) as Partial<Result>;
+  } catch (error) {
+    const what = error instanceof SyntaxError ? 'no JSON' : 'cannot be read';
+    throw new Failure(`merge: ${file}: ${what}`, EXIT_USAGE);
   }
   const found = result.fauxdax?.result;
   if (found === RESULT_VERSION) return result as Result;
