@@ -1,7 +1,8 @@
 /**
  * Makes every choice of an exploration: whoever has to decide asks for a number below a bound.
- * Whether all answers are tried in turn, drawn from a seed or repeated from a record is the
- * chooser's business, never the asker's. Nothing here knows what is chosen.
+ * Whether all answers are tried in turn or drawn from a seed is the chooser's business, never the
+ * asker's. Nothing here knows what is chosen; what was chosen is a StateChoice, which names its state
+ * without the answers that led to it.
  *
  * An asker must be deterministic: the same answers make it ask the same questions.
  */
@@ -57,32 +58,5 @@ export class SeededChooser implements Chooser {
   pick(bound: number): number {
     assert(Number.isSafeInteger(bound) && bound >= 1);
     return this.random.below(bound);
-  }
-}
-
-/** Gives recorded answers again. */
-export class ReplayedChooser implements Chooser {
-  private given = 0;
-
-  constructor(private readonly answers: readonly number[]) {}
-
-  pick(bound: number): number {
-    const answer = this.answers[this.given++];
-    assert(answer !== undefined, 'more questions than recorded answers');
-    assert(answer >= 0 && answer < bound, 'a recorded answer does not fit its question');
-    return answer;
-  }
-}
-
-/** Keeps the answers of another chooser, for a ReplayedChooser. */
-export class RecordingChooser implements Chooser {
-  readonly answers: number[] = [];
-
-  constructor(private readonly inner: Chooser) {}
-
-  pick(bound: number): number {
-    const answer = this.inner.pick(bound);
-    this.answers.push(answer);
-    return answer;
   }
 }

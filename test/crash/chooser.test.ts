@@ -1,12 +1,6 @@
-/** Choosers: all answers, seeded ones, the same again. */
+/** Choosers: all answers, seeded ones. */
 import t from 'tap';
-import {
-  type Chooser,
-  ExhaustiveChooser,
-  RecordingChooser,
-  ReplayedChooser,
-  SeededChooser,
-} from '../../lib/crash/chooser.js';
+import { type Chooser, ExhaustiveChooser, SeededChooser } from '../../lib/crash/chooser.js';
 
 /** Asks a second question only after some answers. */
 function ask(chooser: Chooser): string {
@@ -36,12 +30,4 @@ t.test('a seed gives the same answers, another seed others', async (t) => {
   };
   t.same(answers(5), answers(5));
   t.notSame(answers(5), answers(6));
-});
-
-t.test('recorded answers are given again, and no more than those', async (t) => {
-  const recording = new RecordingChooser(new SeededChooser(9));
-  const text = ask(recording);
-  const replayed = new ReplayedChooser(recording.answers);
-  t.equal(ask(replayed), text);
-  t.throws(() => replayed.pick(2), /more questions/);
 });
