@@ -103,7 +103,7 @@ function truncate(fs: Filesystem, inode: Inode, sizeBytes: number): void {
 }
 
 /** set-user-id goes; set-group-id goes where it means "run as group" (group may execute). */
-export function withoutSetId(mode: number): number {
+function withoutSetId(mode: number): number {
   const groupRuns = (mode & 0o010) !== 0;
   return mode & ~S_ISUID & ~(groupRuns ? S_ISGID : 0);
 }

@@ -17,7 +17,7 @@ import { unmountKernel } from './kernel_mount.js';
 import * as namespace from './namespace.js';
 import { getxattr, listxattr, removexattr, setxattr } from './xattrs.js';
 
-export const CANNOT = [
+const CANNOT = [
   'fallocate',
   'SEEK_DATA and SEEK_HOLE',
   'ioctl',
@@ -54,7 +54,7 @@ interface FuseNativeStat {
   ctime: Date;
 } // prettier-ignore
 
-export interface FuseNativeTransport {
+interface FuseNativeTransport {
   cannot: readonly string[];
   unmount(lazy: boolean): Promise<void>;
   close(): void;

@@ -25,7 +25,7 @@ const FS_IOC_GETVERSION = 0x80087601;
 const FS_IOC_FSGETXATTR = 0x801c581f;
 const FS_IOC_FSSETXATTR = 0x401c5820;
 /** _IOWR('D', 0x01, struct fauxdax_map): 4096 bytes. */
-export const FAUXDAX_IOC_MAP = 0xd0004401;
+const FAUXDAX_IOC_MAP = 0xd0004401;
 
 const FSXATTR_BYTES = 28;
 const MAP_BYTES = 4096;

@@ -25,7 +25,7 @@ import {
   FS_PROJINHERIT_FL,
 } from './inode_flags.js';
 
-export const RENAME_NOREPLACE = 1;
+const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
 
 /** Flags that a new inode takes from its directory (as ext4's EXT4_FL_INHERITED). */

@@ -11,11 +11,11 @@ import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
 import { isAtimeDue } from './relatime.js';
 import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 
-export const SERVE_READS = 1;
-export const SERVE_WRITES = 2;
-export const SERVE_ATIME = 4;
+const SERVE_READS = 1;
+const SERVE_WRITES = 2;
+const SERVE_ATIME = 4;
 /** Writes need not ask whether set-id bits or capabilities must go. */
-export const NOTHING_TO_KILL = 8;
+const NOTHING_TO_KILL = 8;
 
 const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
 

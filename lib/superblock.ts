@@ -7,7 +7,7 @@ import { crc32 } from 'node:zlib';
 import { PAGE_BYTES } from './units.js';
 
 export const SUPERBLOCK_BYTES = 64;
-export const SUPERBLOCK_VERSION = 1;
+const SUPERBLOCK_VERSION = 1;
 const MAGIC = Buffer.from('FAUXDAX\0', 'latin1');
 
 const AT = {

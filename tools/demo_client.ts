@@ -15,7 +15,7 @@ import Database from 'better-sqlite3';
 /** Rows of each order: an order is there with all of them or not at all. */
 const ITEMS_PER_ORDER = 5;
 const OPEN_ORDERS = 2000;
-export const DRAFT = 'draft.txt';
+const DRAFT = 'draft.txt';
 
 type Db = InstanceType<typeof Database>;
 

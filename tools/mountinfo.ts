@@ -40,7 +40,7 @@ function unescapeOctal(field: string): string {
 }
 
 /** All fauxdax mounts, oldest first. */
-export function fauxdaxMounts(): MountEntry[] {
+function fauxdaxMounts(): MountEntry[] {
   const entries = parseMountinfo(readFileSync('/proc/self/mountinfo', 'utf8'));
   return entries.filter((entry) => entry.fsType === FS_TYPE);
 }

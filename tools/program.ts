@@ -36,7 +36,7 @@ export async function runProgram(args: string[]): Promise<number> {
   }
 }
 
-export function makeProgram(): Command {
+function makeProgram(): Command {
   const program = new Command('fauxdax')
     .description('A Linux filesystem you can pull the plug on.')
     .version(version(), '-V, --version')

@@ -11,7 +11,7 @@ import { canonical, type MountEntry, mountAt, mountOf, mountOfImage } from './mo
 export type Target = { kind: 'mount'; mount: MountEntry } | { kind: 'image'; image: string };
 
 /** Whether `path` looks like an image; what is wrong inside is for whoever opens it. */
-export function isImage(path: string): boolean {
+function isImage(path: string): boolean {
   return existsSync(join(path, 'region')) || existsSync(join(path, 'meta.db'));
 }
 

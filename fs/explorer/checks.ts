@@ -43,7 +43,7 @@ const READY: Readonly<Record<string, ReadyCheck>> = {
   },
 };
 
-export const READY_NAMES: readonly string[] = Object.keys(READY);
+const READY_NAMES: readonly string[] = Object.keys(READY);
 
 /** A name that could be a ready check's: one word, then a colon, then what it looks at. */
 const READY_SHAPE = /^([A-Za-z][\w-]*):(?!\/\/)(.*)$/s;

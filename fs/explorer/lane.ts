@@ -14,7 +14,7 @@ const CHECKER_PROGRAM = fileURLToPath(new URL('./checker.js', import.meta.url));
 /** As native/warden.c keeps of each stream. */
 const OUTPUT_BYTES_MAX = 64 << 10;
 
-export interface LaneRun {
+interface LaneRun {
   phase: CheckOutcome['phase'];
   check: Check;
   /** The state's directory under the explorer mount. */
@@ -22,7 +22,7 @@ export interface LaneRun {
   environment: Record<string, string>;
 }
 
-export interface LaneOptions {
+interface LaneOptions {
   /** Where commands see the state. */
   dir: string;
   /** The explorer mount, which commands do not see. */

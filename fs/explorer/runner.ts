@@ -22,7 +22,7 @@ import { Explorer, type Slot, type Watcher } from './explorer.js';
 import { Lane } from './lane.js';
 import { RunTrace } from './run_trace.js';
 
-export const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 export interface RunnerOptions {
   /** The workload's directory, where commands see the state. Absolute; made when missing. */

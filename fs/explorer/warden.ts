@@ -24,7 +24,7 @@ const TIMED_OUT = 1;
 const STOPPED = 2;
 const NOT_STARTED = 4;
 
-export interface WardenRequest {
+interface WardenRequest {
   /** A line for /bin/sh. */
   command: string;
   /** Absolute; where the command runs. It exists. */

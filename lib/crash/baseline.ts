@@ -19,7 +19,7 @@ export class BrokenCheckError extends Error {
   override readonly name = 'BrokenCheckError';
 }
 
-export interface BaselineParts {
+interface BaselineParts {
   source: TraceSource;
   runner: Runner;
   expect: readonly Expectation[];

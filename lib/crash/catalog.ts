@@ -24,7 +24,7 @@ export interface CatalogInode {
 }
 
 /** A name, as a key: `parent/name`. */
-export type NameKey = string;
+type NameKey = string;
 
 const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 
@@ -43,7 +43,7 @@ export interface Place {
 export const isDirectoryInode = (inode: CatalogInode): boolean =>
   (inode.fields.mode & S_IFMT) === S_IFDIR;
 
-export const nameKey = (parentIno: number, name: string): NameKey => `${parentIno}/${name}`;
+const nameKey = (parentIno: number, name: string): NameKey => `${parentIno}/${name}`;
 
 export class Catalog {
   private constructor(

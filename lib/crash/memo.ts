@@ -28,7 +28,7 @@ export interface Run {
 export type Standing = { run: Run; rule: 'same-image' | 'unread' };
 
 /** Lines that runs with one metadata read, as far as is known. */
-export interface KnownReads {
+interface KnownReads {
   readonly lines: ReadonlySet<number>;
   /** false: a run over other metadata stood for one of these states, so lines may be missing. */
   readonly isComplete: boolean;

@@ -19,7 +19,7 @@ import { roundChoices } from './strategy.js';
 /** States of one crash point whose recovery is looked into. */
 const STATES_PER_POINT_MAX = 6;
 
-export interface NestedParts {
+interface NestedParts {
   /** Explores a recovery; its failures are those of the recovery's trace. */
   exploreRecovery: (recovery: Recovery) => Promise<FailureResult[]>;
   budget: Budget;

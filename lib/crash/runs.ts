@@ -7,7 +7,7 @@ import type { Memo, Run, Standing } from './memo.js';
 import type { Observation, Runner } from './runner.js';
 import type { CrashState } from './state.js';
 
-export interface RunCounts {
+interface RunCounts {
   run: number;
   prunedSameImage: number;
   prunedUnread: number;

@@ -218,7 +218,7 @@ function* prefixChoices(
   }
 }
 
-export function prefixChoice(
+function prefixChoice(
   site: Site,
   choice: MetadataChoice,
   units: readonly LineUnit[],
@@ -284,10 +284,7 @@ export function callsOf(units: readonly LineUnit[]): number[] {
 }
 
 /** Lines as they were before the first store of any of the calls. */
-export function valuesWithout(
-  units: readonly LineUnit[],
-  lost: ReadonlySet<number>,
-): [number, number][] {
+function valuesWithout(units: readonly LineUnit[], lost: ReadonlySet<number>): [number, number][] {
   const lines: [number, number][] = [];
   for (const { line, callIds } of units) {
     const value = callIds.findIndex((callId) => lost.has(callId));

@@ -3,7 +3,7 @@
  * was. Offsets are bytes of the file. Owned by the lint that looks for overwrites.
  */
 
-export interface UnforcedRange {
+interface UnforcedRange {
   from: number;
   /** Behind the last byte. */
   to: number;

@@ -7,7 +7,17 @@
  */
 import type Database from 'better-sqlite3';
 import { FILE_BYTES_MAX, PAGE_BYTES } from '../units.js';
-import { ROOT_INO, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from './inode.js';
+import {
+  ROOT_INO,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from './inode.js';
 import { COLLISIONS_MAX, firstCookie, type NameSeed, NameTable } from './name_table.js';
 import { Transaction } from './transaction.js';
 
@@ -32,7 +42,7 @@ type Rule = (context: RuleContext) => Iterable<Finding>;
 type NameRow = { parent_ino: number; cookie: number; name: string; ino: number };
 type ExtentRow = { ino: number; file_page: number; region_page: number; page_count: number };
 
-const TYPES = [S_IFDIR, S_IFREG, S_IFLNK, 0o010000, 0o020000, 0o060000, 0o140000];
+const TYPES = [S_IFDIR, S_IFREG, S_IFLNK, S_IFIFO, S_IFCHR, S_IFBLK, S_IFSOCK];
 const FILE_PAGES_MAX = FILE_BYTES_MAX / PAGE_BYTES;
 const LOST_FOUND = 'lost+found';
 const isType = (type: number, mode = 'mode') => `(${mode} & ${S_IFMT}) = ${type}`;
