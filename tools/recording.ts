@@ -8,8 +8,9 @@
  * the daemon reads, so that each line is in the trace before the call that follows it.
  */
 import { execFile, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, statfsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Warden, type WardenOutcome } from '../fs/explorer/warden.js';
 import { type Mount, mount } from '../fs/mount.js';
 import type { MountOptions } from '../fs/options.js';
@@ -32,6 +33,10 @@ const STDBUF_LIBRARIES = [
 ];
 const STDERR_SHOWN_BYTES = 4096;
 const LOG_SHOWN_BYTES = 1024;
+/** Less than the recorder writes at once. */
+const NO_SPACE_BYTES = 8 << 20;
+/** How long a daemon whose client lost it may take to be gone. */
+const DAEMON_END_MS = 1000;
 
 /** A page that was another's is told by its canary. */
 const OPTIONS: Partial<MountOptions> = { canary: true };
@@ -143,6 +148,8 @@ async function recordWorkload(
       ],
     },
   });
+  // The daemon ends when it cannot write the trace: what the workload does from then on is in none.
+  void mounted.exited.then(() => warden.stop());
   try {
     run.signal.throwIfAborted();
     const outcome = await warden.run({
@@ -153,9 +160,16 @@ async function recordWorkload(
       stderrPath: stderr,
       ...(wishes.workloadSeconds === undefined ? {} : { timeoutMs: wishes.workloadSeconds * 1000 }),
     });
-    await finish(mounted, outcome);
+    // A dead daemon answers nothing.
+    await Promise.race([finish(mounted, outcome), mounted.exited]);
+    const status = await mounted.exited;
+    if (status !== 0) throw recordingFailed(mounted, status);
     return outcome;
   } catch (error) {
+    if (error instanceof Failure) throw error;
+    const waitMs = run.signal.aborted ? 0 : DAEMON_END_MS;
+    const status = await Promise.race([mounted.exited, sleep(waitMs, undefined, { ref: false })]);
+    if (status !== undefined) throw recordingFailed(mounted, status);
     await mounted.kill();
     throw error;
   }
@@ -168,12 +182,19 @@ async function finish(mounted: Mount, { exitStatus, signal }: WardenOutcome): Pr
     execFile('sync', ['-f', mounted.dir], (error) => (error === null ? resolve() : reject(error)));
   });
   await mounted.unmount();
-  const status = await mounted.exited;
-  if (status === 0) return;
+}
+
+function recordingFailed(mounted: Mount, status: number): Failure {
+  const place = dirname(mounted.imageDir);
+  const { bavail, bsize } = statfsSync(place);
+  if (bavail * bsize < NO_SPACE_BYTES) {
+    const what = `no space left in ${dirname(place)} for the trace; TMPDIR says where it goes`;
+    return new Failure(`recording: ${what}`, EXIT_ENVIRONMENT);
+  }
   const what =
     status === RECORDING_FAILED_STATUS ? 'the trace could not be written' : 'the daemon failed';
   const log = readFileSync(join(mounted.imageDir, 'daemon.log')).subarray(-LOG_SHOWN_BYTES);
-  throw new Failure(`recording: ${what}`, EXIT_ENVIRONMENT, visibleLines(log.toString()).trim());
+  return new Failure(`recording: ${what}`, EXIT_ENVIRONMENT, visibleLines(log.toString()).trim());
 }
 
 function assertWorked(

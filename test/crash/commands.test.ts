@@ -228,6 +228,20 @@ t.test('without /dev/fuse the environment is to blame', { skip }, async (t) => {
   t.same(nothingLeft(), []);
 });
 
+t.test('a full disk while recording is said in one line', { skip }, async (t) => {
+  const workload =
+    'for i in 1 2 3 4 5 6 7 8; do head -c 3000000 /dev/zero | tr "\\0" x > a; sync a; done';
+  const script =
+    'mount -t tmpfs -o size=28m none "$TMPDIR" || exit 9; "$@"; rc=$?; ls -A "$TMPDIR"; exit $rc';
+  const words = ['--mount', '--propagation', 'private', 'sh', '-c', script, 'sh', process.execPath];
+  const ended = spawnSync(
+    'unshare',
+    [...words, MAIN, 'test', '--size', '16M', '--workload', workload, '--check', 'true'],
+    { encoding: 'utf8', env, timeout: 60_000 },
+  );
+  t.match(ended, { status: 3, stdout: '', stderr: /^fauxdax: recording: no space left in .*\n$/ });
+});
+
 t.test('^C at any moment leaves nothing', { skip }, async (t) => {
   const args = ['--setup', SETUP, '--workload', `${BUGGY}; sleep 0.3`];
   const check = ['--check', 'sleep 0.2', '--model', 'dax', '--seconds', '30'];

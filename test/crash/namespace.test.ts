@@ -117,3 +117,19 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     },
   );
 }
+
+const commandOptions = { ...needsUserNamespaces(), timeout: 120_000 };
+tap.test('an ordinary user finds a bug and sees it again', commandOptions, async (t) => {
+  const home = makeDir(t);
+  chownSync(home, NOBODY, NOBODY);
+  const [program, ...prefix] = [...asNobody, process.execPath, 'dist/tools/fauxdax.js'];
+  const env = { ...process.env, HOME: home, TMPDIR: home, XDG_DATA_HOME: join(home, 'data') };
+  const fauxdax = (...args: string[]) =>
+    spawnSync(program as string, [...prefix, ...args], { env, encoding: 'utf8' });
+  const check = '[ ! -s "$FAUXDAX_ACKED" ] || grep -q new a';
+  const found = fauxdax('test', '--workload', 'echo new > a; echo saved', '--check', check);
+  t.match(found, { status: 1, stderr: '', stdout: /^✗ FAIL/ });
+  const [id] = readdirSync(join(home, 'data', 'fauxdax', 'failures'));
+  t.match(fauxdax('replay', String(id)), { status: 1, stdout: /image: the same/ });
+  t.same(readdirSync(home), ['data']);
+});
