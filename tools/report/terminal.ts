@@ -19,6 +19,7 @@ import {
 const LINTS_SHOWN_MAX = 8;
 const OUTPUT_LINES_MAX = 6;
 const WIDTH = 96;
+const SEVERITY_WIDTH = 'warning'.length;
 
 /** Ends with a newline. @param savedIn where failures were saved, by id */
 export function terminalSummary(result: Result, savedIn: ReadonlyMap<string, string>): string {
@@ -74,16 +75,32 @@ function countsTable(result: Result): string {
 }
 
 function lintLines(lints: LintFinding[]): string {
-  const lines = lints.slice(0, LINTS_SHOWN_MAX).map((one) => `  ${lintLine(one)}`);
-  const more = lints.length - lines.length;
+  const shown = lints.slice(0, LINTS_SHOWN_MAX);
+  const lines = shown.flatMap((one) => {
+    const [first = '', ...rest] = indented(lintText(one), WIDTH - SEVERITY_WIDTH - 2);
+    return [
+      `  ${severity(one)}${first}`,
+      ...rest.map((line) => line.padStart(line.length + SEVERITY_WIDTH + 2)),
+    ];
+  });
+  const more = lints.length - shown.length;
   if (more > 0) lines.push(color.dim(`  ${more} more in the report`));
   return [color.bold('lints'), ...lines].join('\n');
 }
 
+/** One line however long, so that it can be grepped. */
 export function lintLine(one: LintFinding): string {
+  return `${severity(one)}  ${lintText(one)}`;
+}
+
+function severity(one: LintFinding): string {
   const paint = { error: color.red, warning: color.yellow, note: color.dim }[one.severity];
-  const times = one.count > 1 ? color.dim(` (${one.count} times)`) : '';
-  return `${paint(one.severity.padEnd(7))}  ${visible(one.text)}${times}`;
+  return paint(one.severity.padEnd(SEVERITY_WIDTH));
+}
+
+function lintText(one: LintFinding): string {
+  const times = one.count > 1 ? ` (${one.count} times)` : '';
+  return `${visible(one.text)}${times} [${one.lint}]`;
 }
 
 function endLines(result: Result): string {
@@ -100,12 +117,12 @@ function endLines(result: Result): string {
 }
 
 /** Wrapped at words; each line of the text is a paragraph. */
-function indented(text: string): string[] {
+function indented(text: string, width = WIDTH): string[] {
   const lines: string[] = [];
   for (const paragraph of visibleLines(text).split('\n')) {
     let line = ' ';
     for (const word of paragraph.split(' ')) {
-      if (line.length + word.length >= WIDTH && line.trim() !== '') {
+      if (line.length + word.length >= width && line.trim() !== '') {
         lines.push(line);
         line = ' ';
       }
