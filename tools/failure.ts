@@ -34,8 +34,7 @@ export function report(error: unknown): number {
     process.stderr.write(`fauxdax: bug, please report it: ${error.stack ?? error.message}\n`);
     return EXIT_FAILURE;
   }
-  const text = isSystemError(error) ? describeSystemError(error) : error.message;
-  process.stderr.write(`fauxdax: ${text.replaceAll('\n', ' ')}\n`);
+  process.stderr.write(`fauxdax: ${describeError(error).replaceAll('\n', ' ')}\n`);
   if (error instanceof UsageError) return EXIT_USAGE;
   if (!(error instanceof Failure)) return EXIT_FAILURE;
   if (error.detail !== '') process.stderr.write(`${error.detail}\n`);
@@ -46,7 +45,13 @@ function isSystemError(error: Error): error is NodeJS.ErrnoException {
   return (error as NodeJS.ErrnoException).syscall !== undefined;
 }
 
-/** `open /x/y: permission denied`, instead of Node's `EACCES: permission denied, open '/x/y'`. */
+/** What happened, on what: for the line on stderr, or for the end of a sentence. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return isSystemError(error) ? describeSystemError(error) : error.message;
+}
+
+/** `/x/y: open: permission denied`, instead of Node's `EACCES: permission denied, open '/x/y'`. */
 function describeSystemError(error: NodeJS.ErrnoException): string {
   const reason = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.code ?? error.message;
   return [error.path, error.syscall, reason].filter((part) => part !== undefined).join(': ');

@@ -86,7 +86,7 @@ t.test('a usage error names the word and exits with 2', async (t) => {
     [['replay', 'x', '--shell', '--export', 'y'], /--export contradicts --shell/],
     [['replay', 'no-such-id', '--keep', '/nowhere'], /no failure no-such-id in \/nowhere/],
     [['merge'], /missing required argument 'FILE'/],
-    [['merge', '/nonexistent/part1.json'], /part1.json: cannot be read/],
+    [['merge', '/nonexistent/part1.json'], /part1.json: open: no such file/],
     [['mark', 'a\nb'], /mark: the text is more than one line/],
     [['crash', '/', '--keep', 'some'], /--keep some: expected none, all or seed:N/],
     [['crash', '/', '--at', 'write'], /--at write: expected OP:GLOB:N/],

@@ -5,7 +5,7 @@ import { MergeError, mergeResults } from '../../lib/crash/merge.js';
 import { RESULT_VERSION, type Result } from '../../lib/crash/result.js';
 import { addReportOptions, parseReportOptions, type ReportWords } from '../crash_options.js';
 import { present } from '../exploration.js';
-import { EXIT_USAGE, Failure } from '../failure.js';
+import { describeError, EXIT_USAGE, Failure } from '../failure.js';
 
 export function mergeCommand(): Command {
   const command = new Command('merge')
@@ -41,8 +41,8 @@ function readResult(file: string): Result {
   try {
     result = JSON.parse(readFileSync(file, 'utf8')) as Partial<Result>;
   } catch (error) {
-    const what = error instanceof SyntaxError ? 'no JSON' : 'cannot be read';
-    throw new Failure(`merge: ${file}: ${what}`, EXIT_USAGE);
+    if (error instanceof SyntaxError) throw new Failure(`merge: ${file}: no JSON`, EXIT_USAGE);
+    throw new Failure(`merge: ${describeError(error)}`, EXIT_USAGE);
   }
   const found = result.fauxdax?.result;
   if (found === RESULT_VERSION) return result as Result;
