@@ -4,7 +4,7 @@
  * costs as much as they differ, which is what thousands of metadata versions of one trace need.
  */
 
-type MapKey = number | string;
+export type MapKey = number | string;
 
 interface Leaf<K, V> {
   readonly hash: number;
