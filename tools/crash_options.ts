@@ -129,7 +129,7 @@ export function parseExploreOptions(
     nestedDepth: whole('--nested', words.nested, 0),
     tornBytes: words.torn === undefined ? undefined : 8,
     failuresMax: whole('--failures', words.failures, 1),
-    jobs: words.jobs === undefined ? cpus().length : whole('--jobs', words.jobs, 1),
+    jobs: words.jobs === undefined ? cpus().length : jobs(words.jobs),
     checkMs: 1000 * (seconds('--check-seconds', words.checkSeconds) ?? 0),
     keepDir: words.keep === undefined ? undefined : resolve(words.keep),
   };
@@ -211,6 +211,15 @@ function whole(option: string, text: string, least: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
   throw new UsageError(`${option} ${text}: expected a whole number, ${least} at least`);
+}
+
+/** Each has processes and pipes of its own: more would meet limits of the machine. */
+const JOBS_MAX = 256;
+
+function jobs(text: string): number {
+  const count = whole('--jobs', text, 1);
+  if (count <= JOBS_MAX) return count;
+  throw new UsageError(`--jobs ${text}: expected ${JOBS_MAX} at most`);
 }
 
 const SECONDS_MAX = 1_000_000;
