@@ -139,7 +139,7 @@ function script(saved: SavedFailure): string {
   const said = [
     `${failure.id}: ${visible(failure.summary)}`,
     ...visibleLines(whatHappened(failure)).split('\n'),
-    `Needs: ${visible(failure.explanation.needs)}`,
+    ...(failure.explanation.needs === '' ? [] : [`Needs: ${visible(failure.explanation.needs)}`]),
     describeVerified(failure),
     `Workload: ${visible(workload)}`,
     `Check: ${visible(check)}`,

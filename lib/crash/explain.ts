@@ -10,6 +10,7 @@ import type { CallText, Explanation, FileDifference } from './result.js';
 import { LINE_BYTES } from '../units.js';
 
 const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64']);
+const ATTRIBUTE_OPERATIONS = /^(SETXATTR|REMOVEXATTR|SETATTR)$/;
 const SHOWN_MAX = 8;
 
 export interface ToExplain {
@@ -28,7 +29,7 @@ interface Wording {
 export function explain(what: ToExplain): Omit<Explanation, 'verified'> {
   const { evidence } = what;
   const { text, needs } = wordingOf(what);
-  const after = afterCrash(what.files);
+  const after = afterCrash(inOrderOfBlame(what.files, evidence.lost));
   return {
     text: [text, after, needs === '' ? '' : `Needs: ${needs}.`]
       .filter((part) => part !== '')
@@ -51,7 +52,9 @@ function wordingOf(what: ToExplain): Wording {
   if (survivor?.kind === 'rest-of-call') return torn(evidence, first, survivor);
   if (survivor?.kind === 'call') return dependent(evidence, first, survivor.call);
   if (survivor?.kind === 'earlier-call') return between(first, survivor.call, 'was lost');
-  if (evidence.keepsOperationOfLost && evidence.losesLines) return lengthBeforeData(first);
+  if (evidence.keepsOperationOfLost && evidence.losesLines && gaveLength(first, what.files)) {
+    return lengthBeforeData(first);
+  }
   const text = `${list(lost)} ${wasOrWere(lost)} not durable when the power went${by(first)}.`;
   return { text, needs: `${syncOf(evidence, first)} before anything relies on it` };
 }
@@ -59,7 +62,7 @@ function wordingOf(what: ToExplain): Wording {
 function mapping(first: KnownCall, survivor: Survivor | undefined): Wording {
   const { path } = first.text;
   const text =
-    `Bytes stored through a mapping of ${quote(path)} were never synced when the power went` +
+    `Bytes stored through a mapping of ${quote(path)} were not synced when the power went` +
     `${survivor === undefined ? '' : `, but ${survivorText(survivor)}`}.`;
   const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to${beforeText(survivor)}`;
   return { text, needs };
@@ -201,6 +204,13 @@ function inOneStep(path: string): string {
   return `a new file that is written, synced and renamed over ${quote(path)}, then fsync of the directory ${directory}`;
 }
 
+/** The file ends where the call stopped writing. */
+function gaveLength({ text }: KnownCall, files: readonly FileDifference[]): boolean {
+  const end = (text.offset ?? 0) + (text.lengthBytes ?? 0);
+  const isData = DATA_OPERATIONS.has(text.operation);
+  return isData && files.some(({ path, sizeFound }) => path === text.path && sizeFound === end);
+}
+
 function lengthBeforeData(first: KnownCall): Wording {
   const { path, text: call } = first.text;
   return {
@@ -223,6 +233,15 @@ function nameNotSynced(first: KnownCall, later: KnownCall): Wording {
   };
 }
 
+/** Files that the lost calls name come first. */
+function inOrderOfBlame(
+  files: readonly FileDifference[],
+  lost: readonly KnownCall[],
+): FileDifference[] {
+  const paths = new Set(lost.flatMap(({ text }) => [text.path, text.path2]));
+  return [...files].sort((a, b) => Number(paths.has(b.path)) - Number(paths.has(a.path)));
+}
+
 /** What the files of the state look like. */
 function afterCrash(files: readonly FileDifference[]): string {
   const [first] = files;
@@ -233,10 +252,22 @@ function afterCrash(files: readonly FileDifference[]): string {
   if (sizeWanted === null) return `After the crash ${quote(path)} is there again.${others}`;
   if (sizeFound === 0) return `After the crash ${quote(path)} is empty.${others}`;
   const size = sizeFound === sizeWanted ? '' : ` has ${sizeFound} of ${sizeWanted} bytes and`;
+  if (sizeFound > sizeWanted) {
+    return `After the crash ${quote(path)} still has ${sizeFound} bytes, not ${sizeWanted}.${others}`;
+  }
+  if (sizeFound < sizeWanted && isCutOnly(first)) {
+    return `After the crash ${quote(path)} has ${sizeFound} of ${sizeWanted} bytes.${others}`;
+  }
   const isZero = /^0*$/.test(foundHex);
   const count = lines.length === 1 ? 'one 64-byte line' : `${lines.length} 64-byte lines`;
   const bytes = isZero ? 'zeroes' : 'other bytes';
   return `After the crash ${quote(path)}${size} shows ${bytes} in ${count}, from offset ${offset} on.${others}`;
+}
+
+/** What is there of a shorter file is as it should be. */
+function isCutOnly({ sizeFound, offset, foundHex, wantedHex }: FileDifference): boolean {
+  const isLastLine = offset + LINE_BYTES >= (sizeFound ?? 0);
+  return isLastLine && wantedHex.startsWith(foundHex);
 }
 
 function otherFiles(count: number): string {
@@ -250,8 +281,14 @@ function isNameLost({ lost, losesLines }: Evidence): boolean {
 /** The call that would have made the first lost thing durable. */
 function syncOf(evidence: Evidence, first: KnownCall): string {
   const { path, path2 } = first.text;
-  if (isNameLost(evidence)) return `fsync of the directory ${quote(directoryOf(path2 ?? path))}`;
-  return `fdatasync of ${quote(path)}${writtenBy(first)}`;
+  if (isNameLost(evidence)) {
+    const data = evidence.lost.find(({ event }) => DATA_OPERATIONS.has(event.operation));
+    const also = data === undefined ? '' : `fdatasync of ${quote(data.text.path)} and `;
+    return `${also}fsync of the directory ${quote(directoryOf(path2 ?? path))}`;
+  }
+  // fdatasync promises bytes and size only.
+  const isData = evidence.lost.every(({ event }) => !ATTRIBUTE_OPERATIONS.test(event.operation));
+  return `${isData ? 'fdatasync' : 'fsync'} of ${quote(path)}${writtenBy(first)}`;
 }
 
 function survivorText(survivor: Survivor): string {
@@ -263,17 +300,23 @@ function survivorText(survivor: Survivor): string {
 function beforeText(survivor: Survivor | undefined): string {
   if (survivor?.kind === 'acknowledgement') return ', before the acknowledgement is printed';
   if (survivor?.kind === 'call') return `, before ${quote(survivor.call.text.text)}`;
+  if (survivor?.kind === 'rest-of-call') return ', before the stores of it that survived';
   return '';
 }
 
 function by({ text: { pid, command } }: KnownCall): string {
   if (pid === 0) return '';
-  return command === '' ? ` (pid ${pid})` : ` (${command}, pid ${pid})`;
+  return command === '' ? ` (pid ${pid})` : ` (${shortCommand(command)}, pid ${pid})`;
 }
 
 function writtenBy({ text: { pid, command } }: KnownCall): string {
   if (pid === 0) return '';
-  return `, written by ${command === '' ? 'a process' : command} in pid ${pid}`;
+  return `, written by ${command === '' ? 'a process' : shortCommand(command)} in pid ${pid}`;
+}
+
+/** With the name of the program instead of its path. */
+function shortCommand(command: string): string {
+  return command.replace(/^\S*\//, '');
 }
 
 function survivingCalls(survivor: Survivor | undefined): CallText[] {

@@ -119,14 +119,23 @@ function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndNam
 }
 
 function endDetail(sorted: readonly Result[], missing: readonly number[]): string {
-  const details = [...new Set(sorted.map((result) => result.endDetail))];
   const { count } = sorted[0]!.shard;
-  const there = sorted.map(({ shard, endDetail }) => `shard ${shard.index + 1}: ${endDetail}`);
-  const text =
-    details.length === 1 && sorted.length > 1 ? `every shard: ${details[0]}` : there.join('; ');
-  if (missing.length === 0) return text;
-  const which = missing.map((index) => index + 1).join(', ');
-  return `shards ${which} of ${count} are missing; ${text}`;
+  const byEnd = new Map<EndName, number[]>();
+  for (const { end, shard } of sorted) byEnd.set(end, [...(byEnd.get(end) ?? []), shard.index]);
+  const ends = [...byEnd].map(([end, shards]) => `${end} in ${shardList(shards, count)}`);
+  if (missing.length > 0) ends.unshift(`${shardList(missing, count)} missing`);
+  const models = sorted.flatMap((result) => result.models);
+  const total = sum(models, (one) => one.crashPoints);
+  const left = total - sum(models, (one) => one.crashPointsExhausted);
+  ends.push(`${left} of ${total} crash points were not covered wholly`);
+  return ends.join('; ');
+}
+
+/** Counted from 1, as people do. */
+function shardList(shards: readonly number[], count: number): string {
+  if (shards.length === count) return `all ${count} shards`;
+  const word = shards.length === 1 ? 'shard' : 'shards';
+  return `${word} ${shards.map((index) => index + 1).join(', ')} of ${count}`;
 }
 
 /** The same failure found by several shards is one; the smallest first. */

@@ -205,7 +205,7 @@ t.test('results of different runs are not joined, missing shards are named', asy
   t.throws(() => mergeResults([first, { ...second, trace: 'x' }]), /another trace/);
   t.throws(() => mergeResults([first, first]), /shard 1 of 2 is there twice/);
   const partial = mergeResults([{ ...first, failures: [], models: [] }]);
-  t.match(partial.endDetail, /shards 2 of 2 are missing/);
+  t.match(partial.endDetail, /shard 2 of 2 missing/);
 });
 
 t.test('a limit of states ends with what is left, the same each time', async (t) => {
