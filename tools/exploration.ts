@@ -12,7 +12,7 @@ import type { Result } from '../lib/crash/result.js';
 import { writeTrace } from '../lib/trace/writer.js';
 import type { ExploreWishes, ReportWords } from './crash_options.js';
 import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';
-import { defaultPlace, type SavedFailure, saveFailures } from './failures.js';
+import { defaultPlace, type SavedFailure, saveFailures, type Traces } from './failures.js';
 import { ProgressLine } from './progress.js';
 import { htmlPage } from './report/html.js';
 import { junitXml } from './report/junit.js';
@@ -67,17 +67,26 @@ export async function exploreTrace(
       await runner.close();
       progress.clear();
     }
-    const place = wishes.keepDir ?? defaultPlace();
-    const savedIn = saveFailures(
-      place,
-      { trace, recoveries },
-      result.failures.map((one) => saved(one, wishes, result)),
-    );
+    const savedIn = save(result, wishes, { trace, recoveries });
     return present(result, reports, savedIn);
   } catch (error) {
     throw error instanceof BrokenCheckError ? brokenCheck(error) : error;
   } finally {
     source.close();
+  }
+}
+
+/** @returns where each failure was saved; where that is not possible it is said, and the report comes */
+function save(result: Result, wishes: ExploreWishes, traces: Traces): Map<string, string> {
+  const place = wishes.keepDir ?? defaultPlace();
+  try {
+    const failures = result.failures.map((one) => saved(one, wishes, result));
+    return saveFailures(place, traces, failures);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    process.stderr.write(`fauxdax: failures are not saved: ${message}; --keep says where\n`);
+    return new Map();
   }
 }
 
