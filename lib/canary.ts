@@ -3,10 +3,9 @@
  * bytes shown to somebody who may not see them say where they come from. SPEC.md, Canary. Mirrored
  * in native/canary.h.
  */
-import { LINE_BYTES, PAGE_BYTES } from './units.js';
+import { LINE_BYTES, LINES_PER_PAGE } from './units.js';
 
 export const CANARY_MAGIC = Buffer.from('FDXSTALE', 'latin1');
-const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 const RECORD_BYTES = 32;
 
 /** Fills `target`, one page, with the canary of a region page; owner 0 is nobody. */

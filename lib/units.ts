@@ -5,6 +5,7 @@
 
 export const PAGE_BYTES = 4096;
 export const LINE_BYTES = 64;
+export const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 export const PAGES_PER_HUGE = 512;
 export const HUGE_BYTES = PAGE_BYTES * PAGES_PER_HUGE;
 

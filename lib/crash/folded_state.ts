@@ -9,8 +9,8 @@ import type { DatabaseStore } from './database_store.js';
 import type { Fold } from './fold.js';
 import type { Ground } from './ground.js';
 import { addPage, hashOf } from './image_hash.js';
-import { LINES_PER_PAGE } from './page_history.js';
 import type { CrashState } from './state.js';
+import { LINES_PER_PAGE } from '../units.js';
 
 export class FoldedState implements CrashState {
   readonly uuid: string;

@@ -8,21 +8,14 @@
  * bytes) taken from value i + 1.
  */
 import assert from 'node:assert/strict';
-import { LINE_BYTES } from '../units.js';
+import { LINE_BYTES, LINES_PER_PAGE } from '../units.js';
 import type { Catalog, Place } from './catalog.js';
 import type { StateChoice } from './choice.js';
 import type { MetadataPlan } from './database_store.js';
 import type { Fold } from './fold.js';
 import { addCatalogs, addPage, type Sum } from './image_hash.js';
 import type { DataSpace, LineUnit } from './model.js';
-import {
-  type Entry,
-  applyEntries,
-  applyEntry,
-  LINES_PER_PAGE,
-  type PageMoment,
-  touches,
-} from './page_history.js';
+import { type Entry, applyEntries, applyEntry, type PageMoment, touches } from './page_history.js';
 
 const WORD_BYTES = 8;
 const WORDS_PER_LINE = LINE_BYTES / WORD_BYTES;

@@ -10,12 +10,10 @@
  * not known. The order of calls alone decides every answer, never how long a run takes.
  */
 import { createHash } from 'node:crypto';
-import { LINE_BYTES, PAGE_BYTES } from '../units.js';
+import { LINE_BYTES, LINES_PER_PAGE } from '../units.js';
 import { judgeOutcomes } from './oracles.js';
 import type { Observation } from './runner.js';
 import type { CrashState } from './state.js';
-
-const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 
 /** One run; `observation` is set when it has been applied. */
 export interface Run {

@@ -12,9 +12,8 @@ import { CANARY_MAGIC, canaryPage } from '../canary.js';
 import type { CrashCount, Region } from '../region.js';
 import type { TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';
-import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
+import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf } from '../units.js';
 
-const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 const MAGIC_LOW = CANARY_MAGIC.readUInt32LE(0);
 const MAGIC_HIGH = CANARY_MAGIC.readUInt32LE(4);
 

@@ -11,9 +11,8 @@
  */
 import assert from 'node:assert/strict';
 import { canaryPage } from '../canary.js';
-import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
+import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf } from '../units.js';
 
-export const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 /** Of 512 bytes. */
 export const LINES_PER_SECTOR = 8;
 

@@ -3,11 +3,10 @@
  * each 64-byte line, the differing ones filled; and the first bytes of both in hex, 8 a row.
  */
 import type { FileDifference } from '../../lib/crash/result.js';
-import { LINE_BYTES, PAGE_BYTES } from '../../lib/units.js';
+import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES } from '../../lib/units.js';
 import { html, type Markup } from './markup.js';
 import { plural } from '../screen.js';
 
-const LINES_PER_PAGE = PAGE_BYTES / LINE_BYTES;
 const ROW_BYTES = 8;
 const PAGES_SHOWN_MAX = 24;
 const CELL = 10;

@@ -12,8 +12,8 @@ import type { TraceEvent } from '../../trace/event.js';
 import { extentOf } from '../catalog.js';
 import type { Fold, FoldOperation } from '../fold.js';
 import type { MetadataChoice, Operation, PointSpace } from '../model.js';
-import { LINES_PER_PAGE, LINES_PER_SECTOR } from '../page_history.js';
-import { LINE_BYTES, PAGE_BYTES, pageOf, pagesFor } from '../../units.js';
+import { LINES_PER_SECTOR } from '../page_history.js';
+import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf, pagesFor } from '../../units.js';
 import {
   type Choices,
   type Kept,
