@@ -7,6 +7,7 @@ import { UsageError } from '../fs/options.js';
 
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
+export const EXIT_INTERRUPTED = 130; // 128 + SIGINT, as a shell says it
 
 /** An operating failure with the status the command ends with. */
 export class Failure extends Error {

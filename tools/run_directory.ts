@@ -7,11 +7,9 @@
 import { existsSync } from 'node:fs';
 import { MountError } from '../fs/mount.js';
 import { UsageError } from '../fs/options.js';
-import { EXIT_FAILURE, EXIT_USAGE, Failure, report } from './failure.js';
+import { EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, Failure, report } from './failure.js';
 import { EXIT_ENVIRONMENT, inNamespace } from './namespace.js';
 import { Scratch } from './scratch.js';
-
-export const EXIT_INTERRUPTED = 130; // 128 + SIGINT, as a shell says it
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const RUN_DIRECTORY = 'FAUXDAX_RUN_DIRECTORY';

@@ -14,7 +14,7 @@ import { type Mount, mount } from '../../fs/mount.js';
 import { parseMountOptions } from '../../fs/options.js';
 import { makeImage } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
-import { Failure } from '../failure.js';
+import { EXIT_INTERRUPTED, Failure } from '../failure.js';
 import { color } from '../screen.js';
 import { describeCrash } from './crash.js';
 
@@ -25,7 +25,6 @@ const COMMITS = 200;
 /** The second cut comes at this write to the WAL. An order writes a few frames, two writes each. */
 const CUT_AT_WRITE = 500;
 const SEED = 7;
-const EXIT_INTERRUPTED = 130; // 128 + SIGINT, as a shell says it
 const BAR_COMMITS = 10; // commits drawn as one block
 
 interface Survey {

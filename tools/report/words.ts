@@ -67,8 +67,8 @@ function totals(models: readonly ModelResult[]): { names: string; run: number; f
 export function describeOutcome(outcome: CheckOutcome): string {
   const who = {
     check: 'the check',
-    continue: 'the work that went on',
-    'check-again': 'the check after more work',
+    continue: 'the continued work',
+    'check-again': 'the check after continued work',
   }[outcome.phase];
   return `${who} ${howItEnded(outcome)} after ${formatMs(outcome.durationMs)}`;
 }
