@@ -2,9 +2,10 @@
  * Crash states checked in a second: one state over and over, each time opened anew, through the
  * explorer mount. Prints one line of JSON. Started by the runner, and by hand as root:
  *
- *   node dist/bench/explore_states.js DIRECTORY CHECK COUNT
+ *   node dist/bench/explore_states.js DIRECTORY CHECK ROWS VALUE_BYTES COUNT
  *
- * The state holds `data.db`, an SQLite database of 1 MiB with an index.
+ * The state holds `data.db`, an SQLite database of 1 MiB with an index and so many rows
+ * with values of so many bytes.
  */
 
 import { mkdirSync, readFileSync, statSync } from 'node:fs';
@@ -20,24 +21,31 @@ import { loadNative } from '../lib/native.js';
 import { PAGE_BYTES } from '../lib/units.js';
 
 const pageCount = 1024;
-const databaseRows = 8_500;
+const databaseBytes = 2 ** 20;
 const warmUpStates = 50;
 
-const [directory = '', check = '', countWord = ''] = process.argv.slice(2);
+const [directory = '', check = '', rowsWord = '', valueWord = '', countWord = ''] =
+  process.argv.slice(2);
+const valueBytes = Number(valueWord);
+const databaseRows = Number(rowsWord);
 const count = Number(countWord);
-if (!(count > 0)) throw new Error('usage: explore_states DIRECTORY CHECK COUNT');
+if (!(count > 0 && databaseRows > 0 && valueBytes > 0)) {
+  throw new Error('usage: explore_states DIRECTORY CHECK ROWS VALUE_BYTES COUNT');
+}
 
 function makeDatabase(path: string): void {
   const database = new Database(path);
   database.exec('CREATE TABLE entry (id INTEGER PRIMARY KEY, owner INTEGER, value TEXT NOT NULL)');
   database.exec('CREATE INDEX entry_owner ON entry (owner)');
   const insert = database.prepare('INSERT INTO entry (owner, value) VALUES (?, ?)');
+  const value = 'v'.repeat(valueBytes);
   database.transaction(() => {
-    for (let row = 0; row < databaseRows; row++) insert.run(row % 97, 'v'.repeat(95));
+    for (let row = 0; row < databaseRows; row++) insert.run(row % 97, value);
   })();
   database.close();
   const { size } = statSync(path);
-  if (size < 1_000_000 || size > 1_150_000) throw new Error(`the database has ${size} bytes`);
+  if (size < 0.9 * databaseBytes || size > 1.1 * databaseBytes)
+    throw new Error(`the database has ${size} bytes`);
 }
 
 /** A state with the file at `path` in it as `data.db`. */

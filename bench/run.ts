@@ -107,6 +107,7 @@ function replaceSystems(row: Row, subject?: SystemName, peer?: SystemName): Row 
 function targetOf(row: Row): string {
   if (row.kind === 'image') return `<= ${row.atMost} ${row.unit}`;
   if (row.kind === 'explore') {
+    if (row.bound === undefined) return '-';
     const [sign, figure] =
       'atLeast' in row.bound ? ['>=', row.bound.atLeast] : ['<=', row.bound.atMost];
     return `${sign} ${figure} ${row.unit}`;
@@ -127,6 +128,7 @@ async function measure(row: Row, plan: Plan): Promise<Line> {
   }
   if (row.kind === 'explore') {
     const result = await measureExplore(row, plan);
+    if (row.bound === undefined) return { ...line, ...result };
     const { median } = result.subject;
     const met = 'atLeast' in row.bound ? median >= row.bound.atLeast : median <= row.bound.atMost;
     return { ...line, ...result, met };

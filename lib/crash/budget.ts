@@ -15,6 +15,8 @@ export class Budget {
   constructor(
     private readonly limits: Limits,
     private readonly whole?: Budget,
+    /** The limits are a part of those that were asked for. */
+    private readonly isPart = false,
   ) {}
 
   /** A run began. */
@@ -32,12 +34,12 @@ export class Budget {
     const { statesMax, secondsMax, signal } = this.limits;
     if (signal?.aborted) return { end: 'limit-reached', detail: 'it was interrupted' };
     if (statesMax !== undefined && this.runs >= statesMax) {
-      return { end: 'limit-reached', detail: `the limit of ${statesMax} states ended it` };
+      return { end: 'limit-reached', detail: `${this.limitOf(`${statesMax} states`)} ended it` };
     }
     if (secondsMax !== undefined && this.elapsedMs >= secondsMax * 1000) {
       return {
         end: 'time-exhausted',
-        detail: `the limit of ${Math.ceil(secondsMax)} seconds ended it`,
+        detail: `${this.limitOf(`${Math.ceil(secondsMax)} seconds`)} ended it`,
       };
     }
     return undefined;
@@ -59,6 +61,11 @@ export class Budget {
     return Number.isFinite(left) ? Math.max(0, left) : null;
   }
 
+  /** What was asked for, or the part of it that this one got. */
+  private limitOf(what: string): string {
+    return this.isPart ? `its share of the limit, ${what},` : `the limit of ${what}`;
+  }
+
   /** An equal part of what is left, for one of `count` things that remain to be done. */
   share(count: number): Budget {
     const { statesMax, secondsMax, signal } = this.limits;
@@ -68,6 +75,6 @@ export class Budget {
         secondsMax === undefined ? undefined : (secondsMax - this.elapsedMs / 1000) / count,
       signal,
     };
-    return new Budget(limits, this);
+    return new Budget(limits, this, count > 1);
   }
 }

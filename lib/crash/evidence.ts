@@ -6,12 +6,18 @@
 import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
 import type { CallBook, KnownCall } from './calls.js';
 import { type Exploration, NOTHING_LOST } from './exploration.js';
-import { choiceOf, type LostLine, lostCallsOf, type Loss, type Minimal } from './minimise.js';
+import {
+  choiceOf,
+  type LostLine,
+  lostCallsOf,
+  type Loss,
+  type Minimal,
+  OPERATION_SETS_MAX,
+} from './minimise.js';
 import type { LineUnit } from './model.js';
 import type { Site } from './strategy.js';
 
 const SURVIVORS_MAX = 32;
-const OPERATION_SETS_MAX = 4096;
 
 export type Survivor =
   /** The check passes when what was printed since is not known to it. */

@@ -28,6 +28,7 @@ import {
   type OracleName,
   type Result,
   RESULT_VERSION,
+  overallEnd,
 } from './result.js';
 import type { Runner } from './runner.js';
 import { makeTimeline } from './timeline.js';
@@ -349,12 +350,6 @@ function endOf(exploration: Exploration, hasFailure: boolean): { end: EndName; d
   }
   const detail = `every state of all ${pointCount} crash points was run or proved equal to one that was`;
   return { end: hasFailure ? 'failure-found' : 'space-exhausted', detail };
-}
-
-function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndName {
-  if (hasFailure) return 'failure-found';
-  const unfinished = models.find(({ end }) => end !== 'space-exhausted');
-  return unfinished?.end ?? 'space-exhausted';
 }
 
 function oraclesOf(options: ExploreOptions): OracleName[] {

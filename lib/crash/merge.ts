@@ -2,13 +2,14 @@
  * Joins the results of the shards of one exploration into the result of the whole. Refuses results
  * that are not of one run: of another trace, check, model, seed or limit.
  */
-import type {
-  EndName,
-  FailureResult,
-  ModelResult,
-  Result,
-  Timeline,
-  TimelineEntry,
+import {
+  type EndName,
+  type FailureResult,
+  type ModelResult,
+  type Result,
+  type Timeline,
+  type TimelineEntry,
+  overallEnd,
 } from './result.js';
 
 /** Why results do not belong together, in one sentence. */
@@ -111,11 +112,6 @@ function joinEnds(ends: readonly EndName[], isWhole: boolean): EndName {
   if (ends.includes('failure-found')) return 'failure-found';
   const other = ends.find((end) => end !== 'space-exhausted');
   return other ?? (isWhole ? 'space-exhausted' : 'limit-reached');
-}
-
-function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndName {
-  if (hasFailure) return 'failure-found';
-  return models.find(({ end }) => end !== 'space-exhausted')?.end ?? 'space-exhausted';
 }
 
 function endDetail(sorted: readonly Result[], missing: readonly number[]): string {

@@ -15,7 +15,7 @@ import type { Point } from './points.js';
 import type { Site } from './strategy.js';
 
 const PROBES_MAX = 400;
-const OPERATION_SETS_MAX = 4096;
+export const OPERATION_SETS_MAX = 4096;
 const OPERATION_PROBES_MAX = 96;
 const EARLIER_PROBES_MAX = 64;
 

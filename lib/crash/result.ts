@@ -10,6 +10,12 @@ export const RESULT_VERSION = 1;
 /** Only `space-exhausted` says that no other state exists under the model. */
 export type EndName = 'space-exhausted' | 'limit-reached' | 'time-exhausted' | 'failure-found';
 
+/** How several models, or several shards, ended together. */
+export function overallEnd(models: readonly ModelResult[], hasFailure: boolean): EndName {
+  if (hasFailure) return 'failure-found';
+  return models.find(({ end }) => end !== 'space-exhausted')?.end ?? 'space-exhausted';
+}
+
 export interface Result {
   fauxdax: { result: typeof RESULT_VERSION; version: string };
   /** Digest of the trace, hex. */
