@@ -159,7 +159,7 @@ tap.test(
 );
 
 tap.test('what a check is called decides what runs', (t) => {
-  const dir = '/work/dir';
+  const dir = '/state/dir';
   const cases: [text: string, check: object][] = [
     ['true', { run: 'shell', command: 'true' }],
     ['./check a:b', { run: 'shell', command: './check a:b' }],
