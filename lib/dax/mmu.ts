@@ -1,0 +1,73 @@
+/**
+ * Mappings of files, and the port through which the engine changes what they show. Two
+ * implementations: processes under `fauxdax run` (fs), and the race lab's software MMU. Pages count
+ * 4 KiB; a mapping shows the file pages [filePage, filePage + pageCount) at consecutive addresses.
+ */
+import type { Task, Waitable } from './task.js';
+
+export interface Mapping {
+  readonly id: number;
+  /** The process that has it. */
+  readonly client: number;
+  readonly ino: number;
+  readonly filePage: number;
+  readonly pageCount: number;
+  /** Address of its first page divided by 4096: huge entries need it congruent to filePage. */
+  readonly addressPage: number;
+  readonly isShared: boolean;
+  /** MAP_SYNC: a page becomes storable only once the metadata that shows it is durable. */
+  readonly isSync: boolean;
+}
+
+/** Consecutive pages. */
+export interface PageRange {
+  readonly filePage: number;
+  readonly pageCount: number;
+}
+
+/** What pages show: zeroes, or region pages from regionPage on. */
+export interface Backing extends PageRange {
+  readonly regionPage: number | 'zero';
+}
+
+export interface Mmu {
+  /**
+   * The mapping shows `backing`; the thread that faulted is not woken. `isStorable`: stores go
+   * through untold, otherwise the first one of each page faults as `protected`. Of a private
+   * mapping stores are never told: they make the page the process's own.
+   */
+  install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable;
+
+  /**
+   * A page that the mapping shows already, protected, may be stored to. What is not there any more
+   * faults again.
+   */
+  allowStores(mapping: Mapping, range: PageRange): void;
+
+  /**
+   * No access through the mapping reaches what it showed once this is ready; the next one faults as
+   * `missing`. Pages a private mapping made its own by a store stay, unless `dropOwn`.
+   */
+  zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable;
+
+  /** The next store through the mapping to each page faults as `protected`. At once. */
+  protect(mapping: Mapping, range: PageRange): void;
+
+  /**
+   * Stores to these pages through shared mappings that are not MAP_SYNC need not be told to the
+   * engine (`on`): whoever catches them notes the page as dirtied and lets them through. They are
+   * region pages with an entry.
+   */
+  catchStores(ino: number, range: PageRange, on: boolean): void;
+
+  /** Takes and forgets what catchStores() noted. Ascending. */
+  takeDirtied(ino: number): PageRange[];
+}
+
+/** Why a fault ended without a page. */
+export type BusError = 'beyond-end' | 'no-space' | 'media-error';
+
+/** `missing`: nothing was mapped there. `protected`: a store to a page that is there. */
+export type FaultKind = 'missing' | 'protected';
+
+export type FaultTask = Task<BusError | undefined>;
