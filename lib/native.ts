@@ -270,8 +270,14 @@ export interface FaultServer {
    * @param flags WIRE_DROP_OWN, WIRE_STORABLE, WIRE_POPULATE
    * @returns the number of its `done` event; 0 when there is nobody to wait for
    */
-  show(mapping: number, filePage: number, pageCount: number, kind: ShowKind, regionPage: number,
-    flags: number): number;
+  show(
+    mapping: number,
+    filePage: number,
+    pageCount: number,
+    kind: ShowKind,
+    regionPage: number,
+    flags: number,
+  ): number;
   /** Lets threads that wait for a fault in the range try again. */
   wake(mapping: number, filePage: number, pageCount: number): void;
   /** The next store to each page faults (`on`), or stores go through and waiting ones are woken. */
@@ -296,8 +302,6 @@ export interface FaultServer {
 }
 
 export interface Native {
-  /** Listens for shims. @throws {Errno} those of bind(2); EOPNOTSUPP: region without userfaultfd (not on tmpfs) */
-  openFaultServer(options: FaultServerOptions): FaultServer;
   /**
    * Maps the region file. A writable one gets its host blocks allocated first.
    * @throws {Errno} those of open(2), fallocate(2) and mmap(2); EINVAL when the file is shorter than
