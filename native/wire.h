@@ -18,8 +18,8 @@
 #define WIRE_ENV_FLAGS "FAUXDAX_FLAGS"    // WIRE_RUN_*, decimal
 
 enum wire_run_flags {
-  WIRE_RUN_NO_DATA = 1,   // read and write always go to the kernel
-  WIRE_RUN_VERBOSE = 2,   // say on stderr which files are not mapped directly, and why
+  WIRE_RUN_NO_DATA = 1,  // read and write always go to the kernel
+  WIRE_RUN_VERBOSE = 2,  // say on stderr which files are not mapped directly, and why
 };
 
 enum wire_call {
@@ -75,9 +75,11 @@ struct wire_reply {
   uint64_t values[3];
 };
 
-// To the helper thread; up to WIRE_COMMANDS_MAX in a packet. Each is done wherever [address, address
+// To the helper thread; up to WIRE_COMMANDS_MAX in a packet. Each is done wherever [address,
+// address
 // + length) still belongs to the mapping, atomically for the program's other threads: no store of
-// theirs is lost or goes unseen. The helper answers a packet with one wire_done, of its last number.
+// theirs is lost or goes unseen. The helper answers a packet with one wire_done, of its last
+// number.
 enum wire_command_kind {
   // Faults are told again, from now on. Pages that the program made its own by a store to a private
   // mapping stay, without WIRE_DROP_OWN.
