@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Errno, type ErrnoName } from './errno.js';
 import { FRAME_VERSION } from './frame.js';
+import { MAPPING_OP, type MappingOperation } from './trace/request.js';
 import type { CrashCount, Keep, Region } from './region.js';
 
 export interface NativeRegion extends Region {
@@ -139,6 +140,19 @@ export interface RecordedOutput {
   stream: 'stdout' | 'mark';
 }
 
+/** A call of a mapping to record; native/recorder.h has the native side's. */
+export interface MappingCall {
+  operation: MappingOperation;
+  /** Of the calling thread; 0: it is not known who. */
+  tid: number;
+  ino: number;
+  /** In the file. */
+  offset: number;
+  lengthBytes: number;
+  /** DAX_FAULT: 1 for a store. DAX_FALLOCATE: the mode. Others: 0. */
+  flags: number;
+}
+
 /** Of this recording, not of what was in the trace before. */
 export interface RecorderCounters {
   events: number;
@@ -161,6 +175,18 @@ export interface Recorder {
    * emptied before, also of an unfinished line.
    */
   append(kind: 'metadata' | 'commit' | 'force' | 'workload-end', text: string, value: number): void;
+  /**
+   * What a program does through a DAX mapping begins: the outputs are emptied, the call recorded.
+   * @returns its number, odd; end() is to follow
+   */
+  begin(call: MappingCall): number;
+  /**
+   * What this thread records from here on belongs to that call, to none with 0.
+   * @returns the call it belonged to before
+   */
+  serve(callId: number): number;
+  /** The call is answered next. @param error 0, or the positive errno */
+  end(callId: number, error: number): void;
   /** Takes what the outputs hold. @throws {Errno} when the trace cannot be written */
   drain(): void;
   /** Waits until all events so far are in the file. @throws {Errno} when it cannot be written */
@@ -363,8 +389,16 @@ interface AddonRegion {
 }
 
 /** native/recorder_object.h. */
-interface AddonRecorder extends Omit<Recorder, 'append'> {
+interface AddonRecorder extends Omit<Recorder, 'append' | 'begin'> {
   append(kind: number, text: string, value: number): void;
+  begin(
+    operation: number,
+    tid: number,
+    ino: number,
+    offset: number,
+    lengthBytes: number,
+    flags: number,
+  ): number;
 }
 
 /** The addon as native/addon.cc exports it. */
@@ -486,6 +520,19 @@ class FileRecorder implements Recorder {
 
   append(kind: keyof typeof EVENT_KIND, text: string, value: number): void {
     this.recorder.append(EVENT_KIND[kind], text, value);
+  }
+
+  begin({ operation, tid, ino, offset, lengthBytes, flags }: MappingCall): number {
+    const code = MAPPING_OP[operation];
+    return this.recorder.begin(code, tid, ino, offset, lengthBytes, flags);
+  }
+
+  serve(callId: number): number {
+    return this.recorder.serve(callId);
+  }
+
+  end(callId: number, error: number): void {
+    this.recorder.end(callId, error);
   }
 
   drain(): void {

@@ -28,6 +28,7 @@ enum Kind : uint8_t {
 constexpr uint8_t kFlushedFlag = 1;
 constexpr size_t kRecordHeaderBytes = 8;
 constexpr size_t kArgumentBytesMax = 4096;
+constexpr size_t kMappingArgumentBytes = 24;
 
 static_assert(Output::kTakeBytesMax + 64 <= TraceFile::kRecordBytesMax);
 
@@ -138,21 +139,46 @@ Recorder::Serving::Serving(Recorder* recorder, const Request& request, bool pick
 
 Recorder::Serving::~Serving() { current_call = before_; }
 
-void Recorder::Call(const Request& request) {
-  const std::lock_guard looking(looking_);
-  uint32_t pid = request.header->pid;
-  Process news;
-  const bool is_news = pid != 0 && processes_.Look(pid, Now(), &pid, &news);
-  const std::lock_guard lock(order_);
-  DrainOutputs();
-  if (is_news) PutProcess(news);
-  PutCall(request, pid);
+uint32_t Recorder::Look(uint32_t tid, std::optional<Process>* news) {
+  if (tid == 0) return 0;
+  uint32_t pid = tid;
+  Process process;
+  if (processes_.Look(tid, Now(), &pid, &process)) *news = std::move(process);
+  return pid;
 }
 
-void Recorder::PutCall(const Request& request, uint32_t pid) {
-  const fuse_in_header& header = *request.header;
-  const size_t argument_bytes = ArgumentBytes(request);
-  Fields(Begin(kCallKind, 0, 48 + argument_bytes))
+void Recorder::Call(const Request& request) {
+  const std::lock_guard looking(looking_);
+  std::optional<Process> news;
+  const uint32_t pid = Look(request.header->pid, &news);
+  const std::lock_guard lock(order_);
+  DrainOutputs();
+  if (news) PutProcess(*news);
+  PutCall(*request.header, pid, request.body, ArgumentBytes(request));
+}
+
+uint64_t Recorder::Begin(const MappingCall& call) {
+  const std::lock_guard looking(looking_);
+  std::optional<Process> news;
+  const uint32_t pid = Look(call.tid, &news);
+  const std::lock_guard lock(order_);
+  DrainOutputs();
+  if (news) PutProcess(*news);
+  fuse_in_header header = {};
+  header.unique = 2 * mapping_calls_++ + 1;
+  header.opcode = static_cast<uint32_t>(call.operation);
+  header.nodeid = call.ino;
+  uint8_t arguments[kMappingArgumentBytes];
+  Fields(arguments).Put(call.offset).Put(call.length_bytes).Put(call.flags).Put(call.tid);
+  PutCall(header, pid, arguments, sizeof(arguments));
+  return header.unique;
+}
+
+uint64_t Recorder::Serve(uint64_t number) { return std::exchange(current_call, number); }
+
+void Recorder::PutCall(const fuse_in_header& header, uint32_t pid, const void* arguments,
+                       size_t argument_bytes) {
+  Fields(Put(kCallKind, 0, 48 + argument_bytes))
       .Put(header.unique)
       .Put(Now())
       .Put(header.opcode)
@@ -162,7 +188,7 @@ void Recorder::PutCall(const Request& request, uint32_t pid) {
       .Put(header.nodeid)
       .Put(static_cast<uint32_t>(argument_bytes))
       .Put(uint32_t{0})
-      .Put(request.body, argument_bytes);
+      .Put(arguments, argument_bytes);
   open_calls_.insert(header.unique);
   calls_++;
 }
@@ -170,10 +196,10 @@ void Recorder::PutCall(const Request& request, uint32_t pid) {
 void Recorder::Return(uint64_t unique, int error) {
   const std::lock_guard lock(order_);
   if (open_calls_.erase(unique) == 0) return;
-  Fields(Begin(kReturnKind, 0, 16)).Put(unique).Put(int32_t{error}).Put(uint32_t{0});
+  Fields(Put(kReturnKind, 0, 16)).Put(unique).Put(int32_t{error}).Put(uint32_t{0});
 }
 
-uint8_t* Recorder::Begin(uint8_t kind, uint8_t flags, size_t body_bytes) {
+uint8_t* Recorder::Put(uint8_t kind, uint8_t flags, size_t body_bytes) {
   const size_t length_bytes = kRecordHeaderBytes + body_bytes;
   uint8_t* record = file_->Append(length_bytes);
   Fields(record).Put(static_cast<uint32_t>(length_bytes)).Put(kind).Put(flags).Put(uint16_t{0});
@@ -182,7 +208,7 @@ uint8_t* Recorder::Begin(uint8_t kind, uint8_t flags, size_t body_bytes) {
 
 void Recorder::Store(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes, bool flushed) {
   if (length_bytes == 0) return;
-  Fields(Begin(kStoreKind, flushed ? kFlushedFlag : 0, 16 + length_bytes))
+  Fields(Put(kStoreKind, flushed ? kFlushedFlag : 0, 16 + length_bytes))
       .Put(offset)
       .Put(current_call)
       .Put(bytes, length_bytes);
@@ -190,22 +216,29 @@ void Recorder::Store(uint64_t offset, const uint8_t* bytes, uint64_t length_byte
 
 void Recorder::Zero(uint64_t offset, uint64_t length_bytes) {
   if (length_bytes == 0) return;
-  Fields(Begin(kZeroKind, kFlushedFlag, 24)).Put(offset).Put(current_call).Put(length_bytes);
+  Fields(Put(kZeroKind, kFlushedFlag, 24)).Put(offset).Put(current_call).Put(length_bytes);
 }
 
-void Recorder::Flush(uint64_t offset, uint64_t length_bytes) {
+void Recorder::Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread) {
   if (length_bytes == 0) return;
-  Fields(Begin(kFlushKind, 0, 24)).Put(offset).Put(length_bytes).Put(current_call);
+  Fields(Put(kFlushKind, 0, 32))
+      .Put(offset)
+      .Put(length_bytes)
+      .Put(current_call)
+      .Put(thread)
+      .Put(uint32_t{0});
 }
 
-void Recorder::Fence() { Fields(Begin(kFenceKind, 0, 8)).Put(current_call); }
+void Recorder::Fence(uint32_t thread) {
+  Fields(Put(kFenceKind, 0, 16)).Put(current_call).Put(thread).Put(uint32_t{0});
+}
 
 void Recorder::Canary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {
-  Fields(Begin(kCanaryKind, 0, 24)).Put(page).Put(page_count).Put(owner_ino);
+  Fields(Put(kCanaryKind, 0, 24)).Put(page).Put(page_count).Put(owner_ino);
 }
 
 void Recorder::PutProcess(const Process& process) {
-  Fields(Begin(kProcessKind, 0, 8 + process.command.size()))
+  Fields(Put(kProcessKind, 0, 8 + process.command.size()))
       .Put(process.pid)
       .Put(process.parent_pid)
       .Put(process.command.data(), process.command.size());
@@ -217,10 +250,10 @@ void Recorder::Append(Note note, std::string_view text, int64_t value) {
   switch (note) {
     case Note::kMetadata:
     case Note::kCommit:
-      Fields(Begin(kind, 0, 8 + text.size())).Put(current_call).Put(text.data(), text.size());
+      Fields(Put(kind, 0, 8 + text.size())).Put(current_call).Put(text.data(), text.size());
       return;
     case Note::kForce:
-      Fields(Begin(kind, 0, 16 + text.size()))
+      Fields(Put(kind, 0, 16 + text.size()))
           .Put(current_call)
           .Put(static_cast<uint64_t>(value))
           .Put(text.data(), text.size());
@@ -231,7 +264,7 @@ void Recorder::Append(Note note, std::string_view text, int64_t value) {
         std::string line;
         if (output.TakeRest(&line)) PutLines(output, line);
       }
-      Fields(Begin(kind, 0, 16 + text.size()))
+      Fields(Put(kind, 0, 16 + text.size()))
           .Put(Now())
           .Put(static_cast<int32_t>(value))
           .Put(uint32_t{0})
@@ -242,7 +275,7 @@ void Recorder::Append(Note note, std::string_view text, int64_t value) {
 }
 
 void Recorder::PutLines(const Output& output, const std::string& lines) {
-  Fields(Begin(kOutputKind, 0, 16 + lines.size()))
+  Fields(Put(kOutputKind, 0, 16 + lines.size()))
       .Put(Now())
       .Put(output.stream())
       .Put(uint32_t{0})

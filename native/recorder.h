@@ -7,12 +7,16 @@
 // by Serving, is what its records are attributed to. Before a call is recorded, and before anything
 // of it happens, the outputs are emptied: what a program said before it asked is in the trace
 // before its call. Offsets, lengths: bytes of the region. Times: nanoseconds since Open().
+//
+// What programs do through DAX mappings reaches the kernel's FUSE not at all: whoever hears of it
+// begins and ends such calls itself. Their numbers are odd, those of FUSE requests even.
 #ifndef FAUXDAX_RECORDER_H_
 #define FAUXDAX_RECORDER_H_
 
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -30,6 +34,25 @@ struct OutputPath {
   uint32_t stream;
 };
 
+// What a program did through a DAX mapping; the values are opcodes of SPEC.md, Trace.
+enum class MappingOperation : uint32_t {
+  kStore = 0x10001,  // bytes that a barrier found changed
+  kFlush = 0x10002,
+  kDrain = 0x10003,
+  kSync = 0x10004,
+  kFault = 0x10005,
+  kFallocate = 0x10006,
+};
+
+struct MappingCall {
+  MappingOperation operation;
+  uint32_t tid;     // of the calling thread; 0: it is not known who
+  uint64_t ino;     // 0 for kDrain
+  uint64_t offset;  // in the file
+  uint64_t length_bytes;
+  uint32_t flags;  // kFault: 1 for a store; kFallocate: the mode
+};
+
 struct RecorderCounters {
   uint64_t events;
   uint64_t chunks;
@@ -40,6 +63,8 @@ class Recorder {
  public:
   // Kinds of records that others than the native code make.
   enum class Note : uint8_t { kMetadata = 8, kCommit = 9, kForce = 10, kWorkloadEnd = 13 };
+  // Whose flush or fence it is: the filesystem's own, or else the thread id of a program.
+  static constexpr uint32_t kFilesystem = 0;
 
   // Goes on with the trace at `path`. 0 or a positive errno; *reason is for a person.
   static int Open(const std::string& path, const std::vector<OutputPath>& outputs,
@@ -63,6 +88,13 @@ class Recorder {
     const uint64_t before_;
   };
 
+  // A call of a mapping begins, and ends; outputs are emptied before. Returns its number.
+  uint64_t Begin(const MappingCall& call);
+  void End(uint64_t number, int error) { Return(number, error); }
+  // Records of this thread belong to that call from here on, to none with 0. Returns the one
+  // before.
+  static uint64_t Serve(uint64_t number);
+
   // Before the answer is written. Nothing is recorded when the call was not.
   void Return(uint64_t unique, int error);
 
@@ -70,8 +102,9 @@ class Recorder {
   // With Order() held.
   void Store(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes, bool flushed);
   void Zero(uint64_t offset, uint64_t length_bytes);
-  void Flush(uint64_t offset, uint64_t length_bytes);
-  void Fence();
+  // Fence() makes durable what the same thread flushed.
+  void Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread);
+  void Fence(uint32_t thread);
   void Canary(uint64_t page, uint64_t page_count, uint64_t owner_ino);
 
   // A record of JavaScript's. `value` is kForce's inode, kWorkloadEnd's exit status. The end of the
@@ -93,12 +126,15 @@ class Recorder {
   Recorder() = default;
   int64_t Now() const;
   void Call(const Request& request);
+  // With looking_ held: the process of a thread, 0 for thread 0. *news is set when there is some.
+  uint32_t Look(uint32_t tid, std::optional<Process>* news);
   // With order_ held, all below.
-  uint8_t* Begin(uint8_t kind, uint8_t flags, size_t body_bytes);
+  uint8_t* Put(uint8_t kind, uint8_t flags, size_t body_bytes);
   void DrainOutputs();
   void PutLines(const Output& output, const std::string& lines);
   void PutProcess(const Process& process);
-  void PutCall(const Request& request, uint32_t pid);
+  void PutCall(const fuse_in_header& header, uint32_t pid, const void* arguments,
+               size_t argument_bytes);
 
   std::unique_ptr<TraceFile> file_;
   int64_t started_ns_ = 0;
@@ -110,6 +146,7 @@ class Recorder {
   std::vector<Output> outputs_;
   std::unordered_set<uint64_t> open_calls_;
   uint64_t calls_ = 0;
+  uint64_t mapping_calls_ = 0;
 };
 
 }  // namespace fauxdax

@@ -17,6 +17,7 @@ constexpr uint32_t kStreamMax = 1;
 // Far more than any record of metadata; leaves room for its header.
 constexpr size_t kTextBytesMax = size_t{1} << 20;
 constexpr double kValueMax = 9007199254740992.0;  // 2^53
+constexpr uint64_t kCountMax = uint64_t{1} << 53;
 
 std::vector<OutputPath> OutputsArgument(const Napi::CallbackInfo& info) {
   if (!info[1].IsArray()) throw Napi::TypeError::New(info.Env(), "outputs are no array");
@@ -47,6 +48,21 @@ Recorder::Note NoteArgument(const Napi::CallbackInfo& info) {
       return note;
   }
   throw Napi::RangeError::New(info.Env(), "no record of that kind is made here");
+}
+
+MappingOperation OperationArgument(const Napi::CallbackInfo& info) {
+  const auto operation =
+      static_cast<MappingOperation>(CountArgument(info, 0, "operation", UINT32_MAX));
+  switch (operation) {
+    case MappingOperation::kStore:
+    case MappingOperation::kFlush:
+    case MappingOperation::kDrain:
+    case MappingOperation::kSync:
+    case MappingOperation::kFault:
+    case MappingOperation::kFallocate:
+      return operation;
+  }
+  throw Napi::RangeError::New(info.Env(), "no call of a mapping has that operation");
 }
 
 }  // namespace
@@ -96,6 +112,30 @@ Napi::Value RecorderObject::Append(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value RecorderObject::Begin(const Napi::CallbackInfo& info) {
+  Recorder& recorder = Open(info);
+  MappingCall call = {};
+  call.operation = OperationArgument(info);
+  call.tid = static_cast<uint32_t>(CountArgument(info, 1, "tid", UINT32_MAX));
+  call.ino = CountArgument(info, 2, "ino", kCountMax);
+  call.offset = CountArgument(info, 3, "offset", kCountMax);
+  call.length_bytes = CountArgument(info, 4, "lengthBytes", kCountMax);
+  call.flags = static_cast<uint32_t>(CountArgument(info, 5, "flags", UINT32_MAX));
+  return Napi::Number::New(info.Env(), static_cast<double>(recorder.Begin(call)));
+}
+
+Napi::Value RecorderObject::Serve(const Napi::CallbackInfo& info) {
+  Open(info);
+  const uint64_t before = Recorder::Serve(CountArgument(info, 0, "callId", kCountMax));
+  return Napi::Number::New(info.Env(), static_cast<double>(before));
+}
+
+Napi::Value RecorderObject::End(const Napi::CallbackInfo& info) {
+  const uint64_t number = CountArgument(info, 0, "callId", kCountMax);
+  Open(info).End(number, static_cast<int>(CountArgument(info, 1, "error", INT32_MAX)));
+  return info.Env().Undefined();
+}
+
 Napi::Value RecorderObject::Drain(const Napi::CallbackInfo& info) {
   Recorder& recorder = Open(info);
   recorder.Drain();
@@ -132,6 +172,9 @@ Napi::Function RecorderObject::Define(Napi::Env env) {
   return DefineClass(env, "Recorder",
                      {
                          InstanceMethod<&RecorderObject::Append>("append"),
+                         InstanceMethod<&RecorderObject::Begin>("begin"),
+                         InstanceMethod<&RecorderObject::Serve>("serve"),
+                         InstanceMethod<&RecorderObject::End>("end"),
                          InstanceMethod<&RecorderObject::Drain>("drain"),
                          InstanceMethod<&RecorderObject::Sync>("sync"),
                          InstanceMethod<&RecorderObject::Finish>("finish"),

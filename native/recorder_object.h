@@ -28,6 +28,9 @@ class RecorderObject : public Napi::ObjectWrap<RecorderObject> {
 
  private:
   Napi::Value Append(const Napi::CallbackInfo& info);
+  Napi::Value Begin(const Napi::CallbackInfo& info);
+  Napi::Value Serve(const Napi::CallbackInfo& info);
+  Napi::Value End(const Napi::CallbackInfo& info);
   Napi::Value Drain(const Napi::CallbackInfo& info);
   Napi::Value Sync(const Napi::CallbackInfo& info);
   Napi::Value Finish(const Napi::CallbackInfo& info);

@@ -210,7 +210,7 @@ void Region::Flush(uint64_t offset, uint64_t length_bytes) {
   } else {
     persist_.Flush(base_ + offset, length_bytes);
   }
-  if (recorder_) recorder_->Flush(offset, length_bytes);
+  if (recorder_) recorder_->Flush(offset, length_bytes, Recorder::kFilesystem);
 }
 
 void Region::Fence() {
@@ -224,7 +224,7 @@ void Region::Fence() {
     const std::lock_guard lock(undecided_mutex_);
     undecided_->Fence();
   }
-  if (recorder_) recorder_->Fence();
+  if (recorder_) recorder_->Fence(Recorder::kFilesystem);
 }
 
 void Region::FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {

@@ -10,7 +10,7 @@
 import assert from 'node:assert/strict';
 import { CANARY_MAGIC, canaryPage } from '../canary.js';
 import type { CrashCount, Region } from '../region.js';
-import type { TraceEvent } from '../trace/event.js';
+import { FILESYSTEM_THREAD, type TraceEvent } from '../trace/event.js';
 import type { BaseImage } from '../trace/source.js';
 import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf } from '../units.js';
 
@@ -95,11 +95,11 @@ export class OverlayRegion implements Region {
   flush(offset: number, lengthBytes: number): void {
     this.checkRange(offset, lengthBytes);
     const { callId } = this;
-    this.options.sink?.({ type: 'flush', callId, offset, lengthBytes });
+    this.options.sink?.({ type: 'flush', callId, offset, lengthBytes, thread: FILESYSTEM_THREAD });
   }
 
   fence(): void {
-    this.options.sink?.({ type: 'fence', callId: this.callId });
+    this.options.sink?.({ type: 'fence', callId: this.callId, thread: FILESYSTEM_THREAD });
   }
 
   fillCanary(page: number, pageCount: number, ownerIno: number): void {

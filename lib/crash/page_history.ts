@@ -11,6 +11,7 @@
  */
 import assert from 'node:assert/strict';
 import { canaryPage } from '../canary.js';
+import { FILESYSTEM_THREAD } from '../trace/event.js';
 import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf } from '../units.js';
 
 /** Of 512 bytes. */
@@ -26,7 +27,8 @@ export interface Entry {
   /** The stored bytes lie at bytes[bytesStart ...]; null for a flush alone. */
   readonly bytes: Uint8Array | null;
   readonly bytesStart: number;
-  readonly isFlush: boolean;
+  /** The thread that flushed those lines; undefined: it did not. */
+  readonly flushedBy: number | undefined;
 }
 
 /** Content of a page: bytes, the owner of a canary, or null for what the base has. */
@@ -58,7 +60,8 @@ export class PageHistories {
   private readonly pages = new Map<number, PageHistory>();
   /** Pages with stores that are not durable. */
   private readonly undecided = new Set<number>();
-  private readonly flushed = new Set<number>();
+  /** Pages with flushes that their thread has not fenced, by thread. */
+  private readonly flushed = new Map<number, Set<number>>();
   /** Pages that keep a past for living states. */
   private readonly withPast = new Set<number>();
   private readonly live = new Map<number, number>();
@@ -82,30 +85,38 @@ export class PageHistories {
     this.eachPage(offset, bytes.length, (page, start, end) => {
       const key = pageKey(page);
       const bytesStart = page * PAGE_BYTES + start - offset;
-      const entry = { position, callId, start, end, bytes, bytesStart, isFlush: isFlushed };
+      const flushedBy = isFlushed ? FILESYSTEM_THREAD : undefined;
+      const entry = { position, callId, start, end, bytes, bytesStart, flushedBy };
       this.history(key).entries.push(entry);
       this.undecided.add(key);
-      if (isFlushed) this.flushed.add(key);
+      if (isFlushed) this.flushedPages(FILESYSTEM_THREAD).add(key);
     });
   }
 
-  /** Flushes what is undecided of the range. */
-  flush(position: number, event: { offset: number; lengthBytes: number; callId: number }): void {
+  /** A thread flushes what is undecided of the range. */
+  flush(
+    position: number,
+    event: { offset: number; lengthBytes: number; callId: number; thread: number },
+  ): void {
     this.position = position;
-    const { callId } = event;
+    const { callId, thread } = event;
     this.eachPage(event.offset, event.lengthBytes, (page, start, end) => {
       if (!this.undecided.has(page)) return;
-      const entry = { position, callId, start, end, bytes: null, bytesStart: 0, isFlush: true };
+      const entry = { position, callId, start, end, bytes: null, bytesStart: 0, flushedBy: thread };
       this.history(page).entries.push(entry);
-      this.flushed.add(page);
+      this.flushedPages(thread).add(page);
     });
   }
 
-  /** Everything flushed is durable, at the value it had when it was flushed. */
-  fence(position: number): void {
+  /** What the thread flushed is durable, at the value it had when it was flushed. */
+  fence(position: number, thread: number): void {
     this.position = position;
-    for (const page of this.flushed) this.settle(page, position, flushFloors);
-    this.flushed.clear();
+    for (const page of this.flushed.get(thread) ?? []) {
+      const floors = (entries: readonly Entry[], line: number) =>
+        flushFloor(entries, { line, thread, until: position });
+      this.settle(page, position, floors);
+    }
+    this.flushed.delete(thread);
     this.prune();
   }
 
@@ -114,7 +125,7 @@ export class PageHistories {
     this.position = position;
     for (const page of pages) {
       if (this.undecided.has(page)) this.settle(page, position, () => position);
-      this.flushed.delete(page);
+      this.forgetFlushes(page);
     }
     this.prune();
   }
@@ -125,7 +136,7 @@ export class PageHistories {
     for (let page = event.page; page < event.page + event.pageCount; page++) {
       this.addVersion(page, { position, content: event.ownerIno, durableAt: position });
       this.undecided.delete(page);
-      this.flushed.delete(page);
+      this.forgetFlushes(page);
     }
   }
 
@@ -197,6 +208,19 @@ export class PageHistories {
       this.pages.set(page, history);
     }
     return history;
+  }
+
+  private flushedPages(thread: number): Set<number> {
+    let pages = this.flushed.get(thread);
+    if (pages === undefined) {
+      pages = new Set();
+      this.flushed.set(thread, pages);
+    }
+    return pages;
+  }
+
+  private forgetFlushes(page: number): void {
+    for (const pages of this.flushed.values()) pages.delete(page);
   }
 
   private eachPage(
@@ -328,17 +352,17 @@ export function touches(entry: Entry, line: number): boolean {
   return entry.start < (line + 1) * LINE_BYTES && entry.end > line * LINE_BYTES;
 }
 
-/** Position of the last flush of a line, at or before `position`; 0 for none. */
-export function flushFloor(entries: readonly Entry[], line: number, position: number): number {
+/** Position of the last flush of a line by a thread, at or before `until`; 0 for none. */
+export function flushFloor(
+  entries: readonly Entry[],
+  { line, thread, until }: { line: number; thread: number; until: number },
+): number {
   for (let index = entries.length - 1; index >= 0; index--) {
     const entry = entries[index]!;
-    if (entry.isFlush && entry.position <= position && touches(entry, line)) return entry.position;
+    if (entry.flushedBy !== thread || entry.position > until) continue;
+    if (touches(entry, line)) return entry.position;
   }
   return 0;
-}
-
-function flushFloors(entries: readonly Entry[], line: number): number {
-  return flushFloor(entries, line, Infinity);
 }
 
 function versionAt(history: PageHistory, position: number): Version {

@@ -33,8 +33,8 @@ const RECORD_BYTES_MIN: Record<number, number> = {
   [RECORD.return]: HEAD_BYTES + 16,
   [RECORD.store]: HEAD_BYTES + 16,
   [RECORD.zero]: HEAD_BYTES + 24,
-  [RECORD.flush]: HEAD_BYTES + 24,
-  [RECORD.fence]: HEAD_BYTES + 8,
+  [RECORD.flush]: HEAD_BYTES + 32,
+  [RECORD.fence]: HEAD_BYTES + 16,
   [RECORD.canary]: HEAD_BYTES + 24,
   [RECORD.metadata]: HEAD_BYTES + 8,
   [RECORD.commit]: HEAD_BYTES + 8,
@@ -115,10 +115,11 @@ function decodeRecord(
     case RECORD.flush: {
       const [offset, lengthBytes] = [u64(record, 8), u64(record, 16)];
       if (offset + lengthBytes > regionBytes) refuse('a flush outside the region');
-      return { type: 'flush', callId: u64(record, 24), offset, lengthBytes };
+      const thread = record.readUInt32LE(32);
+      return { type: 'flush', callId: u64(record, 24), offset, lengthBytes, thread };
     }
     case RECORD.fence:
-      return { type: 'fence', callId: u64(record, 8) };
+      return { type: 'fence', callId: u64(record, 8), thread: record.readUInt32LE(16) };
     case RECORD.canary: {
       const [page, pageCount] = [u64(record, 8), u64(record, 16)];
       if ((page + pageCount) * PAGE_BYTES > regionBytes) refuse('a canary outside the region');
@@ -206,10 +207,12 @@ export function encodeEvent(event: TraceEvent): Buffer {
       const flags = event.isFlushed ? FLUSHED : 0;
       return record(RECORD.store, [event.offset, event.callId], event.bytes, flags);
     }
-    case 'flush':
-      return record(RECORD.flush, [event.offset, event.lengthBytes, event.callId]);
+    case 'flush': {
+      const { offset, lengthBytes, callId, thread } = event;
+      return record(RECORD.flush, [offset, lengthBytes, callId, [thread, 0]]);
+    }
     case 'fence':
-      return record(RECORD.fence, [event.callId]);
+      return record(RECORD.fence, [event.callId, [event.thread, 0]]);
     case 'canary':
       return record(RECORD.canary, [event.page, event.pageCount, event.ownerIno]);
     case 'metadata':

@@ -13,7 +13,7 @@ export interface CallEvent {
   type: 'call';
   callId: number;
   timeNs: number;
-  /** FUSE's word for it: WRITE, FSYNC, RENAME2, ... */
+  /** FUSE's word for it: WRITE, FSYNC, RENAME2, ...; of a DAX mapping DAX_STORE, DAX_FLUSH, ... */
   operation: string;
   /** 0 when the kernel acts for nobody in particular, as in the writeback of a mapping. */
   pid: number;
@@ -27,8 +27,13 @@ export interface CallEvent {
   ino2?: number;
   offset?: number;
   lengthBytes?: number;
-  /** open flags, fallocate mode, setattr's valid mask, rename flags, ioctl: as linux/fuse.h. */
+  /**
+   * open flags, fallocate mode, setattr's valid mask, rename flags, ioctl: as linux/fuse.h.
+   * DAX_FAULT: 1 for a store.
+   */
   flags?: number;
+  /** Of a DAX mapping: the calling thread (gettid); 0: it is not known whose it was. */
+  thread?: number;
   /** WRITE: from the kernel's page cache: a mapping's pages, or buffered for nobody. */
   isWriteback?: boolean;
 }
@@ -47,21 +52,26 @@ export interface StoreEvent {
   callId: number;
   offset: number;
   bytes: Uint8Array;
-  /** Its lines were flushed in the same step: the next fence makes them durable. */
+  /** The filesystem flushed its lines in the same step: its next fence makes them durable. */
   isFlushed: boolean;
 }
+
+/** The filesystem's own flushes and fences; those of a program name its thread (gettid). */
+export const FILESYSTEM_THREAD = 0;
 
 export interface FlushEvent {
   type: 'flush';
   callId: number;
   offset: number;
   lengthBytes: number;
+  thread: number;
 }
 
-/** Everything flushed before is durable. */
+/** What this thread flushed before is durable, at the value it had when it was flushed. */
 export interface FenceEvent {
   type: 'fence';
   callId: number;
+  thread: number;
 }
 
 /** Free pages got the canary of their last owner; it counts as durable at once. */

@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib';
 
-const TRACE_VERSION = 1;
+const TRACE_VERSION = 2;
 export const HEADER_BYTES = 64;
 export const CHUNK_HEADER_BYTES = 32;
 export const PAYLOAD_BYTES_MAX = 4 * 2 ** 20;

@@ -20,15 +20,34 @@ const SETXATTR_BYTES = 16;
 const SETXATTR_COMPAT_BYTES = 8;
 const U32 = 2 ** 32;
 
-const OPERATIONS = new Map<number, string>(Object.entries(OP).map(([name, code]) => [code, name]));
+/**
+ * What programs do through DAX mappings, which is no request of FUSE; native/recorder.h has the same.
+ * DAX_STORE is what a barrier found changed since the last one.
+ */
+export const MAPPING_OP = {
+  DAX_STORE: 0x10001,
+  DAX_FLUSH: 0x10002,
+  DAX_DRAIN: 0x10003,
+  DAX_MSYNC: 0x10004,
+  DAX_FAULT: 0x10005,
+  DAX_FALLOCATE: 0x10006,
+} as const;
+export type MappingOperation = keyof typeof MAPPING_OP;
 
-/** FUSE's word for an opcode; undefined when it is none of those a trace may have. */
+const CODES: Readonly<Record<string, number>> = { ...OP, ...MAPPING_OP };
+const OPERATIONS = new Map(Object.entries(CODES).map(([name, code]) => [code, name]));
+
+export function isMappingOperation(operation: string): operation is MappingOperation {
+  return Object.hasOwn(MAPPING_OP, operation);
+}
+
+/** The word for an opcode, FUSE's where it has one; undefined when it is none of those a trace may have. */
 export function operationName(opcode: number): string | undefined {
   return OPERATIONS.get(opcode);
 }
 
 export function opcodeOf(operation: string): number | undefined {
-  return (OP as Record<string, number>)[operation];
+  return CODES[operation];
 }
 
 /** Reads on past the end as zeroes: the kernel's requests of older protocols are shorter. */
@@ -70,6 +89,10 @@ class ArgumentReader {
 
 export function decodeArguments(operation: string, bytes: Buffer): CallFields {
   const read = new ArgumentReader(bytes);
+  if (isMappingOperation(operation)) {
+    const [offset, lengthBytes] = [read.u64(0), read.u64(8)];
+    return { offset, lengthBytes, flags: read.u32(16), thread: read.u32(20) };
+  }
   switch (operation) {
     case 'SETATTR': {
       const flags = read.u32(0);
@@ -139,7 +162,15 @@ function encode(
 }
 
 export function encodeArguments(call: CallEvent): Buffer {
-  const { flags, offset, lengthBytes, ino2, name, name2 } = call;
+  const { flags, offset, lengthBytes, ino2, name, name2, thread } = call;
+  if (isMappingOperation(call.operation)) {
+    return encode(24, [
+      [0, 8, offset],
+      [8, 8, lengthBytes],
+      [16, 4, flags],
+      [20, 4, thread],
+    ]);
+  }
   switch (call.operation) {
     case 'SETATTR':
       return encode(88, [

@@ -77,7 +77,7 @@ class Steps {
     const flags = kind === 'fdatasync' ? 1 : 0;
     const operation = { fsyncdir: 'FSYNCDIR', syncfs: 'SYNCFS' }[kind as string] ?? 'FSYNC';
     return this.#do(call(operation, { ino, flags }), [
-      { type: 'fence', callId: 0 },
+      { type: 'fence', callId: 0, thread: 0 },
       { type: 'commit', callId: 0, reason: 'fsync' },
       { type: 'force', callId: 0, kind, ino: kind === 'syncfs' ? 0 : ino },
     ]);

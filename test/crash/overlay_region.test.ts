@@ -136,8 +136,8 @@ t.test('the sink gets every change, flush and fence in order, with the call', as
   t.same(events, [
     { type: 'store', callId: 3, offset: 1, bytes: Buffer.from('a'), isFlushed: false },
     { type: 'store', callId: 3, offset: 2, bytes: Buffer.from('b'), isFlushed: true },
-    { type: 'flush', callId: 4, offset: 0, lengthBytes: 70 },
-    { type: 'fence', callId: 4 },
+    { type: 'flush', callId: 4, offset: 0, lengthBytes: 70, thread: 0 },
+    { type: 'fence', callId: 4, thread: 0 },
     { type: 'canary', page: 5, pageCount: 1, ownerIno: 9 },
   ]);
 });

@@ -4,9 +4,12 @@
 import { NO_BUGS, type BugSwitches } from '../../lib/dax/bugs.js';
 import { isDirectory } from '../../lib/metadata/inode.js';
 import { Random } from '../../lib/random.js';
+import { FILESYSTEM_THREAD } from '../../lib/trace/event.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { emptyBase, findInode, RecordedImage } from './recorded_image.js';
 
+/** Who flushes and fences: the filesystem, and two threads of programs. */
+const THREADS = [FILESYSTEM_THREAD, 11, 12];
 const FLAT = ['a', 'b', 'c'];
 const DEEP = ['a', 'b', 'd/a', 'd/e/a', 'd', 'e', 'd/e', 'e/d'];
 
@@ -40,7 +43,7 @@ function step(image: RecordedImage, random: Random, names: readonly string[]): v
   }
   const offset = [0, 10, 60, 64, 130, PAGE_BYTES - 5][random.below(6)]!;
   const fill = String.fromCharCode(97 + random.below(26));
-  switch (random.below(12)) {
+  switch (random.below(13)) {
     case 0:
     case 1:
     case 2:
@@ -71,9 +74,17 @@ function step(image: RecordedImage, random: Random, names: readonly string[]): v
       image.force(random.oneIn(2) ? 'fsync' : 'fdatasync', name);
       return;
     case 11:
-      if (random.oneIn(3)) image.region.fence();
-      else image.force('syncfs');
+      fence(image, random);
+      return;
+    case 12:
+      if (random.oneIn(3)) image.force('syncfs');
+      else fence(image, random);
   }
+}
+
+function fence(image: RecordedImage, random: Random): void {
+  const thread = THREADS[random.below(THREADS.length)]!;
+  image.record({ type: 'fence', callId: 0, thread });
 }
 
 function stepDirectory(image: RecordedImage, random: Random, name: string, other: string): void {
@@ -100,5 +111,7 @@ function mappedStore(image: RecordedImage, name: string, fill: string, random: R
   const offset = extent.regionPage * PAGE_BYTES + random.below(3) * 40;
   image.nextCall();
   image.region.store(offset, Buffer.from(fill.repeat(8)));
-  if (random.oneIn(2)) image.region.flush(offset, 8);
+  if (!random.oneIn(2)) return;
+  const thread = THREADS[random.below(THREADS.length)]!;
+  image.record({ type: 'flush', callId: 0, offset, lengthBytes: 8, thread });
 }

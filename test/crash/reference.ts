@@ -12,7 +12,7 @@ import { Metadata } from '../../lib/metadata/metadata.js';
 import { applyRecord, type MetadataRecord } from '../../lib/metadata/records.js';
 import { Allocator } from '../../lib/space/allocator.js';
 import { WRITTEN } from '../../lib/space/extent_list.js';
-import type { TraceEvent } from '../../lib/trace/event.js';
+import { FILESYSTEM_THREAD, type TraceEvent } from '../../lib/trace/event.js';
 import type { TraceSource } from '../../lib/trace/source.js';
 import { LINE_BYTES, PAGE_BYTES } from '../../lib/units.js';
 import { contentsOf } from './recorded_image.js';
@@ -23,8 +23,8 @@ const STATES_MAX = 500;
 interface Line {
   /** From the durable one to the newest. */
   values: string[];
-  /** Index of the value at the last flush since the last fence. */
-  flushed: number | undefined;
+  /** Index of the value at each thread's last flush since its last fence. */
+  flushed: Map<number, number>;
 }
 
 export class TooManyStates extends Error {}
@@ -54,7 +54,7 @@ function recordsOf(events: TraceEvent[]): MetadataRecord[] {
   return events.flatMap((event) => (event.type === 'metadata' ? [event.record] : []));
 }
 
-/** Every line of the region with its possible values, with one fence more at a position. */
+/** Every line of the region with its possible values, the filesystem fencing once more at a position. */
 function linesAfter(
   { base }: TraceSource,
   events: TraceEvent[],
@@ -64,42 +64,49 @@ function linesAfter(
   for (let page = 0; page < base.pageCount; page++) {
     const bytes = Buffer.from(base.page(page)).toString('latin1');
     for (let at = 0; at < PAGE_BYTES; at += LINE_BYTES) {
-      lines.push({ values: [bytes.slice(at, at + LINE_BYTES)], flushed: undefined });
+      lines.push({ values: [bytes.slice(at, at + LINE_BYTES)], flushed: new Map() });
     }
   }
-  const flush = (offset: number, length: number) => {
+  const flush = (offset: number, length: number, thread: number) => {
     for (
       let index = Math.floor(offset / LINE_BYTES);
       index * LINE_BYTES < offset + length;
       index++
     ) {
-      lines[index]!.flushed = lines[index]!.values.length - 1;
+      lines[index]!.flushed.set(thread, lines[index]!.values.length - 1);
     }
   };
-  const fence = () => {
+  const fence = (thread: number) => {
     for (const line of lines) {
-      if (line.flushed !== undefined) line.values = line.values.slice(line.flushed);
-      line.flushed = undefined;
+      const durable = line.flushed.get(thread);
+      if (durable === undefined) continue;
+      line.values = line.values.slice(durable);
+      const others = [...line.flushed].map(([other, index]): [number, number] => [
+        other,
+        index - durable,
+      ]);
+      line.flushed = new Map(others.filter(([other, index]) => other !== thread && index >= 0));
     }
   };
   events.forEach((event, index) => {
     if (event.type === 'store') {
       storeBytes(lines, event.offset, Buffer.from(event.bytes).toString('latin1'));
-      if (event.isFlushed) flush(event.offset, event.bytes.length);
+      if (event.isFlushed) flush(event.offset, event.bytes.length, FILESYSTEM_THREAD);
     } else if (event.type === 'flush') {
-      flush(event.offset, event.lengthBytes);
+      flush(event.offset, event.lengthBytes, event.thread);
     } else if (event.type === 'fence') {
-      fence();
+      fence(event.thread);
     } else if (event.type === 'canary') {
       for (let page = event.page; page < event.page + event.pageCount; page++) {
         const bytes = canaryPage(Buffer.alloc(PAGE_BYTES), page, event.ownerIno).toString('latin1');
         for (let line = 0; line < PAGE_BYTES / LINE_BYTES; line++) {
           const value = bytes.slice(line * LINE_BYTES, (line + 1) * LINE_BYTES);
-          lines[page * (PAGE_BYTES / LINE_BYTES) + line] = { values: [value], flushed: undefined };
+          const index = page * (PAGE_BYTES / LINE_BYTES) + line;
+          lines[index] = { values: [value], flushed: new Map() };
         }
       }
     }
-    if (index + 1 === fenceAt) fence();
+    if (index + 1 === fenceAt) fence(FILESYSTEM_THREAD);
   });
   return lines;
 }

@@ -27,7 +27,7 @@ export interface RawTrace {
 export function writeTraceHead(path: string, info = '{}'): void {
   const header = Buffer.alloc(HEADER_BYTES);
   header.write('FDXTRACE', 0, 'latin1');
-  header.writeUInt32LE(1, 8);
+  header.writeUInt32LE(2, 8);
   header.writeUInt32LE(HEADER_BYTES, 12);
   header.writeUInt32LE(crc32(header.subarray(0, 60)), 60);
   writeFileSync(path, Buffer.concat([header, chunk(1, 0, Buffer.from(info))]));

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { OP } from '../../lib/frame.js';
 import { loadNative, type Recorder } from '../../lib/native.js';
+import { MAPPING_OP } from '../../lib/trace/request.js';
 import {
   callIdOf,
   KIND,
@@ -35,7 +36,7 @@ function open(t: Test, path: string): Recorder {
 const DAMAGES: [string, (path: string) => void, string, RegExp][] = [
   ['an empty file', (path) => truncateSync(path, 0), 'EBADMSG', /it is no trace/],
   ['another file', (path) => writeFileSync(path, 'x'.repeat(99)), 'EBADMSG', /it is no trace/],
-  ['version 2', (path) => patch(path, 8, 2), 'EBADMSG', /a trace of version 2/],
+  ['version 1', (path) => patch(path, 8, 1), 'EBADMSG', /a trace of version 1/],
   ['a cut chunk', (path) => truncateSync(path, 97), 'EBADMSG', /chunk at byte 64 is damaged/],
   [
     'half a chunk header',
@@ -112,12 +113,12 @@ t.test('every change of a region has its record, in order', async (t) => {
   t.same(trace.end, { events: 10, chunks: 3 });
   t.same(trace.events.map(shape), [
     [KIND.store, 0, 100, 'abc'],
-    [KIND.flush, 0, 100, 3],
+    [KIND.flush, 0, 100, 3, 0],
     [KIND.store, 1, 5000, 'x'.repeat(1 << 20)],
     [KIND.store, 1, 5000 + (1 << 20), 'x'.repeat(1 << 19)],
     [KIND.zero, 1, 8192, 10],
     [KIND.store, 1, 9000, 'abc'],
-    [KIND.fence, 0],
+    [KIND.fence, 0, 0],
     [KIND.canary, 0, 6, 1, 42],
     [KIND.canary, 0, 8, 1, 42],
     [KIND.force, 0, 2 ** 40, 'fsync'],
@@ -131,13 +132,55 @@ function shape(event: RawEvent): (number | string)[] {
   const fields: Record<number, () => (number | string)[]> = {
     [KIND.store]: () => [at(0), body.subarray(16).toString()],
     [KIND.zero]: () => [at(0), at(16)],
-    [KIND.flush]: () => [at(0), at(8)],
-    [KIND.fence]: () => [],
+    [KIND.flush]: () => [at(0), at(8), body.readUInt32LE(24)],
+    [KIND.fence]: () => [body.readUInt32LE(8)],
     [KIND.canary]: () => [at(0), at(8), at(16)],
     [KIND.force]: () => [at(8), textOf(event)],
   };
   return [kind, flags, ...(fields[kind]?.() ?? [])];
 }
+
+t.test('a call of a mapping is between the calls of FUSE, with what was done for it', async (t) => {
+  const path = scratchTrace(t);
+  const recorder = open(t, path);
+  const region = scratchRegion(t, 16);
+  region.record(recorder);
+  const flags = 1;
+  const fault = { operation: 'DAX_FAULT', tid: process.pid, ino: 7, offset: 4096 } as const;
+  const first = recorder.begin({ ...fault, lengthBytes: 8192, flags });
+  const other = { operation: 'DAX_DRAIN', tid: 0, ino: 0, offset: 0, lengthBytes: 0 } as const;
+  const second = recorder.begin({ ...other, flags: 0 });
+  t.equal(recorder.serve(first), 0);
+  region.zeroFlushed(4096, 64);
+  t.equal(recorder.serve(0), first);
+  region.fence();
+  recorder.end(first, 28);
+  recorder.end(second, 0);
+  recorder.finish();
+  t.ok(first % 2 === 1 && second % 2 === 1 && first !== second, 'no request of FUSE is odd');
+  const { events } = readRawTrace(path);
+  const calls = events.filter(({ kind }) => kind === KIND.call);
+  const numbers = calls.map(({ body }) => [
+    ...[number(body, 0), body.readUInt32LE(16), body.readUInt32LE(20), number(body, 32)],
+    ...[number(body, 48), number(body, 56), body.readUInt32LE(64), body.readUInt32LE(68)],
+  ]);
+  t.same(numbers, [
+    [first, MAPPING_OP.DAX_FAULT, process.pid, 7, 4096, 8192, flags, process.pid],
+    [second, MAPPING_OP.DAX_DRAIN, 0, 0, 0, 0, 0, 0],
+  ]);
+  const done = events.filter(({ kind }) => kind !== KIND.call && kind !== KIND.process);
+  t.same(
+    done.map(({ kind, body }) => [kind, number(body, kind === KIND.zero ? 8 : 0)]),
+    [
+      [KIND.zero, first],
+      [KIND.fence, 0],
+      [KIND.return, first],
+      [KIND.return, second],
+    ],
+  );
+  t.equal(done[2]!.body.readInt32LE(8), 28);
+  t.match(textOf(events.find(({ kind }) => kind === KIND.process)!), /node/, 'and who it was');
+});
 
 t.test('a recorded region is recorded once, and not crashed', async (t) => {
   const recorder = open(t, scratchTrace(t));

@@ -59,6 +59,22 @@ void ChangeSomething(Region* region, uint64_t* random, const uint8_t* bytes) {
   }
 }
 
+// As a program's flush and drain are recorded.
+void Map(Recorder* recorder, uint64_t index, uint64_t* random) {
+  using Operation = fauxdax::MappingOperation;
+  const auto thread = static_cast<uint32_t>(index + 1);
+  const uint64_t offset = Next(random) % kRegionBytes;
+  const uint64_t call = recorder->Begin({Operation::kFlush, thread, 7, offset, 1, 0});
+  const uint64_t before = Recorder::Serve(call);
+  {
+    const std::unique_lock order = recorder->Order();
+    recorder->Flush(offset, 1, thread);
+    recorder->Fence(thread);
+  }
+  Recorder::Serve(before);
+  recorder->End(call, 0);
+}
+
 // As a serving thread does: a request, what it changes, its answer.
 void Serve(Region* region, Recorder* recorder, uint64_t index) {
   uint64_t random = index + 1;
@@ -71,6 +87,7 @@ void Serve(Region* region, Recorder* recorder, uint64_t index) {
     const Request request = {&header, bytes.data(), 100};
     const Recorder::Serving serving(recorder, request, false);
     ChangeSomething(region, &random, bytes.data());
+    if (round % 3 == 0) Map(recorder, index, &random);
     if (round % 9 == 0) recorder->Append(Recorder::Note::kMetadata, "{}", 0);
     if (round % 64 == 0) recorder->Drain();
     recorder->Return(header.unique, 0);
@@ -103,7 +120,8 @@ class Replay {
   void Event(uint8_t kind, const uint8_t* body, uint64_t body_bytes) {
     const auto first = Load<uint64_t>(body);
     if (kind == 1) {
-      CHECK(Load<uint32_t>(body + 40) == sizeof(fuse_write_in), "payloads are not recorded");
+      const uint64_t argument_bytes = first % 2 == 0 ? sizeof(fuse_write_in) : 24;
+      CHECK(Load<uint32_t>(body + 40) == argument_bytes, "payloads are not recorded");
       CHECK(!open_[first], "a call comes once");
       open_[first] = true;
       call_count_++;
@@ -120,13 +138,22 @@ class Replay {
       CheckOpen(Load<uint64_t>(body + 8));
       std::memset(&region_[first], 0, Load<uint64_t>(body + 16));
     }
-    if (kind == 5) CheckOpen(Load<uint64_t>(body + 16));
+    if (kind == 5) {
+      CheckOpen(Load<uint64_t>(body + 16));
+      CheckThread(Load<uint64_t>(body + 16), Load<uint32_t>(body + 24));
+    }
     if (kind == 6 || kind == 8) CheckOpen(first);
+    if (kind == 6) CheckThread(first, Load<uint32_t>(body + 8));
     if (kind == 7) {
       for (uint64_t page = first; page < first + Load<uint64_t>(body + 8); ++page) {
         fauxdax::FillCanaryPage(&region_[page * kPageBytes], page, Load<uint64_t>(body + 16));
       }
     }
+  }
+
+  // Flushes and fences inside a call of a mapping are its thread's, others the filesystem's.
+  void CheckThread(uint64_t call, uint32_t thread) {
+    CHECK((call % 2 == 1) == (thread != 0), "flushed by whom its call says");
   }
 
   void CheckOpen(uint64_t call) { CHECK(call == 0 || open_[call], "inside its call"); }
@@ -167,7 +194,9 @@ int main(int argc, char** argv) {
 
   Replay replay;
   ReplayFile(argv[2], &replay);
-  CHECK(replay.call_count() == kThreads * kRounds * 4 / 5, "a LOOKUP is not recorded");
+  const uint64_t mapping_calls = kThreads * ((kRounds + 2) / 3);
+  CHECK(replay.call_count() == kThreads * kRounds * 4 / 5 + mapping_calls,
+        "a LOOKUP is not recorded");
   CHECK(std::memcmp(replay.region().data(), region->At(0), kRegionBytes) == 0, "the same bytes");
   std::puts("done");
   return 0;

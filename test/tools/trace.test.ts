@@ -117,7 +117,10 @@ t.test('as JSON each line is an object, its bytes summarised', async (t) => {
 });
 
 t.test('a reader that has seen enough ends the command', async (t) => {
-  const many = Array.from({ length: 20_000 }, (): TraceEvent => ({ type: 'fence', callId: 1 }));
+  const many = Array.from(
+    { length: 20_000 },
+    (): TraceEvent => ({ type: 'fence', callId: 1, thread: 0 }),
+  );
   const command = `"$0" "$1" trace "$2" | head -n 2`;
   const args = ['-c', command, process.execPath, MAIN, traceOf(t, many)];
   const { stdout, stderr } = spawnSync('sh', args, { encoding: 'utf8', timeout: 30_000 });

@@ -76,7 +76,7 @@ t.test('a byte that changed anywhere is found', async (t) => {
   const { file, bytes, chunks } = sample(t);
   const places: [what: string, at: number, message: RegExp][] = [
     ['magic', 0, /: not a trace$/],
-    ['version', 8, /: version 254: this program reads version 1: record it again$/],
+    ['version', 8, /: version 253: this program reads version 2: record it again$/],
     ['length of the header', 12, /damaged at byte 0 \(checksum of the header\)/],
     ['page count', 16, /damaged at byte 0/],
     ['uuid', 30, /damaged at byte 0/],
@@ -185,7 +185,7 @@ t.test('an event that reaches outside the region is refused', async (t) => {
   const table: [TraceEvent, RegExp | undefined][] = [
     [{ type: 'store', callId: 1, offset: end - 64, bytes, isFlushed: true }, undefined],
     [{ type: 'store', callId: 1, offset: end - 63, bytes, isFlushed: true }, /a store outside/],
-    [{ type: 'flush', callId: 1, offset: end, lengthBytes: 1 }, /a flush outside/],
+    [{ type: 'flush', callId: 1, offset: end, lengthBytes: 1, thread: 0 }, /a flush outside/],
     [{ type: 'canary', page: end / 4096, pageCount: 1, ownerIno: 0 }, /a canary outside/],
   ];
   for (const [event, message] of table) {

@@ -1,10 +1,10 @@
 /**
  * The model `dax`: persistent memory behind volatile caches, a filesystem that journals metadata.
- * Lines of 64 bytes; a line that is not flushed and fenced may hold any of its values since. Of the
- * operations since the last commit a suffix is lost; a commit that kept the others came after a
+ * Lines of 64 bytes; a line that is not flushed, and then fenced by the same thread, may hold any of
+ * its values since. Of the operations since the last commit a suffix is lost; a commit that kept the others came after a
  * fence, so that lines flushed before it are durable.
  */
-import type { TraceEvent } from '../../trace/event.js';
+import { FILESYSTEM_THREAD, type TraceEvent } from '../../trace/event.js';
 import type { Fold } from '../fold.js';
 import type { Operation, PointSpace } from '../model.js';
 import { flushFloor } from '../page_history.js';
@@ -39,7 +39,7 @@ class Dax implements Persistence {
   }
 
   settle(event: TraceEvent): void {
-    if (event.type === 'fence') this.fold.pages.fence(this.fold.position);
+    if (event.type === 'fence') this.fold.pages.fence(this.fold.position, event.thread);
   }
 
   undecided(): Operation[] {
@@ -59,7 +59,9 @@ class Dax implements Persistence {
     const fencedAt = isCommitted ? 0 : fold.operation(prefix - 1).position;
     return {
       ...kept,
-      floor: (_page, { entries }, line) => flushFloor(entries, line, fencedAt),
+      // A thread's own flushes wait for its own fence.
+      floor: (_page, { entries }, line) =>
+        flushFloor(entries, { line, thread: FILESYSTEM_THREAD, until: fencedAt }),
       ...SAME_PAGES,
     };
   }
