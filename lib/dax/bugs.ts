@@ -13,6 +13,18 @@ export interface BugSwitches {
   reuseBeforeCommit: boolean;
   /** Stores into new pages are flushed only after the commit that shows them. */
   commitBeforeData: boolean;
+  /** A read fault shows the hole that it looked up before it locked the entry. */
+  holeFaultRace: boolean;
+  /** A store to an unwritten extent zeroes it and never converts it. */
+  faultNoCompletion: boolean;
+  /** An extent whose zeroing failed is converted all the same. */
+  zeroErrorIgnored: boolean;
+  /** A fault does not look again, after it locked its entry, what the page table has there. */
+  pmdPteCollision: boolean;
+  /** Pages are unmapped and freed without keeping faults out meanwhile. */
+  punchWithoutGate: boolean;
+  /** Sync write-protects a huge entry only in the mappings that have its first page. */
+  mkcleanOneMapping: boolean;
 }
 
 const NAMES: Readonly<Record<string, keyof BugSwitches>> = {
@@ -20,7 +32,21 @@ const NAMES: Readonly<Record<string, keyof BugSwitches>> = {
   'no-completion-conversion': 'noCompletionConversion',
   'reuse-before-commit': 'reuseBeforeCommit',
   'commit-before-data': 'commitBeforeData',
+  'hole-fault-race': 'holeFaultRace',
+  'fault-no-completion': 'faultNoCompletion',
+  'zero-error-ignored': 'zeroErrorIgnored',
+  'pmd-pte-collision': 'pmdPteCollision',
+  'punch-without-gate': 'punchWithoutGate',
+  'mkclean-one-mapping': 'mkcleanOneMapping',
 };
+
+/** Mistakes that writes and commits show; the others need mappings. */
+export const DATA_BUG_NAMES: readonly string[] = [
+  'convert-before-zero',
+  'no-completion-conversion',
+  'reuse-before-commit',
+  'commit-before-data',
+];
 
 /** The names as a person types them. */
 export const BUG_NAMES: readonly string[] = Object.keys(NAMES);
@@ -42,6 +68,12 @@ export function parseBugs(names: readonly string[]): BugSwitches {
     noCompletionConversion: false,
     reuseBeforeCommit: false,
     commitBeforeData: false,
+    holeFaultRace: false,
+    faultNoCompletion: false,
+    zeroErrorIgnored: false,
+    pmdPteCollision: false,
+    punchWithoutGate: false,
+    mkcleanOneMapping: false,
   };
   for (const name of names) {
     const key = Object.hasOwn(NAMES, name) ? NAMES[name] : undefined;

@@ -15,19 +15,13 @@ import { Errno } from '../errno.js';
 import type { Inode } from '../metadata/inode.js';
 import type { Metadata } from '../metadata/metadata.js';
 import type { Region } from '../region.js';
-import type { Allocator, PageRun } from '../space/allocator.js';
+import type { Allocator } from '../space/allocator.js';
 import { type Extent, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
-import {
-  goalFor,
-  holePages,
-  isWritten,
-  type Piece,
-  pieceAt,
-  regionOffset,
-} from '../space/pieces.js';
+import { holePages, isWritten, type Piece, pieceAt, regionOffset } from '../space/pieces.js';
 import { FILE_BYTES_MAX, PAGE_BYTES, PAGES_PER_HUGE, pageOf, pagesFor } from '../units.js';
 import { type BugSwitches, NO_BUGS } from './bugs.js';
 import { PageFiller } from './page_filler.js';
+import { PageSource } from './page_source.js';
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -63,6 +57,7 @@ export class FileData {
   private readonly allocator: Allocator;
   private readonly bugs: Readonly<BugSwitches>;
   private readonly filler: PageFiller;
+  private readonly pages: PageSource;
 
   constructor(parts: FileDataParts) {
     this.region = parts.region;
@@ -71,6 +66,7 @@ export class FileData {
     this.bugs = parts.bugs ?? NO_BUGS;
     this.mapPort = parts.mapPort;
     this.commit = parts.commit ?? (() => this.fenceAndCommit());
+    this.pages = new PageSource(this.metadata, this.allocator, () => this.commit());
     this.filler = new PageFiller(this.region, this.bugs.commitBeforeData);
     if (this.bugs.commitBeforeData) {
       this.metadata.afterCommit.push(() => this.filler.flushLate());
@@ -129,7 +125,7 @@ export class FileData {
     return this.changing(inode, () => {
       const firstPage = pageOf(offset);
       const endPage = pagesFor(end);
-      this.reserve(holePages(list, firstPage, endPage));
+      this.pages.reserve(holePages(list, firstPage, endPage));
       this.zeroPastEnd(inode, offset);
       const sizeBefore = inode.sizeBytes;
       try {
@@ -245,6 +241,30 @@ export class FileData {
     });
   }
 
+  /**
+   * For a store through a mapping: backs one page of a hole, or with `isHuge` the 2 MiB of a hole
+   * that begin at `filePage`, with an unwritten extent.
+   * @returns undefined, and nothing is changed, when no 2 MiB lie free in one piece
+   * @throws {Errno} ENOSPC: nothing is changed
+   */
+  backHole(inode: Inode, filePage: number, isHuge: boolean): Extent | undefined {
+    return this.changing(inode, () => {
+      const endPage = filePage + (isHuge ? PAGES_PER_HUGE : 1);
+      if (!isHuge) this.pages.fillHoles(inode, filePage, endPage);
+      else if (this.pages.fillHuge(inode, filePage) === undefined) return undefined;
+      this.mapPort?.mapChanged(inode, filePage, endPage);
+      return this.metadata.extents(inode).slice(filePage, endPage)[0];
+    });
+  }
+
+  /** Shows pages of unwritten extents, which the caller has filled, flushed and fenced. */
+  convert(inode: Inode, extent: Extent): void {
+    this.changing(inode, () => {
+      this.metadata.map(inode, { ...extent, state: WRITTEN });
+      this.mapPort?.mapChanged(inode, extent.filePage, extent.filePage + extent.pageCount);
+    });
+  }
+
   /** SEEK_DATA: unwritten extents are holes. @throws {Errno} ENXIO when no data follows */
   seekData(inode: Inode, offset: number): number {
     const list = this.metadata.extents(inode);
@@ -338,7 +358,7 @@ export class FileData {
     if (extent !== undefined) {
       return this.writeNew(inode, { ...extent, state: WRITTEN }, offset, bytes);
     }
-    const run = this.take(inode, piece);
+    const run = this.pages.take(inode, piece);
     const { filePage } = piece;
     const taken = { filePage, regionPage: run.page, pageCount: run.pageCount, state: WRITTEN };
     try {
@@ -370,48 +390,9 @@ export class FileData {
     return end;
   }
 
-  /** @returns a run for the start of a hole. @throws {Errno} ENOSPC */
-  private take(inode: Inode, hole: { filePage: number; pageCount: number }): PageRun {
-    const { filePage, pageCount } = hole;
-    const inChunk = filePage % PAGES_PER_HUGE;
-    const toBoundary = PAGES_PER_HUGE - inChunk;
-    // A head up to the boundary of 2 MiB is taken alone, so that what follows can be aligned.
-    const hasBody = inChunk !== 0 && pageCount - toBoundary >= PAGES_PER_HUGE;
-    const pageCountMax = hasBody ? toBoundary : pageCount;
-    const run = this.allocator.allocate({
-      pageCountMin: 1,
-      pageCountMax,
-      goalPage: goalFor(this.metadata.extents(inode), filePage),
-      alignHuge: inChunk === 0 && (filePage > 0 || pageCountMax >= PAGES_PER_HUGE),
-    });
-    if (run === undefined) throw new Errno('ENOSPC', `no free page for inode ${inode.ino}`);
-    return run;
-  }
-
-  /** Backs the holes of a range with unwritten extents. @throws {Errno} ENOSPC: nothing changed */
   private fillHoles(inode: Inode, firstPage: number, endPage: number): void {
-    const list = this.metadata.extents(inode);
-    const needed = holePages(list, firstPage, endPage);
-    this.reserve(needed);
-    if (needed > this.allocator.freePages) {
-      throw new Errno('ENOSPC', `no ${needed} free pages for inode ${inode.ino}`);
-    }
-    for (let page = firstPage; page < endPage; ) {
-      const piece = pieceAt(list, page, endPage);
-      page += piece.pageCount;
-      if (piece.extent !== undefined) continue;
-      const run = this.take(inode, piece);
-      const { filePage } = piece;
-      const { page: regionPage, pageCount } = run;
-      this.metadata.map(inode, { filePage, regionPage, pageCount, state: UNWRITTEN });
-      page = filePage + pageCount;
-    }
+    this.pages.fillHoles(inode, firstPage, endPage);
     this.mapPort?.mapChanged(inode, firstPage, endPage);
-  }
-
-  /** Commits when the pages are there but busy. Called before the first change of an operation. */
-  private reserve(pageCount: number): void {
-    if (pageCount > this.allocator.freePages && this.allocator.busyPages > 0) this.commit();
   }
 
   private fenceAndCommit(): void {

@@ -28,6 +28,8 @@ export interface PageRange {
 /** What pages show: zeroes, or region pages from regionPage on. */
 export interface Backing extends PageRange {
   readonly regionPage: number | 'zero';
+  /** One entry of 2 MiB: region, file and address lie alike in it. For a page table. */
+  readonly isHuge: boolean;
 }
 
 export interface Mmu {
@@ -50,13 +52,20 @@ export interface Mmu {
    */
   zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable;
 
-  /** The next store through the mapping to each page faults as `protected`. At once. */
+  /**
+   * The next store through the mapping to each page faults as `protected`. At once, also for a
+   * process that does nothing else any more.
+   */
   protect(mapping: Mapping, range: PageRange): void;
 
   /**
    * Stores to these pages through shared mappings that are not MAP_SYNC need not be told to the
    * engine (`on`): whoever catches them notes the page as dirtied and lets them through. They are
    * region pages with an entry.
+   *
+   * Noting a page and letting its stores through is one step with respect to takeDirtied() and
+   * protect(): the engine takes first and protects then, so a page that is storable after both is
+   * noted for the next time. Notes outlive `off`, zap() and the process, until they are taken.
    */
   catchStores(ino: number, range: PageRange, on: boolean): void;
 

@@ -36,6 +36,8 @@ export class CachedInode implements Inode {
   live = true;
   /** Fields or extents differ from the last commit. */
   dirty = false;
+  /** The running transaction changes neither its existence nor its size nor its extents. */
+  isSettled = true;
   /** A row exists, as far as the running transaction sees. */
   hasRow: boolean;
   /** Whether xattr rows exist; undefined when nobody looked. */

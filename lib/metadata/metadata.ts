@@ -119,6 +119,7 @@ export class Metadata {
     const inode = new CachedInode(ino, all, false);
     inode.extents = new ExtentList();
     this.nextIno = Math.max(this.nextIno, ino + 1);
+    inode.isSettled = false;
     this.cache.add(inode);
     this.touch(inode);
     this.live.inodes++;
@@ -132,6 +133,7 @@ export class Metadata {
     const cached = liveInode(inode);
     Object.assign(cached, patch);
     this.touch(cached);
+    if (patch.sizeBytes !== undefined) cached.isSettled = false;
     if (this.sink !== undefined) {
       this.sink({ type: 'set-inode', ino: inode.ino, patch: { ...patch } });
     }
@@ -334,6 +336,11 @@ export class Metadata {
     return this.records > 0;
   }
 
+  /** Existence, size and map of the inode are as the last commit has them. */
+  isSettled(inode: Inode): boolean {
+    return liveInode(inode).isSettled;
+  }
+
   /** Records since the last commit, without operation ends. */
   get pendingRecordCount(): number {
     return this.records;
@@ -359,6 +366,7 @@ export class Metadata {
     }
     for (const inode of this.dirtyInodes) {
       inode.dirty = false;
+      inode.isSettled = true;
       inode.extents?.markSaved();
     }
     this.dirtyInodes.clear();
@@ -426,7 +434,9 @@ export class Metadata {
 
   private change(inode: Inode): ExtentList {
     const list = this.extents(inode);
-    this.touch(liveInode(inode));
+    const cached = liveInode(inode);
+    this.touch(cached);
+    cached.isSettled = false;
     return list;
   }
 

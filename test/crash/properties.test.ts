@@ -9,7 +9,7 @@ import type { MetadataChoice } from '../../lib/crash/model.js';
 import { openDatabaseBytes } from '../../lib/metadata/schema.js';
 import { allowedStates } from '../../lib/crash/strategy.js';
 import { type Point, points, stateOf } from '../../lib/crash/points.js';
-import { BUG_NAMES, parseBugs } from '../../lib/dax/bugs.js';
+import { DATA_BUG_NAMES, parseBugs } from '../../lib/dax/bugs.js';
 import { RULES } from '../../lib/metadata/check_rules.js';
 import { nameSeed } from '../../lib/metadata/name_table.js';
 import { Random } from '../../lib/random.js';
@@ -229,7 +229,7 @@ t.test('without a bug no state of dax is stale or lost', async (t) => {
   t.same([...findings([], new Random(1))], []);
 });
 
-for (const bug of BUG_NAMES) {
+for (const bug of DATA_BUG_NAMES) {
   t.test(`dax shows the bug ${bug}`, async (t: Test) => {
     const found = findings([bug], new Random(1));
     t.comment([...found].join());

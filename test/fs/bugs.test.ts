@@ -17,6 +17,7 @@ import {
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Keep, Mount, MountOptions } from '../../fs/index.js';
+import { NO_BUGS } from '../../lib/dax/bugs.js';
 import { makePlace, mounted } from './image.js';
 
 const REGION_BYTES = 4 << 20;
@@ -130,10 +131,7 @@ async function findings(t: Test, scenario: Scenario, bug?: Bug): Promise<string[
     await t.test(JSON.stringify(keep), async (t) => {
       const place = makePlace(t, REGION_BYTES);
       const bugs = {
-        convertBeforeZero: false,
-        noCompletionConversion: false,
-        reuseBeforeCommit: false,
-        commitBeforeData: false,
+        ...NO_BUGS,
         ...(bug === undefined ? {} : { [bug]: true }),
       };
       const fs = await mounted(t, place, {

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import t, { type Test } from 'tap';
-import { BUG_NAMES, type BugSwitches, NO_BUGS, parseBugs } from '../../lib/dax/bugs.js';
+import { DATA_BUG_NAMES, type BugSwitches, NO_BUGS, parseBugs } from '../../lib/dax/bugs.js';
 import { Errno } from '../../lib/errno.js';
 import { type Inode, ROOT_INO } from '../../lib/metadata/inode.js';
 import { Random } from '../../lib/random.js';
@@ -168,7 +168,7 @@ t.test('without bugs no crash exposes or loses anything', async (t) => {
   }
 });
 
-for (const name of BUG_NAMES) {
+for (const name of DATA_BUG_NAMES) {
   t.test(`${name} is caught`, async (t) => {
     const problems: string[] = [];
     for (let seed = 1; seed <= SEEDS; seed++) {

@@ -41,7 +41,10 @@ Mount options:
   commit=SECONDS            commit at least this often (default 5)
   durable=process|host      survive the death of the daemon (default), or of the host
   bug=NAME                  bring back a classic mistake: convert-before-zero,
-                            no-completion-conversion, reuse-before-commit, commit-before-data
+                            no-completion-conversion, reuse-before-commit, commit-before-data;
+                            with mappings hole-fault-race, fault-no-completion,
+                            zero-error-ignored, pmd-pte-collision, punch-without-gate,
+                            mkclean-one-mapping
   nosuid, nodev, noexec, noatime, relatime, sync, ...   as in mount(8)
 
 Example:

@@ -1,0 +1,225 @@
+/**
+ * The DAX engine: what mappings of files show, and when. It serves page faults as the kernel's
+ * fs/dax.c does over a real filesystem, knows which pages programs stored to, writes them back, and
+ * takes pages away from mappings before they are freed. Mappings are reached through one port
+ * (mmu.ts): processes in the daemon, simulated ones in the race lab and in tests.
+ *
+ * All of it runs on the thread that owns the filesystem. Whatever waits is a task (task.ts) that the
+ * caller steps, in any order with others; between two steps a task is alone. A task that is not
+ * wanted any more may be ended with return(): it lets go of what it holds. No timers, no clock, no
+ * chance, no state outside of the object.
+ *
+ * Pages count 4 KiB, of files or of the region as the name says; a PageRange may end at Infinity.
+ */
+import assert from 'node:assert/strict';
+import type { Inode } from '../metadata/inode.js';
+import type { Metadata } from '../metadata/metadata.js';
+import type { Region } from '../region.js';
+import type { Allocator } from '../space/allocator.js';
+import type { BugSwitches } from './bugs.js';
+import { changeMap, showGrowth } from './change.js';
+import { DaxFile, WHOLE_FILE } from './dax_file.js';
+import type { EntryCounts } from './entries.js';
+import { Fault } from './fault.js';
+import type { FileData } from './file_data.js';
+import type { FaultKind, FaultTask, Mapping, Mmu, PageRange } from './mmu.js';
+import type { Task } from './task.js';
+import { View } from './view.js';
+import { writeBack } from './writeback.js';
+
+export interface EngineParts {
+  region: Region;
+  metadata: Metadata;
+  allocator: Allocator;
+  fileData: FileData;
+  mmu: Mmu;
+  bugs: Readonly<BugSwitches>;
+  /**
+   * Makes everything so far durable (fence and commit), for MAP_SYNC.
+   * @throws {Errno} the store cannot be promised then, and the fault ends in SIGBUS
+   */
+  force(): void;
+  /** The metadata changes of one fault are one operation. */
+  endOperation(): void;
+  /** A store is about to be made: mtime, ctime. Those of caught stores are whoever's catches them. */
+  touched(inode: Inode): void;
+}
+
+/** What the engine has of one file, for a person. */
+export interface Inspection {
+  mappings: number;
+  entries: EntryCounts;
+  gate: { sharedCount: number; isExclusive: boolean; waitingCount: number };
+  locks: { filePage: number; pageCount: number; isHeld: boolean }[];
+}
+
+export class DaxEngine {
+  private readonly files = new Map<number, DaxFile>();
+  /** Power cuts so far: what a task found before the last one is not so any more. */
+  private cuts = 0;
+
+  constructor(private readonly parts: EngineParts) {}
+
+  /** A new mapping, which shows nothing yet: all its faults come as `missing`. */
+  attach(mapping: Mapping): void {
+    let file = this.files.get(mapping.ino);
+    if (file === undefined) {
+      file = new DaxFile(mapping.ino, this.parts.mmu);
+      this.files.set(mapping.ino, file);
+    }
+    assert(file.viewOf(mapping) === undefined, `mapping ${mapping.id} is attached`);
+    file.views.set(mapping.id, new View(mapping));
+  }
+
+  /**
+   * That part of a mapping is gone already: unmapped, mapped over, or its process died. What was
+   * stored through it stays dirty. Faults in it end without a page.
+   */
+  detach(mapping: Mapping, range: PageRange): void {
+    const file = this.files.get(mapping.ino);
+    const view = file?.viewOf(mapping);
+    if (file === undefined || view === undefined) return;
+    if (view.detach(range)) return;
+    file.views.delete(mapping.id);
+    if (file.views.size === 0) file.takeDirtied();
+    this.dropIdle(file);
+  }
+
+  /**
+   * Whether the file is mapped, or was and holds stores that are not written back: its sync has to
+   * call writeback(), and what changes its map or size has to go through change().
+   */
+  isMapped(ino: number): boolean {
+    return this.files.has(ino);
+  }
+
+  /**
+   * Serves a fault. Afterwards the thread is to be let go on: the page is there, or it faults again.
+   * With an error the caller shows SIGBUS at the page first, until it is zapped; for what may pass
+   * (no-space, media-error) it may show a trap again itself.
+   */
+  *fault(mapping: Mapping, filePage: number, kind: FaultKind, isWrite: boolean): FaultTask {
+    const file = this.files.get(mapping.ino);
+    const view = file?.viewOf(mapping);
+    if (file === undefined || view === undefined) return undefined;
+    const { cuts } = this;
+    const request = { mapping, filePage, kind, isWrite };
+    const fault = new Fault(this.parts, file, view, request, () => this.cuts === cuts);
+    try {
+      return yield* fault.serve();
+    } finally {
+      this.dropIdle(file);
+    }
+  }
+
+  /**
+   * Flushes and fences what mappings stored to entries that touch the range, and write-protects them
+   * so that the next store is noted again. The caller commits. Does not wait for processes.
+   */
+  *writeback(ino: number, range: PageRange): Task<void> {
+    const file = this.files.get(ino);
+    if (file === undefined) return;
+    try {
+      yield* writeBack(this.parts, file, range);
+    } finally {
+      this.dropIdle(file);
+    }
+  }
+
+  /**
+   * Runs `apply`, which changes the map, the state or the size of a file inside the range, while no
+   * mapping shows a page of the range and none can get one. For collapse and insert the range goes
+   * on to Infinity. When the file grows, what showed SIGBUS beyond its end is looked at again.
+   *
+   * @param range pages that are freed, moved, or get another state. Pages of which only parts are
+   * zeroed in place need not be in it
+   * @param dropOwn private copies of the pages go too: truncate, with whole pages only
+   * @throws what `apply` throws
+   */
+  *change<T>(ino: number, range: PageRange, dropOwn: boolean, apply: () => T): Task<T> {
+    const file = this.files.get(ino);
+    if (file === undefined) return apply();
+    try {
+      return yield* changeMap(this.parts, file, { range, dropOwn, apply });
+    } finally {
+      this.dropIdle(file);
+    }
+  }
+
+  /** The file grew outside of change(): pages from `fromPage` on that showed SIGBUS may be there. */
+  *grown(ino: number, fromPage: number): Task<void> {
+    const file = this.files.get(ino);
+    if (file !== undefined) yield* showGrowth(file, fromPage);
+  }
+
+  /** The inode is gone, and with it every mapping. */
+  forget(ino: number): void {
+    const file = this.files.get(ino);
+    if (file === undefined) return;
+    assert(file.views.size === 0, `inode ${ino} is mapped`);
+    this.parts.mmu.catchStores(ino, WHOLE_FILE, false);
+    this.parts.mmu.takeDirtied(ino);
+    this.files.delete(ino);
+  }
+
+  /**
+   * After a power cut: at the call, before any step, no store goes through untold any more and tasks
+   * that are under way end without effect; after the task nothing is shown and there are no entries.
+   */
+  reset(): Task<void> {
+    this.cuts++;
+    const { mmu } = this.parts;
+    for (const file of this.files.values()) {
+      mmu.catchStores(file.ino, WHOLE_FILE, false);
+      for (const view of file.views.values()) {
+        for (const run of view.runs(WHOLE_FILE, ['region'])) mmu.protect(view.mapping, run);
+      }
+      mmu.takeDirtied(file.ino);
+      file.entries.remove(0, Infinity);
+    }
+    return this.zapAll();
+  }
+
+  inspect(ino: number): Inspection | undefined {
+    const file = this.files.get(ino);
+    if (file === undefined) return undefined;
+    const { views, entries, gate, locks } = file;
+    return {
+      mappings: views.size,
+      entries: entries.counts(),
+      gate: gate.state,
+      locks: locks.state,
+    };
+  }
+
+  /** All that is kept, as text: the same text, the same state (but for where tasks stand). */
+  text(): string {
+    const lines: string[] = [];
+    for (const [ino, file] of [...this.files].sort(([a], [b]) => a - b)) {
+      const { gate, locks, entries, views } = file;
+      lines.push(`inode ${ino} ${JSON.stringify([gate.state, locks.state])} ${entries.text()}`);
+      for (const [id, view] of views) lines.push(`mapping ${id} ${view.text()}`);
+    }
+    return lines.join('\n');
+  }
+
+  private *zapAll(): Task<void> {
+    for (const file of [...this.files.values()]) {
+      yield* file.gate.enter('exclusive');
+      try {
+        yield* file.zap(WHOLE_FILE, ['zero', 'region', 'bus'], false);
+        file.entries.remove(0, Infinity);
+        this.parts.mmu.takeDirtied(file.ino);
+      } finally {
+        file.gate.leave('exclusive');
+      }
+      this.dropIdle(file);
+    }
+  }
+
+  private dropIdle(file: DaxFile): void {
+    if (!file.isIdle || this.files.get(file.ino) !== file) return;
+    this.parts.mmu.catchStores(file.ino, WHOLE_FILE, false);
+    this.files.delete(file.ino);
+  }
+}

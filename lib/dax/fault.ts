@@ -1,0 +1,315 @@
+/**
+ * One fault: a thread touched a page of a mapping that is not there, or stored to one that is
+ * protected. The order is that of the kernel's fs/dax.c:
+ *
+ *   gate shared → inside the file? → what backs the page, to know which entry is wished →
+ *   lock the entry → is the wish still possible? → what backs the page (now it cannot change) →
+ *   a store into a hole: allocate unwritten → zero, flush, fence → convert → (MAP_SYNC: force) →
+ *   take zeroes from all who show them → entry → dirty → show it.
+ *
+ * A crash after any step leaves at most an unwritten extent, which reads as zeroes. A thread whose
+ * fault ends without a page tries again, and faults again when it still has to.
+ */
+import { Errno } from '../errno.js';
+import type { Inode } from '../metadata/inode.js';
+import { type Extent, UNWRITTEN } from '../space/extent_list.js';
+import { PAGE_BYTES, PAGES_PER_HUGE, pagesFor } from '../units.js';
+import type { DaxFile } from './dax_file.js';
+import type { EngineParts } from './engine.js';
+import { type Found, lookUp } from './lookup.js';
+import type { BusError, FaultKind, FaultTask, Mapping, PageRange } from './mmu.js';
+import type { RangeClaim } from './range_lock.js';
+import type { Task } from './task.js';
+import type { Shown, View } from './view.js';
+
+/** What an attempt came to: done (perhaps with an error), or to be made again. */
+type Outcome = BusError | undefined | 'again' | 'again-smaller';
+
+export interface FaultRequest {
+  readonly mapping: Mapping;
+  readonly filePage: number;
+  readonly kind: FaultKind;
+  readonly isWrite: boolean;
+}
+
+export class Fault {
+  private readonly mapping: Mapping;
+  private readonly filePage: number;
+  /** A store that has to reach the file. */
+  private readonly isStore: boolean;
+  private readonly isCopy: boolean;
+
+  /** @param isCurrent false once a power cut took back what the fault found */
+  constructor(
+    private readonly parts: EngineParts,
+    private readonly file: DaxFile,
+    private readonly view: View,
+    private readonly request: FaultRequest,
+    private readonly isCurrent: () => boolean,
+  ) {
+    const { mapping, filePage, isWrite } = request;
+    this.mapping = mapping;
+    this.filePage = filePage;
+    this.isStore = isWrite && mapping.isShared;
+    this.isCopy = isWrite && !mapping.isShared;
+  }
+
+  *serve(): FaultTask {
+    const { file } = this;
+    yield* file.gate.enter('shared');
+    try {
+      const error = yield* this.untilDone();
+      if (error !== undefined && this.isWanted()) {
+        this.view.mark({ filePage: this.filePage, pageCount: 1 }, 'bus');
+      }
+      return error;
+    } finally {
+      file.gate.leave('shared');
+    }
+  }
+
+  /**
+   * Each repetition is due to somebody else's fault that went through, or to an entry that turned
+   * out too large, which is not tried again.
+   */
+  private *untilDone(): FaultTask {
+    let mayBeHuge = true;
+    for (;;) {
+      if (!this.isWanted()) return undefined;
+      const { filePage, view, request } = this;
+      const shown = view.shownAt(filePage);
+      if (request.kind === 'protected' && (shown === 'none' || shown === 'own')) return undefined;
+      if (request.kind === 'missing' && this.isStale()) return undefined;
+      const inode = this.inode();
+      if (inode === undefined || filePage >= pagesFor(inode.sizeBytes)) return 'beyond-end';
+      const part = view.partAt(filePage)!;
+      const isFree = mayBeHuge && !this.hasPagesAround();
+      const wish = this.look(inode, isFree, part);
+      if (wish.isPoisoned) return 'media-error';
+      yield { point: 'dax/fault: lock the entry' };
+      const claim = yield* this.file.locks.acquire(this.lockRange(wish));
+      let outcome: Outcome;
+      try {
+        outcome = yield* this.attempt(wish, claim, shown);
+      } finally {
+        this.file.locks.release(claim);
+      }
+      if (outcome === 'again-smaller') mayBeHuge = false;
+      else if (outcome !== 'again') return outcome;
+    }
+  }
+
+  /** With the entry locked. @param shownBefore what the mapping showed when `wish` was made */
+  private *attempt(wish: Found, claim: RangeClaim, shownBefore: Shown): Task<Outcome> {
+    if (!this.isWanted()) return undefined;
+    const inode = this.inode();
+    if (inode === undefined) return 'beyond-end';
+    if (!this.parts.bugs.pmdPteCollision) {
+      // Whoever faulted beside us may have had something shown since we looked: an entry over
+      // theirs would leave their page table behind, or hide what they stored.
+      if (this.view.shownAt(this.filePage) !== shownBefore) return undefined;
+      if (wish.isHuge && this.hasPagesAround()) return 'again';
+    }
+    const part = this.view.partAt(this.filePage)!;
+    const held = { filePage: claim.filePage, pageCount: claim.endPage - claim.filePage };
+    const found = this.parts.bugs.holeFaultRace
+      ? wish
+      : this.look(inode, wish.isHuge, intersection(part, held));
+    if (found.isHuge !== wish.isHuge || !claim.contains(this.lockRange(found))) return 'again';
+    if (found.isPoisoned) return 'media-error';
+    if (!this.isStore) return yield* this.show(found);
+    if (found.state !== 'written') return yield* this.allocate(found);
+    return yield* this.makeStorable(found);
+  }
+
+  /** For a load, or a store to a private mapping: as it is, protected. */
+  private *show(found: Found): Task<Outcome> {
+    const { file, mapping } = this;
+    const { window, isHuge, regionPage } = found;
+    const isZero = found.state !== 'written';
+    if (!this.isCopy) file.entries.insert({ ...window, isHuge }, isZero ? 'zero' : 'page');
+    this.view.mark(window, isZero ? 'zero' : 'region', isHuge);
+    const backing = { ...window, regionPage: isZero ? ('zero' as const) : regionPage!, isHuge };
+    const shown = this.parts.mmu.install(mapping, backing, false);
+    if (!shown.isReady) yield shown;
+    if (!isZero && mapping.isShared && this.isWanted()) this.catchStores(window);
+    return undefined;
+  }
+
+  /** A store into a hole or an unwritten extent. */
+  private *allocate(found: Found): Task<Outcome> {
+    const { parts, file } = this;
+    const { fileData, region, bugs } = parts;
+    const { window, isHuge } = found;
+    let extent: Extent | undefined;
+    if (found.state === 'hole') {
+      try {
+        extent = fileData.backHole(this.inode()!, window.filePage, isHuge);
+      } catch (error) {
+        return busErrorOf(error);
+      }
+      if (extent === undefined) return 'again-smaller';
+    } else {
+      extent = { ...window, regionPage: found.regionPage!, state: UNWRITTEN };
+    }
+    if (bugs.convertBeforeZero) {
+      fileData.convert(this.inode()!, extent);
+      parts.force();
+    }
+    yield { point: 'dax/fault: zero the new pages' };
+    if (!this.isWanted()) return undefined;
+    try {
+      region.zeroFlushed(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);
+    } catch (error) {
+      parts.endOperation();
+      // Of 2 MiB with one bad page the others serve one by one.
+      if (!bugs.zeroErrorIgnored) return isHuge ? 'again-smaller' : busErrorOf(error);
+    }
+    yield { point: 'dax/fault: fence' };
+    region.fence();
+    yield { point: 'dax/fault: convert' };
+    if (!this.isWanted()) return undefined;
+    if (!bugs.faultNoCompletion && !bugs.convertBeforeZero) {
+      fileData.convert(this.inode()!, extent);
+    }
+    const error = this.beginStore();
+    if (error !== undefined) return error;
+    yield { point: 'dax/fault: take the zeroes away' };
+    // Nobody can show them again: that needs the entry that is locked here.
+    if (file.entries.hugeAt(window.filePage) === 'zero' && !isHuge) {
+      const chunk = chunkOf(window.filePage);
+      yield* file.zap(chunk, ['zero'], false);
+      file.entries.remove(chunk.filePage, chunk.filePage + chunk.pageCount);
+    } else {
+      yield* file.zap(window, ['zero'], false, this.view);
+    }
+    if (!this.isWanted()) return undefined;
+    return yield* this.installStorable(window, extent.regionPage, isHuge);
+  }
+
+  /** A store to written pages: the page, or with a huge entry the 2 MiB, gets dirty. */
+  private *makeStorable(found: Found): Task<Outcome> {
+    const { file, view, mapping, filePage } = this;
+    const { mmu } = this.parts;
+    const { window, isHuge } = found;
+    const regionPage = found.regionPage!;
+    const page = { filePage, pageCount: 1 };
+    const error = this.beginStore();
+    if (error !== undefined) return error;
+    if (this.request.kind === 'protected' && view.shownAt(filePage) === 'region') {
+      file.entries.insert({ ...page, isHuge: false }, 'page');
+      file.entries.markDirty(filePage);
+      mmu.allowStores(mapping, view.isHugeAt(filePage) ? chunkOf(filePage) : page);
+      return undefined;
+    }
+    if (isHuge || window.pageCount === 1) {
+      return yield* this.installStorable(window, regionPage, isHuge);
+    }
+    // The neighbours are shown with it; a store to one of them is told, and costs no install.
+    file.entries.insert({ ...window, isHuge }, 'page');
+    view.mark(window, 'region');
+    const shown = mmu.install(mapping, { ...window, regionPage, isHuge }, false);
+    if (!shown.isReady) yield shown;
+    if (!this.isWanted()) return undefined;
+    file.entries.markDirty(filePage);
+    mmu.allowStores(mapping, page);
+    this.catchStores(window);
+    return undefined;
+  }
+
+  /** The entry is dirty before the first store can be made. */
+  private *installStorable(window: PageRange, regionPage: number, isHuge: boolean): Task<Outcome> {
+    const { file, view, mapping } = this;
+    yield { point: 'dax/fault: insert the entry' };
+    if (!this.isWanted()) return undefined;
+    file.entries.insert({ ...window, isHuge }, 'page');
+    for (let page = window.filePage; page < window.filePage + window.pageCount; page++) {
+      file.entries.markDirty(page);
+      if (isHuge) break;
+    }
+    view.mark(window, 'region', isHuge);
+    const shown = this.parts.mmu.install(mapping, { ...window, regionPage, isHuge }, true);
+    if (!shown.isReady) yield shown;
+    if (this.isWanted()) this.catchStores(window);
+    return undefined;
+  }
+
+  /** A store follows: times, the end of the operation, and for MAP_SYNC durable metadata. */
+  private beginStore(): BusError | undefined {
+    const { parts, mapping } = this;
+    const inode = this.inode()!;
+    parts.touched(inode);
+    parts.endOperation();
+    if (!mapping.isSync || parts.metadata.isSettled(inode)) return undefined;
+    try {
+      parts.force();
+    } catch (error) {
+      return busErrorOf(error);
+    }
+    return undefined;
+  }
+
+  private catchStores(range: PageRange): void {
+    this.parts.mmu.catchStores(this.file.ino, range, true);
+  }
+
+  /**
+   * A page is told as missing although it was shown: the telling was on its way meanwhile, or the
+   * program threw the page away itself. A shared page is shown once more, which changes nothing. A
+   * private one may by now be the process's own, which must not be covered: the first time the
+   * thread is sent to look again.
+   */
+  private isStale(): boolean {
+    const { view, filePage, mapping } = this;
+    const shown = view.shownAt(filePage);
+    if (mapping.isShared || (shown !== 'zero' && shown !== 'region')) return false;
+    if (view.doubted.delete(filePage)) return false;
+    view.doubted.add(filePage);
+    return true;
+  }
+
+  private hasPagesAround(): boolean {
+    const { file, view, filePage } = this;
+    return file.entries.hasPagesAround(filePage) || view.hasPagesAround(filePage);
+  }
+
+  /** The pages whose entries a fault may make or change. */
+  private lockRange(found: Found): PageRange {
+    const { window, isHuge } = found;
+    const allocates = this.isStore && found.state !== 'written';
+    const isUnderZeroes = allocates && this.file.entries.hugeAt(window.filePage) === 'zero';
+    return isHuge || isUnderZeroes ? chunkOf(window.filePage) : window;
+  }
+
+  private look(inode: Inode, mayBeHuge: boolean, within: PageRange): Found {
+    const { view, file, filePage, isStore, isCopy, parts } = this;
+    const { entries } = file;
+    const question = { inode, view, entries, filePage, isStore, isCopy, mayBeHuge, within };
+    return lookUp(question, parts.metadata, parts.region);
+  }
+
+  private inode(): Inode | undefined {
+    return this.parts.metadata.inode(this.file.ino);
+  }
+
+  /** The page is still mapped, and no power cut came between. To be asked after every wait. */
+  private isWanted(): boolean {
+    return this.isCurrent() && this.view.partAt(this.filePage) !== undefined;
+  }
+}
+
+function chunkOf(filePage: number): PageRange {
+  return { filePage: filePage - (filePage % PAGES_PER_HUGE), pageCount: PAGES_PER_HUGE };
+}
+
+function intersection(one: PageRange, other: PageRange): PageRange {
+  const filePage = Math.max(one.filePage, other.filePage);
+  const endPage = Math.min(one.filePage + one.pageCount, other.filePage + other.pageCount);
+  return { filePage, pageCount: endPage - filePage };
+}
+
+/** Only operating errors have a place here; anything else is a bug and goes on. */
+function busErrorOf(error: unknown): BusError {
+  if (!(error instanceof Errno)) throw error;
+  return error.code === 'EIO' ? 'media-error' : 'no-space';
+}
