@@ -117,6 +117,7 @@ class Daemon {
       handler: (opcode, name, name2) => dispatch.handle(opcode, name, name2),
       onEnd: (reason) => (reason === undefined ? this.#end() : this.#failed(new Error(reason))),
       readOnly: options.readOnly,
+      directMappings: true,
       ...(this.#recording === undefined ? {} : { recorder: this.#recording.recorder }),
     });
     dispatch.attach(session);

@@ -42,6 +42,11 @@ export interface SessionOptions {
   /** Called once: the kernel unmounted us (reason undefined) or the session broke. */
   onEnd: (reason: string | undefined) => void;
   readOnly: boolean;
+  /**
+   * Files opened FOPEN_DIRECT_IO (also all O_DIRECT ones) may be mapped shared, through the page
+   * cache. Without it such an mmap(2) fails with ENODEV.
+   */
+  directMappings: boolean;
   /** Calls and their returns are recorded here. */
   recorder?: Recorder;
 }
@@ -360,6 +365,11 @@ export interface Native {
   /** posix_fallocate(3): the host's blocks exist afterwards, so a store never meets a full disk. */
   allocateFile(fd: number, lengthBytes: number): void;
   closeDescriptor(fd: number): void;
+  /**
+   * The UFFD_FEATURE_* that direct mappings need and this kernel lacks.
+   * @throws {Errno} ENOSYS: no userfaultfd; EPERM: this user may not use it
+   */
+  probeUserfault(): number;
   /** lib/name_codec.ts, as the session does it. */
   decodeName(bytes: Uint8Array): string;
   encodeName(name: string): Uint8Array;
@@ -610,6 +620,7 @@ export function loadNative(): Native {
     lockFile: (fd) => run(() => addon.lockFile(fd)),
     allocateFile: (fd, lengthBytes) => run(() => addon.allocateFile(fd, lengthBytes)),
     closeDescriptor: (fd) => run(() => addon.closeDescriptor(fd)),
+    probeUserfault: () => run(() => addon.probeUserfault()),
     decodeName: (bytes) => addon.decodeName(bytes),
     encodeName: (name) => run(() => addon.encodeName(name)),
   };

@@ -24,14 +24,14 @@ constexpr uint64_t kWanted =
     uint64_t{FUSE_ASYNC_DIO} | uint64_t{FUSE_PARALLEL_DIROPS} | uint64_t{FUSE_POSIX_ACL} |
     uint64_t{FUSE_MAX_PAGES} | uint64_t{FUSE_CACHE_SYMLINKS} | uint64_t{FUSE_NO_OPENDIR_SUPPORT} |
     uint64_t{FUSE_EXPLICIT_INVAL_DATA} | uint64_t{FUSE_HANDLE_KILLPRIV_V2} |
-    uint64_t{FUSE_SETXATTR_EXT} | uint64_t{FUSE_INIT_EXT} | uint64_t{FUSE_DIRECT_IO_ALLOW_MMAP};
+    uint64_t{FUSE_SETXATTR_EXT} | uint64_t{FUSE_INIT_EXT};
 
 // Requests the kernel may send ahead of anyone waiting: readahead and direct I/O in pieces.
 constexpr uint16_t kBackgroundMax = 64;
 
 }  // namespace
 
-Negotiated Negotiate(const Request& request) {
+Negotiated Negotiate(const Request& request, bool direct_mappings) {
   Negotiated result;
   fuse_init_in in = {};
   std::memcpy(&in, request.body, std::min(request.body_bytes, sizeof(in)));
@@ -53,7 +53,9 @@ Negotiated Negotiate(const Request& request) {
 
   uint64_t offered = in.flags;
   if (in.flags & FUSE_INIT_EXT) offered |= uint64_t{in.flags2} << 32;
-  const uint64_t flags = kWanted & offered;
+  uint64_t wanted = kWanted;
+  if (direct_mappings) wanted |= FUSE_DIRECT_IO_ALLOW_MMAP;
+  const uint64_t flags = wanted & offered;
   if (!(flags & FUSE_MAX_PAGES) || !(flags & FUSE_NO_OPENDIR_SUPPORT)) {
     result.error = EPROTO;
     result.reason = "the kernel's FUSE lacks MAX_PAGES or NO_OPENDIR_SUPPORT";

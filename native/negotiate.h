@@ -18,7 +18,8 @@ struct Negotiated {
   bool setxattr_extended = false;
 };
 
-Negotiated Negotiate(const Request& request);
+// `direct_mappings`: shared mappings of files opened FOPEN_DIRECT_IO are wanted, by the page cache.
+Negotiated Negotiate(const Request& request, bool direct_mappings);
 
 }  // namespace fauxdax
 

@@ -8,6 +8,7 @@
 #include "name_codec.h"
 #include "plumbing.h"
 #include "units.h"
+#include "userfault_probe.h"
 
 namespace fauxdax {
 
@@ -95,6 +96,13 @@ Napi::Value CallEncodeName(const Napi::CallbackInfo& info) {
   return array;
 }
 
+// probeUserfault(): number
+Napi::Value CallProbeUserfault(const Napi::CallbackInfo& info) {
+  uint64_t missing = 0;
+  ThrowIfErrno(info.Env(), ProbeUserfault(&missing), "userfaultfd");
+  return Napi::Number::New(info.Env(), static_cast<double>(missing));
+}
+
 }  // namespace
 
 void InitPlumbing(Napi::Env env, Napi::Object exports) {
@@ -108,6 +116,7 @@ void InitPlumbing(Napi::Env env, Napi::Object exports) {
   exports.Set("closeDescriptor", Napi::Function::New<CallCloseDescriptor>(env, "closeDescriptor"));
   exports.Set("decodeName", Napi::Function::New<CallDecodeName>(env, "decodeName"));
   exports.Set("encodeName", Napi::Function::New<CallEncodeName>(env, "encodeName"));
+  exports.Set("probeUserfault", Napi::Function::New<CallProbeUserfault>(env, "probeUserfault"));
 }
 
 }  // namespace fauxdax

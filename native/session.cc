@@ -48,7 +48,8 @@ Session::Session(int fd, std::shared_ptr<Region> region, std::shared_ptr<Recorde
 
 Session::~Session() { CHECK(closed_, "a session is closed before it goes"); }
 
-int Session::Start(uv_loop_t* loop) {
+int Session::Start(uv_loop_t* loop, bool direct_mappings) {
+  direct_mappings_ = direct_mappings;
   auto wakeups = std::make_unique<Wakeups>();
   const int error = uv_poll_init(loop, &wakeups->poll, device_.fd());
   if (error != 0) return -error;
@@ -180,7 +181,7 @@ bool Session::ServeNatively(const Request& request) {
 }
 
 void Session::Init(const Request& request) {
-  const Negotiated negotiated = Negotiate(request);
+  const Negotiated negotiated = Negotiate(request, direct_mappings_);
   const uint64_t unique = request.header->unique;
   if (negotiated.error != 0) {
     device_.AnswerError(unique, negotiated.error);

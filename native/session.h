@@ -67,7 +67,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Starts serving. Returns 0, or a positive errno when the loop does not take the descriptor.
-  int Start(uv_loop_t* loop);
+  // `direct_mappings` as in Negotiate().
+  int Start(uv_loop_t* loop, bool direct_mappings);
 
   // The bytes of the current request, and where the script puts the bytes of its answer. Shared,
   // for JavaScript may hold on to them longer.
@@ -146,6 +147,7 @@ class Session {
   Wakeups* wakeups_ = nullptr;
 
   bool setxattr_extended_ = false;
+  bool direct_mappings_ = false;
   bool ended_ = false;
   bool closed_ = false;
   bool asking_ = false;

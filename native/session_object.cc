@@ -113,7 +113,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
 
   uv_loop_t* loop = nullptr;
   CheckNapi(napi_get_uv_event_loop(env_, &loop));
-  const int error = session_->Start(loop);
+  const int error = session_->Start(loop, options.Get("directMappings").ToBoolean().Value());
   if (error != 0) {
     session_->Close();
     ThrowErrno(info.Env(), error, "cannot poll the FUSE descriptor");

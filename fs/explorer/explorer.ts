@@ -99,6 +99,7 @@ export class Explorer {
       handler: (opcode, name, name2) => this.#handle(opcode, name, name2),
       onEnd: (reason) => this.#broken(reason ?? 'it was unmounted'),
       readOnly: false,
+      directMappings: true,
     });
   }
 

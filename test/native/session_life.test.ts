@@ -86,6 +86,7 @@ t.test('arguments that cannot be are refused', (t) => {
     handler: () => 0,
     onEnd: () => {},
     readOnly: false,
+    directMappings: true,
   };
   t.throws(() => native.openSession({ ...options, fd: -1 }));
   t.throws(() => native.openSession({ ...options, request: new Float64Array(10) }));

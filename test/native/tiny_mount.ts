@@ -85,6 +85,7 @@ export class TinyMount {
       end = resolve;
     });
     this.session = this.native.openSession({
+      directMappings: true,
       fd,
       region: this.region,
       request: this.request,
