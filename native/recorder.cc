@@ -164,6 +164,27 @@ uint64_t Recorder::Begin(const MappingCall& call) {
   const std::lock_guard lock(order_);
   DrainOutputs();
   if (news) PutProcess(*news);
+  return PutMappingCall(call, pid);
+}
+
+void Recorder::SetMapper(uint32_t tid) {
+  const std::lock_guard looking(looking_);
+  std::optional<Process> news;
+  const uint32_t pid = Look(tid, &news);
+  const std::lock_guard lock(order_);
+  if (news) PutProcess(*news);
+  mapper_tid_ = tid;
+  mapper_pid_ = pid;
+}
+
+void Recorder::StoreFound(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes) {
+  const MappingCall call = {MappingOperation::kStore, mapper_tid_, 0, offset, length_bytes, 0};
+  const uint64_t before = Serve(PutMappingCall(call, mapper_pid_));
+  Store(offset, bytes, length_bytes, false);
+  PutReturn(Serve(before), 0);
+}
+
+uint64_t Recorder::PutMappingCall(const MappingCall& call, uint32_t pid) {
   fuse_in_header header = {};
   header.unique = 2 * mapping_calls_++ + 1;
   header.opcode = static_cast<uint32_t>(call.operation);
@@ -195,6 +216,10 @@ void Recorder::PutCall(const fuse_in_header& header, uint32_t pid, const void* a
 
 void Recorder::Return(uint64_t unique, int error) {
   const std::lock_guard lock(order_);
+  PutReturn(unique, error);
+}
+
+void Recorder::PutReturn(uint64_t unique, int error) {
   if (open_calls_.erase(unique) == 0) return;
   Fields(Put(kReturnKind, 0, 16)).Put(unique).Put(int32_t{error}).Put(uint32_t{0});
 }

@@ -36,7 +36,7 @@ struct OutputPath {
 
 // What a program did through a DAX mapping; the values are opcodes of SPEC.md, Trace.
 enum class MappingOperation : uint32_t {
-  kStore = 0x10001,  // bytes that a barrier found changed
+  kStore = 0x10001,  // bytes that were found changed; see StoreFound()
   kFlush = 0x10002,
   kDrain = 0x10003,
   kSync = 0x10004,
@@ -99,7 +99,14 @@ class Recorder {
   void Return(uint64_t unique, int error);
 
   [[nodiscard]] std::unique_lock<std::mutex> Order() { return std::unique_lock(order_); }
+  // The only process that has mappings, by one of its threads; 0 when there are several, or none:
+  // stores that are found later are its.
+  void SetMapper(uint32_t tid);
+
   // With Order() held.
+  // Bytes that processes stored through mappings since somebody looked last: a call of its own,
+  // whose offset is the region's, for which file that is the extents say.
+  void StoreFound(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes);
   void Store(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes, bool flushed);
   void Zero(uint64_t offset, uint64_t length_bytes);
   // Fence() makes durable what the same thread flushed.
@@ -126,6 +133,8 @@ class Recorder {
   Recorder() = default;
   int64_t Now() const;
   void Call(const Request& request);
+  // As a record; its number. With order_ held.
+  uint64_t PutMappingCall(const MappingCall& call, uint32_t pid);
   // With looking_ held: the process of a thread, 0 for thread 0. *news is set when there is some.
   uint32_t Look(uint32_t tid, std::optional<Process>* news);
   // With order_ held, all below.
@@ -133,6 +142,7 @@ class Recorder {
   void DrainOutputs();
   void PutLines(const Output& output, const std::string& lines);
   void PutProcess(const Process& process);
+  void PutReturn(uint64_t unique, int error);
   void PutCall(const fuse_in_header& header, uint32_t pid, const void* arguments,
                size_t argument_bytes);
 
@@ -147,6 +157,8 @@ class Recorder {
   std::unordered_set<uint64_t> open_calls_;
   uint64_t calls_ = 0;
   uint64_t mapping_calls_ = 0;
+  uint32_t mapper_tid_ = 0;
+  uint32_t mapper_pid_ = 0;
 };
 
 }  // namespace fauxdax

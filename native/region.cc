@@ -196,7 +196,7 @@ void Region::MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t leng
   }
 }
 
-void Region::Flush(uint64_t offset, uint64_t length_bytes) {
+void Region::Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread) {
   CheckRange(offset, length_bytes);
   if (!seen_.load(std::memory_order_acquire)) [[likely]] {
     persist_.Flush(base_ + offset, length_bytes);
@@ -210,10 +210,10 @@ void Region::Flush(uint64_t offset, uint64_t length_bytes) {
   } else {
     persist_.Flush(base_ + offset, length_bytes);
   }
-  if (recorder_) recorder_->Flush(offset, length_bytes, Recorder::kFilesystem);
+  if (recorder_) recorder_->Flush(offset, length_bytes, thread);
 }
 
-void Region::Fence() {
+void Region::Fence(uint32_t thread) {
   if (!seen_.load(std::memory_order_acquire)) [[likely]] {
     Persist::Fence();
     return;
@@ -224,7 +224,7 @@ void Region::Fence() {
     const std::lock_guard lock(undecided_mutex_);
     undecided_->Fence();
   }
-  if (recorder_) recorder_->Fence(Recorder::kFilesystem);
+  if (recorder_) recorder_->Fence(thread);
 }
 
 void Region::FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {

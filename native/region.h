@@ -74,10 +74,12 @@ class Region {
   [[nodiscard]] int CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
 
   // Pushes the lines that hold the range towards the persistence domain.
-  void Flush(uint64_t offset, uint64_t length_bytes);
+  // `thread`: whose flush or fence it is, of the filesystem or a program's thread.
+  void Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread = Recorder::kFilesystem);
   // Every line flushed before this call, by any thread, is durable when it returns. (The machine's
   // sfence orders only the calling thread; one persistence domain is our stated simplification.)
-  void Fence();
+  // A recording is stricter: there a fence is its own thread's only.
+  void Fence(uint32_t thread = Recorder::kFilesystem);
 
   // Fills pages with the canary (canary.h). The canary stands in for what the last
   // owner left behind, so it counts as durable at once and is never undecided. Poisoned pages keep

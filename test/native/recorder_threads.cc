@@ -60,7 +60,7 @@ void ChangeSomething(Region* region, uint64_t* random, const uint8_t* bytes) {
 }
 
 // As a program's flush and drain are recorded.
-void Map(Recorder* recorder, uint64_t index, uint64_t* random) {
+void Map(Region* region, Recorder* recorder, uint64_t index, uint64_t* random) {
   using Operation = fauxdax::MappingOperation;
   const auto thread = static_cast<uint32_t>(index + 1);
   const uint64_t offset = Next(random) % kRegionBytes;
@@ -70,6 +70,7 @@ void Map(Recorder* recorder, uint64_t index, uint64_t* random) {
     const std::unique_lock order = recorder->Order();
     recorder->Flush(offset, 1, thread);
     recorder->Fence(thread);
+    recorder->StoreFound(offset, region->At(offset), kRegionBytes - offset > 64 ? 64 : 1);
   }
   Recorder::Serve(before);
   recorder->End(call, 0);
@@ -87,7 +88,7 @@ void Serve(Region* region, Recorder* recorder, uint64_t index) {
     const Request request = {&header, bytes.data(), 100};
     const Recorder::Serving serving(recorder, request, false);
     ChangeSomething(region, &random, bytes.data());
-    if (round % 3 == 0) Map(recorder, index, &random);
+    if (round % 3 == 0) Map(region, recorder, index, &random);
     if (round % 9 == 0) recorder->Append(Recorder::Note::kMetadata, "{}", 0);
     if (round % 64 == 0) recorder->Drain();
     recorder->Return(header.unique, 0);
@@ -194,7 +195,7 @@ int main(int argc, char** argv) {
 
   Replay replay;
   ReplayFile(argv[2], &replay);
-  const uint64_t mapping_calls = kThreads * ((kRounds + 2) / 3);
+  const uint64_t mapping_calls = 2 * kThreads * ((kRounds + 2) / 3);
   CHECK(replay.call_count() == kThreads * kRounds * 4 / 5 + mapping_calls,
         "a LOOKUP is not recorded");
   CHECK(std::memcmp(replay.region().data(), region->At(0), kRegionBytes) == 0, "the same bytes");
