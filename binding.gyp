@@ -31,6 +31,31 @@
       "type": "executable",
       "sources": ["native/warden.c"],
       "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
+    },
+    {
+      # Preloaded into programs by `fauxdax run`; see native/shim.h. Its threads have no thread-local
+      # storage: no stack protector, and every symbol is found before the first of them starts.
+      "target_name": "shim",
+      "type": "shared_library",
+      "product_dir": "<(PRODUCT_DIR)",
+      "product_prefix": "",
+      "product_extension": "so",
+      "variables": {
+        "list_sources": "require('fs').readdirSync('native').filter(f => /^shim.*\\.c$/.test(f)).sort()"
+      },
+      "sources": ["<!@(node -p \"<(list_sources).map(f => 'native/' + f).join(' ')\")"],
+      "defines!": ["_FILE_OFFSET_BITS=64"],
+      "cflags": [
+        "-std=c17",
+        "-O2",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-fno-stack-protector",
+        "-Wall",
+        "-Wextra",
+        "-Werror"
+      ],
+      "ldflags": ["-Wl,-z,now", "-Wl,-z,defs"]
     }
   ]
 }

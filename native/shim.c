@@ -1,0 +1,76 @@
+// What the environment says about the mount, and what every other file of the shim needs.
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct shim_settings shim_settings;
+
+enum { kUnknown, kOff, kOn };
+static _Atomic uint32_t environment_state = kUnknown;
+
+// The environment of a program may be anything: what does not read as ours switches the shim off.
+static bool ReadEnvironment(struct shim_settings* settings) {
+  const char* path = getenv(WIRE_ENV_SOCKET);
+  const char* device = getenv(WIRE_ENV_DEVICE);
+  const char* flags = getenv(WIRE_ENV_FLAGS);
+  if (path == NULL || device == NULL) return false;
+  const size_t length = strlen(path);
+  if (length == 0 || length >= sizeof(settings->socket_path)) return false;
+  memcpy(settings->socket_path, path, length + 1);
+  for (const char* at = device; *at != 0; at++) {
+    if (*at < '0' || *at > '9') return false;
+    settings->device = settings->device * 10 + (uint64_t)(*at - '0');
+  }
+  for (const char* at = flags; at != NULL && *at >= '0' && *at <= '9'; at++) {
+    settings->flags = settings->flags * 10 + (uint32_t)(*at - '0');
+  }
+  return true;
+}
+
+// Before main, and before most other constructors; mmap may be called earlier still.
+__attribute__((constructor)) static void Prepare(void) {
+  if (atomic_load(&environment_state) != kUnknown) return;
+  const bool is_on = ReadEnvironment(&shim_settings);
+  atomic_store(&environment_state, is_on ? kOn : kOff);
+  if (is_on) ForkPrepare();
+}
+
+bool ShimIsOn(void) {
+  if (atomic_load_explicit(&environment_state, memory_order_acquire) == kUnknown) Prepare();
+  return atomic_load_explicit(&environment_state, memory_order_acquire) == kOn;
+}
+
+bool ShimIsOurs(int fd, uint64_t* ino) {
+  struct stat status;
+  if (!ShimIsOn() || Sys3(SYS_fstat, fd, (long)&status, 0) != 0) return false;
+  *ino = status.st_ino;
+  return status.st_dev == shim_settings.device && S_ISREG(status.st_mode);
+}
+
+// Our own threads do not have the program's stderr open: daemons close it to let others go on. The
+// link in /proc is the program's.
+void ShimSay(const char* const words[], size_t count) {
+  char line[1024];
+  size_t length = 0;
+  for (size_t i = 0; i < count; i++) {
+    for (const char* at = words[i]; *at != 0 && length < sizeof(line) - 1; at++) {
+      line[length++] = *at;
+    }
+  }
+  line[length++] = '\n';
+  const long fd =
+      Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/fd/2", O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+  Sys3(SYS_write, fd < 0 ? 2 : fd, (long)line, (long)length);
+  if (fd >= 0) SysClose(fd);
+}
+
+long ShimResult(long result) {
+  if (!IsError(result)) return result;
+  errno = (int)-result;
+  return -1;
+}

@@ -1,0 +1,239 @@
+// The shim: the library that `fauxdax run` preloads into programs, so that mmap of a file of the
+// mount gives loads and stores straight to the region (native/wire.h). C17, no malloc, no library
+// but libc. What the files of it say to each other.
+//
+// Two locks, in this order. *change*: held over every call of the program that adds, moves or
+// removes our mappings, also while the daemon is asked; one MAP call is under way at a time.
+// *table*: the table of parts and the address ranges themselves; held only over system calls that
+// do not wait for the daemon, because the helper thread takes it to obey commands. The only thing
+// the daemon is waited for under it is to read a message of the userfaultfd, which it always does.
+//
+// shim.c        what the environment says; messages to the user
+// shim_table.c  mappings: parts and anchors
+// shim_thread.c threads of our own; jobs for them; calls to the daemon
+// shim_helper.c the helper thread: HELLO, commands, the daemon's end
+// shim_show.c   what a part shows: commands, pages of a process's own
+// shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
+// shim_file.c   calls on descriptors; shim_fork.c fork
+#ifndef FAUXDAX_SHIM_H_
+#define FAUXDAX_SHIM_H_
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim_lock.h"
+#include "wire.h"
+
+#define SHIM_PUBLIC __attribute__((visibility("default")))
+#define PAGE UINT64_C(4096)
+#define HUGE_PAGE (UINT64_C(2) << 20)
+
+static inline uint64_t PageUp(uint64_t bytes) { return (bytes + PAGE - 1) & ~(PAGE - 1); }
+
+// ---- shim.c ----
+
+struct shim_settings {
+  char socket_path[108];
+  uint64_t device;  // st_dev of the mount
+  uint32_t flags;   // WIRE_RUN_*
+};
+
+extern struct shim_settings shim_settings;
+
+// Whether this program runs under `fauxdax run`. Any thread, at any time.
+bool ShimIsOn(void);
+
+// Whether `fd` is a regular file of the mount; its inode.
+bool ShimIsOurs(int fd, uint64_t* ino);
+
+// One line on the program's stderr, from any thread: the words, joined.
+void ShimSay(const char* const words[], size_t count);
+
+// What a C function returns: -1 and errno for a negative errno.
+long ShimResult(long result);
+
+// ---- shim_table.c ----
+
+// What keeps a file open: one page of it, mapped without any access. Counted by the parts of the
+// mapping it was made for.
+struct shim_anchor {
+  uint64_t address;
+  uint64_t ino;
+  uint64_t part_count;
+  bool is_shared;
+  bool is_sync;
+  bool may_write;  // shared: the descriptor was open for writing
+};
+
+// Consecutive pages of one mapping with the same protection.
+struct shim_part {
+  uint64_t start;
+  uint64_t end;
+  uint64_t offset;  // in the file, of start; bytes
+  uint64_t number;  // the daemon's; 0: it was not told yet
+  uint32_t anchor;  // index
+  int prot;
+  bool dont_fork;
+  bool is_shown;  // anything but a trap was shown: a private mapping may have pages of its own
+};
+
+extern struct shim_lock shim_change_lock;
+extern struct shim_lock shim_table_lock;
+
+// Whether [start, end) may hold a part; without a lock, one or two loads. False is certain for
+// ranges that the caller has a right to.
+bool TableMayTouch(uint64_t start, uint64_t end);
+
+// The rest with the table lock held.
+//
+// TableReserve makes room for `count` more parts, so that what follows cannot fail: an insertion
+// or a split takes one, a change or removal of a range two. 0 or ENOMEM.
+int TableReserve(size_t count);
+size_t TableCount(void);
+struct shim_part* TablePart(size_t index);
+// Index of the first part that ends after `address`; the count when there is none.
+size_t TableFind(uint64_t address);
+// The anchor counts one part more.
+void TableInsert(const struct shim_part* part);
+// Makes start and end limits of parts; returns the index of the first part from start on.
+size_t TableCut(uint64_t start, uint64_t end);
+// Whether there was anything in the range. Anchors without parts are left for AnchorsDrop.
+bool TableRemove(uint64_t start, uint64_t end);
+
+// Index of a new anchor without parts, or -1 without memory.
+int AnchorAdd(const struct shim_anchor* anchor);
+struct shim_anchor* AnchorAt(uint32_t index);
+// Unmaps what has no parts. With the change lock held and the table lock not: it may let go of the
+// last use of a file.
+void AnchorsDrop(void);
+
+// Waits until no MAP call is under way that could be the one that gave `number`; see HelperObey.
+void TableAwaitNumber(uint64_t number);
+void TablePending(void);
+void TableNumbered(uint64_t number);
+
+// ---- shim_thread.c ----
+
+// Something to be done by a thread of ours, which has our descriptors and none of the program's.
+struct shim_job {
+  struct shim_job* next;
+  int (*run)(struct shim_job* job, long channel);
+  _Atomic uint32_t is_done;
+  int error;
+  struct wire_request request;
+  struct wire_reply reply;
+  uint64_t from;
+  uint64_t to;
+  uint64_t length;
+};
+
+// Starts a thread without thread-local storage: what it runs must not touch errno, nor anything
+// of libc that may. `has_own_files`: it begins with no descriptors, in a table of its own.
+// 0 or an errno.
+int ThreadStart(int (*run)(void*), bool has_own_files);
+
+// Starts the first thread that does jobs; called by the helper, whose descriptors they share.
+int AgentsStart(void);
+
+// Does a job in another thread and waits; all signals are blocked. Its error, or EIO when the
+// daemon is gone.
+int JobDo(struct shim_job* job);
+
+// One call to the daemon: `request.call`, `flags` and `arguments` are set. 0 or the errno of the
+// reply; EIO when the daemon is gone. Blocks signals itself. Not with the table lock held.
+int ShimCall(struct shim_job* job);
+
+// For a child of fork: no threads, no jobs.
+void ThreadsForget(void);
+// The daemon is gone: jobs that wait, and later ones, fail.
+void JobsFail(void);
+
+// ---- shim_helper.c ----
+
+struct shim_helper {
+  _Atomic uint32_t state;  // enum shim_helper_state
+  int error;               // why it failed; an errno
+  long channel;            // these are in the table of our threads
+  long uffd;
+  long region;
+  long empty;
+  long pagemap;
+  long memory;
+  uint64_t client;
+  uint64_t nonce;
+  uint64_t mode;  // WIRE_MODE_*
+};
+
+enum shim_helper_state { kHelperNone, kHelperStarting, kHelperReady, kHelperFailed, kHelperGone };
+
+extern struct shim_helper shim_helper;
+
+// Attaches to the daemon, once. With the change lock held. 0, or why this process has no direct
+// mappings, said once on stderr.
+int HelperStart(void);
+
+// A channel to the daemon's socket; a negative errno.
+long ChannelConnect(void);
+// Sends `request` (with `fd` unless -1) and waits for the reply, with up to two descriptors. 0 or
+// an errno of the channel, not of the reply.
+int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
+                int fds[2]);
+
+// ---- shim_show.c ----
+
+// One command, with the table lock held, in a thread of ours. 0 or an errno.
+int ShowCommand(const struct wire_command* command);
+// Lets threads go on that wait for a fault in the range, whatever is there now.
+void ShowWake(uint64_t address, uint64_t length);
+// SIGBUS, by a file of no bytes that `empty` has open.
+int ShowBus(const struct shim_part* part, uint64_t start, uint64_t length, long empty);
+
+// Jobs: `from`, `length`. In a private range nothing is left but pages of the process's own.
+int KeepOwnJob(struct shim_job* job, long channel);
+// Copies them from `from` to the same places from `to` on, which is anonymous and writable.
+int CopyOwnJob(struct shim_job* job, long channel);
+
+// ---- shim_map.c ----
+
+// Memory for `length` bytes that nothing else has, at an address congruent to `offset` modulo
+// 2 MiB when it is that long; `hint` is taken when it can be. `extra`: flags for mmap.
+long MapReserve(uint64_t hint, uint64_t length, uint64_t offset, int prot, int extra);
+
+// Tells the daemon of [part->start, part->end), anonymous and in no part yet, and puts it into the
+// table. With the change lock held. 0 or an errno: the range is as it was.
+int MapTell(const struct shim_part* part);
+// The same for parts that are in the table already, consecutive ones of one mapping as one; they
+// get the new number.
+int MapTellAgain(const struct shim_part* part);
+// Tells the daemon that the range is gone. With the change lock held.
+void MapUntell(uint64_t start, uint64_t end);
+
+// ---- shim_change.c ----
+
+// munmap without looking at the arguments; with the change lock held.
+long ChangeUnmap(uint64_t start, uint64_t end);
+
+struct shim_piece {
+  uint64_t start;
+  uint64_t end;
+  bool is_ours;
+  struct shim_part part;      // as it was when looked at
+  struct shim_anchor anchor;  // the same
+};
+
+// The piece of [start, end) at start: of one part, or of what is not ours. Takes the table lock.
+void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece);
+
+// ---- shim_fork.c ----
+
+// Registers the handlers of fork; before anybody else does.
+void ForkPrepare(void);
+
+// ---- for shim_pmem.c ----
+
+// A barrier of the calling thread, told only when the mount records: WIRE_FLUSH. With a length the
+// lines of the range are flushed; with WIRE_FLUSH_DRAIN what this thread flushed is fenced.
+void shim_barrier(const void* address, size_t length, uint32_t flags);
+
+#endif  // FAUXDAX_SHIM_H_

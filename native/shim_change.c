@@ -1,0 +1,214 @@
+// munmap, mprotect, madvise and msync, over ranges that may mix mappings of ours and others. What
+// is not ours is passed on as it is.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+
+#include "shim.h"
+
+long ChangeUnmap(uint64_t start, uint64_t end) {
+  Lock(&shim_table_lock);
+  long result = -TableReserve(2);
+  if (result == 0) result = SysMunmap(start, end - start);
+  const bool had_ours = result == 0 && TableRemove(start, end);
+  Unlock(&shim_table_lock);
+  if (had_ours) MapUntell(start, end);
+  AnchorsDrop();
+  return result;
+}
+
+static long Unmap(uint64_t start, uint64_t length) {
+  const uint64_t end = start + PageUp(length);
+  if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
+    return SysMunmap(start, length);
+  }
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_change_lock);
+  const long result = ChangeUnmap(start, end);
+  Unlock(&shim_change_lock);
+  RestoreSignals(signals);
+  return result;
+}
+
+SHIM_PUBLIC int munmap(void* address, size_t length) {
+  return (int)ShimResult(Unmap((uint64_t)address, length));
+}
+
+// Whether the part may get this protection: EACCES as mprotect(2).
+static bool MayProtect(size_t first, uint64_t end, int prot) {
+  if ((prot & PROT_WRITE) == 0) return true;
+  for (size_t i = first; i < TableCount() && TablePart(i)->start < end; i++) {
+    if (!AnchorAt(TablePart(i)->anchor)->may_write) return false;
+  }
+  return true;
+}
+
+static long Protect(uint64_t start, uint64_t length, int prot) {
+  const uint64_t end = start + PageUp(length);
+  if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
+    return SysMprotect(start, length, prot);
+  }
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_table_lock);
+  long result = -TableReserve(2);
+  if (result == 0 && !MayProtect(TableFind(start), end, prot)) result = -EACCES;
+  if (result == 0) result = SysMprotect(start, length, prot);
+  if (result == 0) {
+    for (size_t i = TableCut(start, end); i < TableCount(); i++) {
+      if (TablePart(i)->start >= end) break;
+      TablePart(i)->prot = prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+    }
+  }
+  Unlock(&shim_table_lock);
+  RestoreSignals(signals);
+  return result;
+}
+
+SHIM_PUBLIC int mprotect(void* address, size_t length, int prot) {
+  return (int)ShimResult(Protect((uint64_t)address, length, prot));
+}
+
+void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece) {
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_table_lock);
+  *piece = (struct shim_piece){.start = start, .end = end};
+  const size_t index = TableFind(start);
+  if (index < TableCount()) {
+    const struct shim_part* part = TablePart(index);
+    piece->is_ours = part->start <= start;
+    const uint64_t limit = piece->is_ours ? part->end : part->start;
+    if (limit < end) piece->end = limit;
+    piece->part = *part;
+    piece->anchor = *AnchorAt(part->anchor);
+  }
+  Unlock(&shim_table_lock);
+  RestoreSignals(signals);
+}
+
+static long Punch(const struct shim_piece* piece) {
+  const bool is_writable = piece->anchor.is_shared && (piece->part.prot & PROT_WRITE);
+  if (!is_writable) return -EACCES;
+  struct shim_job job = {.request = {.call = WIRE_FALLOCATE}};
+  job.request.arguments[0] = piece->anchor.ino;
+  job.request.arguments[1] = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  job.request.arguments[2] = piece->part.offset + (piece->start - piece->part.start);
+  job.request.arguments[3] = piece->end - piece->start;
+  return -ShimCall(&job);
+}
+
+// A private mapping forgets its own pages; a shared one has nothing that is not in the file.
+static long Drop(const struct shim_piece* piece) {
+  if (piece->anchor.is_shared) return 0;
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_table_lock);
+  const long result = SysMadvise(piece->start, piece->end - piece->start, MADV_DONTNEED);
+  Unlock(&shim_table_lock);
+  RestoreSignals(signals);
+  return result;
+}
+
+static long SetDontFork(uint64_t start, uint64_t end, bool dont_fork) {
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_table_lock);
+  const long result = -TableReserve(2);
+  for (size_t i = result == 0 ? TableCut(start, end) : TableCount(); i < TableCount(); i++) {
+    if (TablePart(i)->start >= end) break;
+    TablePart(i)->dont_fork = dont_fork;
+  }
+  Unlock(&shim_table_lock);
+  RestoreSignals(signals);
+  return result;
+}
+
+static long AdvisePiece(const struct shim_piece* piece, int advice) {
+  switch (advice) {
+    case MADV_DONTNEED:
+    case 24:  // MADV_DONTNEED_LOCKED
+      return Drop(piece);
+    case MADV_REMOVE:
+      return Punch(piece);
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+      return SetDontFork(piece->start, piece->end, advice == MADV_DONTFORK);
+    case 22:  // MADV_POPULATE_READ
+    case 23:  // MADV_POPULATE_WRITE
+      return SysMadvise(piece->start, piece->end - piece->start, advice);
+    case MADV_NORMAL:
+    case MADV_RANDOM:
+    case MADV_SEQUENTIAL:
+    case MADV_WILLNEED:
+    case MADV_MERGEABLE:
+    case MADV_UNMERGEABLE:
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case MADV_KEEPONFORK:
+    case MADV_COLD:
+    case MADV_PAGEOUT:
+      return 0;
+    default:  // FREE, WIPEONFORK, COLLAPSE, HWPOISON, guards and what is not known
+      return -EINVAL;
+  }
+}
+
+// Goes on after ENOMEM, which says that something in between is not mapped, as madvise(2) does.
+static long Advise(uint64_t start, uint64_t length, int advice) {
+  const uint64_t end = start + PageUp(length);
+  if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
+    return SysMadvise(start, length, advice);
+  }
+  long result = 0;
+  struct shim_piece piece;
+  for (uint64_t at = start; at < end; at = piece.end) {
+    PieceAt(at, end, &piece);
+    const long error = piece.is_ours ? AdvisePiece(&piece, advice)
+                                     : SysMadvise(piece.start, piece.end - piece.start, advice);
+    if (error != 0) result = error;
+    if (error != 0 && error != -ENOMEM) return error;
+  }
+  return result;
+}
+
+SHIM_PUBLIC int madvise(void* address, size_t length, int advice) {
+  return (int)ShimResult(Advise((uint64_t)address, length, advice));
+}
+
+static long SyncOurs(uint64_t start, uint64_t end) {
+  struct shim_job job = {.request = {.call = WIRE_SYNC}};
+  job.request.arguments[0] = start;
+  job.request.arguments[1] = end - start;
+  return -ShimCall(&job);
+}
+
+// Neighbouring pieces of ours are one call. An error stops, but for ENOMEM.
+static long Sync(uint64_t start, uint64_t length, int flags) {
+  const uint64_t end = start + PageUp(length);
+  if (!TableMayTouch(start, end)) return Sys3(SYS_msync, (long)start, (long)length, flags);
+  const bool is_known = (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) == 0;
+  const bool is_both = (flags & MS_ASYNC) && (flags & MS_SYNC);
+  if (start % PAGE != 0 || !is_known || is_both) return -EINVAL;
+  if (end < start) return -ENOMEM;
+  long result = 0;
+  uint64_t ours = start;  // from here to `at` lie pieces that are to be synced
+  struct shim_piece piece = {.end = start};
+  for (uint64_t at = start; at < end; at = piece.end) {
+    PieceAt(at, end, &piece);
+    const bool is_synced = piece.is_ours && piece.anchor.is_shared && (flags & MS_SYNC);
+    long error = 0;
+    if (!is_synced && at > ours) error = SyncOurs(ours, at);
+    if (error == 0 && !piece.is_ours) {
+      error = Sys3(SYS_msync, (long)piece.start, (long)(piece.end - piece.start), flags);
+    }
+    if (error != 0) result = error;
+    if (error != 0 && error != -ENOMEM) return error;
+    if (!is_synced) ours = piece.end;
+  }
+  const long error = end > ours ? SyncOurs(ours, end) : 0;
+  return error != 0 ? error : result;
+}
+
+SHIM_PUBLIC int msync(void* address, size_t length, int flags) {
+  return (int)ShimResult(Sync((uint64_t)address, length, flags));
+}

@@ -1,0 +1,187 @@
+// Threads of the shim, and jobs for them. They are no pthreads: a program may hold any lock of its
+// allocator when it maps a file, may leave main by pthread_exit and expect the process to end with
+// its last thread, and may wait for all pthreads to take part in setuid. They share one table of
+// descriptors that is not the program's, so that a program may close all of its own, and have all
+// signals blocked. They end with the process.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/close_range.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+enum { kThreadsMax = 20, kAgentsMax = 16, kStackBytes = 64 << 10 };
+
+struct thread {
+  uint64_t stack;  // kept for a child of fork, which starts the same threads again
+  int (*run)(void*);
+  bool has_own_files;
+};
+
+static struct thread threads[kThreadsMax];
+static _Atomic uint32_t thread_count;
+
+static struct shim_lock job_lock;
+static struct shim_job* first_job;
+static struct shim_job** last_link = &first_job;
+static _Atomic uint32_t job_sequence;  // changes with every new job
+static uint32_t idle_agents;
+static uint32_t agent_count;
+
+static int ThreadMain(void* argument) {
+  const struct thread* thread = argument;
+  Sys3(SYS_prctl, PR_SET_NAME, (long)"fauxdax", 0);
+  // Without copying or closing any: closing is heard by filesystems.
+  if (thread->has_own_files) Sys3(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
+  return thread->run(NULL);
+}
+
+int ThreadStart(int (*run)(void*), bool has_own_files) {
+  const uint32_t index = atomic_fetch_add(&thread_count, 1);
+  if (index >= kThreadsMax) return EAGAIN;
+  struct thread* thread = &threads[index];
+  if (thread->stack == 0) {
+    const long stack = SysMmap(0, kStackBytes + PAGE, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (IsError(stack)) return ENOMEM;
+    SysMprotect((uint64_t)stack, PAGE, PROT_NONE);
+    thread->stack = (uint64_t)stack;
+  }
+  thread->run = run;
+  thread->has_own_files = has_own_files;
+  const int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  const int tid = clone(ThreadMain, (void*)(thread->stack + PAGE + kStackBytes), flags, thread);
+  return tid < 0 ? EAGAIN : 0;
+}
+
+static void Finish(struct shim_job* job, int error) {
+  job->error = error;
+  atomic_store(&job->is_done, 1);
+  FutexWake(&job->is_done, 1);  // the job may be gone already, which a wake does not mind
+}
+
+static int AgentMain(void* unused);
+
+// The next job; starts another agent when nobody is left to wait for the one after.
+static struct shim_job* TakeJob(void) {
+  for (;;) {
+    Lock(&job_lock);
+    const uint32_t sequence = atomic_load(&job_sequence);
+    struct shim_job* job = first_job;
+    if (job != NULL) {
+      first_job = job->next;
+      if (first_job == NULL) last_link = &first_job;
+      const bool is_last = idle_agents == 0 && agent_count < kAgentsMax;
+      if (is_last) agent_count++;
+      Unlock(&job_lock);
+      if (is_last && ThreadStart(AgentMain, false) != 0) {
+        Lock(&job_lock);
+        agent_count--;
+        Unlock(&job_lock);
+      }
+      return job;
+    }
+    idle_agents++;
+    Unlock(&job_lock);
+    FutexWait(&job_sequence, sequence);
+    Lock(&job_lock);
+    idle_agents--;
+    Unlock(&job_lock);
+  }
+}
+
+// An agent: does one job after the other, with a call channel of its own.
+static int AgentMain(void* unused) {
+  (void)unused;
+  const long channel = ChannelConnect();
+  bool is_joined = false;
+  if (channel >= 0) {
+    struct wire_request join = {.call = WIRE_JOIN};
+    struct wire_reply reply;
+    join.arguments[0] = shim_helper.client;
+    join.arguments[1] = shim_helper.nonce;
+    join.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
+    is_joined = ChannelCall(channel, &join, -1, &reply, NULL) == 0 && reply.error == 0;
+  }
+  for (;;) {
+    struct shim_job* job = TakeJob();
+    Finish(job, job->run(job, is_joined ? channel : -1));
+  }
+  return 0;
+}
+
+int AgentsStart(void) {
+  agent_count = 1;
+  return ThreadStart(AgentMain, false);
+}
+
+int JobDo(struct shim_job* job) {
+  job->next = NULL;
+  atomic_store(&job->is_done, 0);
+  Lock(&job_lock);
+  if (atomic_load(&shim_helper.state) != kHelperReady) {
+    Unlock(&job_lock);
+    return EIO;
+  }
+  *last_link = job;
+  last_link = &job->next;
+  atomic_fetch_add(&job_sequence, 1);
+  Unlock(&job_lock);
+  FutexWake(&job_sequence, 1);
+  while (atomic_load(&job->is_done) == 0) FutexWait(&job->is_done, 0);
+  return job->error;
+}
+
+static int CallJob(struct shim_job* job, long channel) {
+  if (channel < 0) return EIO;
+  const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL);
+  if (error != 0) return EIO;
+  // What waits for a fault there would wait for ever: nobody is told of a fault in nothing.
+  if (job->request.call == WIRE_UNMAP) {
+    ShowWake(job->request.arguments[0], job->request.arguments[1]);
+  }
+  return job->reply.error;
+}
+
+int ShimCall(struct shim_job* job) {
+  const uint64_t signals = BlockSignals();
+  job->run = CallJob;
+  job->request.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
+  const int error = JobDo(job);
+  RestoreSignals(signals);
+  return error;
+}
+
+void JobsFail(void) {
+  Lock(&job_lock);
+  struct shim_job* job = first_job;
+  first_job = NULL;
+  last_link = &first_job;
+  Unlock(&job_lock);
+  while (job != NULL) {
+    struct shim_job* next = job->next;
+    Finish(job, EIO);
+    job = next;
+  }
+}
+
+void ThreadsForget(void) {
+  atomic_store(&thread_count, 0);
+  first_job = NULL;
+  last_link = &first_job;
+  idle_agents = 0;
+  agent_count = 0;
+  job_lock = (struct shim_lock){0};
+}
+
+void shim_barrier(const void* address, size_t length, uint32_t flags) {
+  if (atomic_load_explicit(&shim_helper.state, memory_order_acquire) != kHelperReady) return;
+  if ((shim_helper.mode & WIRE_MODE_RECORDED) == 0) return;
+  struct shim_job job = {.request = {.call = WIRE_FLUSH, .flags = flags}};
+  job.request.arguments[0] = (uint64_t)address;
+  job.request.arguments[1] = length;
+  ShimCall(&job);
+}
