@@ -87,8 +87,7 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
 static long OpenUffd(void) {
   long fd = Sys3(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK, 0, 0);
   if (fd == -EPERM) {
-    const long device =
-        Sys4(SYS_openat, AT_FDCWD, (long)"/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+    const long device = Sys4(SYS_openat, AT_FDCWD, (long)"/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
     if (device >= 0) {
       fd = Sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
       SysClose(device);
@@ -111,8 +110,7 @@ static int Attach(struct shim_helper* helper) {
   int error = Open(&helper->uffd, OpenUffd());
   if (error != 0) return error;
   const int flags = O_RDONLY | O_CLOEXEC;
-  error =
-      Open(&helper->pagemap, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", flags, 0));
+  error = Open(&helper->pagemap, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", flags, 0));
   if (error == 0) {
     error = Open(&helper->memory, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", flags, 0));
   }
@@ -162,8 +160,8 @@ static int Obey(const struct wire_command* command) {
 static void ObeyAll(void) {
   static struct wire_command commands[WIRE_COMMANDS_MAX];
   for (;;) {
-    const long bytes = Sys6(SYS_recvfrom, shim_helper.channel, (long)commands, sizeof(commands), 0,
-                            0, 0);
+    const long bytes =
+        Sys6(SYS_recvfrom, shim_helper.channel, (long)commands, sizeof(commands), 0, 0, 0);
     if (bytes == -EINTR) continue;
     if (bytes <= 0 || (size_t)bytes % sizeof(*commands) != 0) return;
     const size_t count = (size_t)bytes / sizeof(*commands);

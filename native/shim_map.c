@@ -156,8 +156,8 @@ static long MapDirect(struct wanted* wanted, struct shim_anchor* anchor) {
   const int error = HelperStart();
   if (error != 0) return -error;
   // Also asks the filesystem whether it may be mapped, and executed.
-  const long kept = SysMmap(0, PAGE, wanted->prot & PROT_EXEC, MAP_PRIVATE, wanted->fd,
-                            wanted->offset);
+  const long kept =
+      SysMmap(0, PAGE, wanted->prot & PROT_EXEC, MAP_PRIVATE, wanted->fd, wanted->offset);
   if (IsError(kept)) return kept;
   if (wanted->prot & PROT_EXEC) SysMprotect((uint64_t)kept, PAGE, PROT_NONE);
   anchor->address = (uint64_t)kept;

@@ -12,7 +12,7 @@ struct remapping {
   uint64_t old_length;
   uint64_t length;
   int flags;
-  uint64_t target;       // with MREMAP_FIXED
+  uint64_t target;        // with MREMAP_FIXED
   struct shim_part part;  // all of the old range has this protection and this file
 };
 
@@ -198,7 +198,7 @@ SHIM_PUBLIC void* mremap(void* address, size_t old_length, size_t length, int fl
   if (flags & MREMAP_FIXED) {
     __builtin_va_list rest;
     __builtin_va_start(rest, flags);
-    target = (uint64_t)__builtin_va_arg(rest, void*);
+    target = (uint64_t) __builtin_va_arg(rest, void*);
     __builtin_va_end(rest);
   }
   return (void*)ShimResult(Remap((uint64_t)address, old_length, length, flags, target));

@@ -117,8 +117,7 @@ static long Stage(uint64_t target, uint64_t length, int prot, int flags, long fd
 // Puts the stage into place, or gives it up after an error.
 static int Move(uint64_t stage, uint64_t length, uint64_t target, int error) {
   if (error == 0) {
-    const long result =
-        SysMremap(stage, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    const long result = SysMremap(stage, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target);
     if (!IsError(result)) return 0;
     error = (int)-result;
   }
@@ -222,8 +221,8 @@ static int CopyOwn(uint64_t from, uint64_t to, uint64_t length, const struct pag
     end = RunEnd(own, page, count);
     if (!Has(own, page)) continue;
     const uint64_t bytes = (end - page) * PAGE;
-    const long result = Sys4(SYS_pread64, shim_helper.memory, (long)(to + page * PAGE),
-                             (long)bytes, (long)(from + page * PAGE));
+    const long result = Sys4(SYS_pread64, shim_helper.memory, (long)(to + page * PAGE), (long)bytes,
+                             (long)(from + page * PAGE));
     if (result != (long)bytes) return EIO;
   }
   return 0;
@@ -252,8 +251,8 @@ static int ShowAround(const struct showing* show, const struct page_set* own) {
     for (uint64_t page = 0, end; error == 0 && page < count; page = end) {
       end = RunEnd(own, page, count);
       if (Has(own, page)) continue;
-      error = ShowBus(show->part, show->start + page * PAGE, (end - page) * PAGE,
-                      shim_helper.empty);
+      error =
+          ShowBus(show->part, show->start + page * PAGE, (end - page) * PAGE, shim_helper.empty);
     }
     return error;
   }
