@@ -217,6 +217,8 @@ export interface FaultServerOptions {
   recorder?: Recorder;
   /** Called on the JavaScript thread when take() has something; never inside another call. */
   onEvents: () => void;
+  /** A helper thread that could run and left a command undone for that long is killed: 10 000. */
+  silenceMsMax?: number;
 }
 
 export type FaultServerEvent =
@@ -347,6 +349,11 @@ export interface Native {
    */
   openRecorder(path: string, options: { outputs: readonly RecordedOutput[] }): Recorder;
   /**
+   * Listens for shims, and serves them.
+   * @throws {Errno} those of bind(2); EOPNOTSUPP when the region lies on no tmpfs
+   */
+  openFaultServer(options: FaultServerOptions): FaultServer;
+  /**
    * mount(2) of type fuse.fauxdax; returns the /dev/fuse descriptor, close-on-exec. Needs
    * CAP_SYS_ADMIN. `flags` are MS_* of mount(2); `data` the FUSE options besides fd=.
    */
@@ -411,8 +418,21 @@ interface AddonRecorder extends Omit<Recorder, 'append' | 'begin'> {
   ): number;
 }
 
+/** native/fault_server_object.h. */
+interface AddonFaultServer extends Omit<FaultServer, 'show'> {
+  show(
+    mapping: number,
+    filePage: number,
+    pageCount: number,
+    kind: number,
+    regionPage: number,
+    flags: number,
+  ): number;
+}
+
 /** The addon as native/addon.cc exports it. */
-interface Addon extends Omit<Native, 'openRegion' | 'openSession' | 'openRecorder'> {
+interface Addon
+  extends Omit<Native, 'openRegion' | 'openSession' | 'openRecorder' | 'openFaultServer'> {
   Region: new (path: string, pageCount: number, readOnly: boolean) => AddonRegion;
   Session: new (
     options: Omit<SessionOptions, 'region' | 'recorder'> & {
@@ -422,6 +442,12 @@ interface Addon extends Omit<Native, 'openRegion' | 'openSession' | 'openRecorde
     },
   ) => Session;
   Recorder: new (path: string, outputs: { path: string; stream: number }[]) => AddonRecorder;
+  FaultServer: new (
+    options: Omit<FaultServerOptions, 'region' | 'recorder'> & {
+      region: AddonRegion;
+      recorder?: AddonRecorder | undefined;
+    },
+  ) => AddonFaultServer;
 }
 
 class MappedRegion implements NativeRegion {
@@ -571,6 +597,80 @@ function addonRecorder(recorder: Recorder): AddonRecorder {
   return recorder.recorder;
 }
 
+/** wire_command_kind of native/wire.h. */
+const SHOW_KIND = { trap: 1, zero: 2, region: 3, bus: 4 } as const;
+
+class NativeFaultServer implements FaultServer {
+  readonly #server: AddonFaultServer;
+
+  constructor(addon: Addon, options: FaultServerOptions) {
+    const { region } = options;
+    if (!(region instanceof MappedRegion)) throw new TypeError('region is not a mapped region');
+    const recorder = options.recorder && addonRecorder(options.recorder);
+    const { mapped } = region;
+    this.#server = run(() => new addon.FaultServer({ ...options, region: mapped, recorder }));
+  }
+
+  take(): FaultServerEvent[] {
+    return this.#server.take();
+  }
+
+  map(call: number, mapping: number, error: number): void {
+    this.#server.map(call, mapping, error);
+  }
+
+  reply(call: number, error: number): void {
+    this.#server.reply(call, error);
+  }
+
+  show(
+    mapping: number,
+    filePage: number,
+    pageCount: number,
+    kind: ShowKind,
+    regionPage: number,
+    flags: number,
+  ): number {
+    return this.#server.show(mapping, filePage, pageCount, SHOW_KIND[kind], regionPage, flags);
+  }
+
+  wake(mapping: number, filePage: number, pageCount: number): void {
+    this.#server.wake(mapping, filePage, pageCount);
+  }
+
+  writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): void {
+    this.#server.writeProtect(mapping, filePage, pageCount, on);
+  }
+
+  catchStores(ino: number, filePage: number, pageCount: number, on: boolean): void {
+    this.#server.catchStores(ino, filePage, pageCount, on);
+  }
+
+  takeDirtied(ino: number): Float64Array {
+    return this.#server.takeDirtied(ino);
+  }
+
+  watchPages(regionPage: number, pageCount: number): void {
+    this.#server.watchPages(regionPage, pageCount);
+  }
+
+  sweep(): void {
+    this.#server.sweep();
+  }
+
+  sweepPages(regionPage: number, pageCount: number, forget: boolean): void {
+    this.#server.sweepPages(regionPage, pageCount, forget);
+  }
+
+  counters(): FaultCounters {
+    return this.#server.counters();
+  }
+
+  close(): void {
+    this.#server.close();
+  }
+}
+
 /** Calls the addon; an error that carries an errno becomes an `Errno`, a bug stays what it is. */
 function run<T>(call: () => T): T {
   try {
@@ -613,6 +713,7 @@ export function loadNative(): Native {
       return run(() => new addon.Session({ ...options, region: mapped, recorder, frameVersion }));
     },
     openRecorder: (path, { outputs }) => new FileRecorder(addon, path, outputs),
+    openFaultServer: (options) => new NativeFaultServer(addon, options),
     mountFuse: (dir, source, flags, data) => run(() => addon.mountFuse(dir, source, flags, data)),
     unmount: (dir, lazy) => run(() => addon.unmount(dir, lazy)),
     receiveDescriptor: (fd) => run(() => addon.receiveDescriptor(fd)),

@@ -1,14 +1,13 @@
-// Module init: registers the classes Region, Recorder and Session and the plumbing functions, and
-// nothing else. Runs once for each environment (main thread or worker) that loads the addon.
+// Module init: registers the classes Region, Recorder, Session and FaultServer and the plumbing
+// functions, and nothing else. Runs once for each environment (main thread or worker) that loads
+// the addon.
 #include <napi.h>
 
+#include "fault_server_object.h"
 #include "plumbing_object.h"
 #include "recorder_object.h"
 #include "region_object.h"
-
-#if __has_include("session_object.h")
 #include "session_object.h"
-#endif
 
 namespace {
 
@@ -16,9 +15,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   fauxdax::InitRegion(env, exports);
   fauxdax::InitRecorder(env, exports);
   fauxdax::InitPlumbing(env, exports);
-#if __has_include("session_object.h")
   fauxdax::InitSession(env, exports);
-#endif
+  fauxdax::InitFaultServer(env, exports);
   return exports;
 }
 

@@ -1,13 +1,13 @@
 #include "recorder.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "check.h"
+#include "monotonic.h"
 
 namespace fauxdax {
 
@@ -34,12 +34,6 @@ static_assert(Output::kTakeBytesMax + 64 <= TraceFile::kRecordBytesMax);
 
 // The call that this thread serves; 0 is none.
 thread_local uint64_t current_call = 0;
-
-int64_t MonotonicNs() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 // Fields of a record, one after the other, little-endian as the machine is.
 class Fields {
@@ -307,10 +301,25 @@ void Recorder::PutLines(const Output& output, const std::string& lines) {
       .Put(lines.data(), lines.size());
 }
 
+void Recorder::SweepWith(Sweep sweep, void* owner) {
+  const std::lock_guard lock(order_);
+  sweep_ = sweep;
+  sweep_owner_ = owner;
+}
+
+void Recorder::SweepStores() {
+  if (sweep_ != nullptr) sweep_(sweep_owner_);
+}
+
 void Recorder::DrainOutputs() {
   for (Output& output : outputs_) {
-    output.Drain([&](const std::string& lines) { PutLines(output, lines); });
+    output.Drain([&](const std::string& lines) {
+      // After they were read: what was stored before they were printed is found.
+      SweepStores();
+      PutLines(output, lines);
+    });
   }
+  SweepStores();
 }
 
 void Recorder::Drain() {

@@ -95,6 +95,12 @@ class Recorder {
   // before.
   static uint64_t Serve(uint64_t number);
 
+  // What finds the stores that processes made through mappings, which are recorded by this: called
+  // with Order() held before a call or what a program said is recorded, so that stores made before
+  // come before. Null for none.
+  using Sweep = void (*)(void* owner);
+  void SweepWith(Sweep sweep, void* owner);
+
   // Before the answer is written. Nothing is recorded when the call was not.
   void Return(uint64_t unique, int error);
 
@@ -140,6 +146,7 @@ class Recorder {
   // With order_ held, all below.
   uint8_t* Put(uint8_t kind, uint8_t flags, size_t body_bytes);
   void DrainOutputs();
+  void SweepStores();
   void PutLines(const Output& output, const std::string& lines);
   void PutProcess(const Process& process);
   void PutReturn(uint64_t unique, int error);
@@ -154,6 +161,8 @@ class Recorder {
 
   std::mutex order_;  // of the trace; owns all below and file_
   std::vector<Output> outputs_;
+  Sweep sweep_ = nullptr;
+  void* sweep_owner_ = nullptr;
   std::unordered_set<uint64_t> open_calls_;
   uint64_t calls_ = 0;
   uint64_t mapping_calls_ = 0;

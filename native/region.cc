@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -77,9 +78,13 @@ Region::Region(std::string path, uint8_t* base, uint64_t page_count, bool read_o
       page_count_(page_count),
       read_only_(read_only),
       synchronous_(synchronous),
-      poison_(page_count) {}
+      poison_(page_count),
+      watch_(base) {}
 
-Region::~Region() { CHECK(munmap(base_, size_bytes()) == 0, "the mapping is ours to unmap"); }
+Region::~Region() {
+  if (recorder_) recorder_->SweepWith(nullptr, nullptr);
+  CHECK(munmap(base_, size_bytes()) == 0, "the mapping is ours to unmap");
+}
 
 void Region::CheckRange(uint64_t offset, uint64_t length_bytes) const {
   CHECK(offset <= size_bytes() && length_bytes <= size_bytes() - offset,
@@ -108,11 +113,13 @@ void Region::ChangeSeen(uint64_t offset, uint64_t length_bytes, const uint8_t* b
     const uint64_t piece_bytes = std::min(length_bytes, kSeenPieceBytes);
     const std::unique_lock order = RecordedOrder();
     {
-      std::unique_lock lock(undecided_mutex_, std::defer_lock);
-      if (tracking_.load(std::memory_order_acquire)) lock.lock();
-      if (lock) undecided_->BeforeStore(offset, piece_bytes);
+      const std::lock_guard lock(seen_mutex_);
+      const bool tracks = tracks_undecided();
+      FindStoresTo(offset, piece_bytes);
+      if (tracks) undecided_->BeforeStore(offset, piece_bytes);
       write(offset, piece_bytes);
-      if (lock && after == After::kFlushed) undecided_->AfterFlush(offset, piece_bytes);
+      if (tracks && after == After::kFlushed) undecided_->AfterFlush(offset, piece_bytes);
+      watch_.Know(offset, piece_bytes);
     }
     if (recorder_ && bytes == nullptr) recorder_->Zero(offset, piece_bytes);
     if (recorder_ && bytes != nullptr) {
@@ -203,12 +210,11 @@ void Region::Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread) {
     return;
   }
   const std::unique_lock order = RecordedOrder();
-  if (tracking_.load(std::memory_order_acquire)) {
-    const std::lock_guard lock(undecided_mutex_);
+  {
+    const std::lock_guard lock(seen_mutex_);
+    FindStoresTo(offset, length_bytes);
     persist_.Flush(base_ + offset, length_bytes);
-    undecided_->AfterFlush(offset, length_bytes);
-  } else {
-    persist_.Flush(base_ + offset, length_bytes);
+    if (tracks_undecided()) undecided_->AfterFlush(offset, length_bytes);
   }
   if (recorder_) recorder_->Flush(offset, length_bytes, thread);
 }
@@ -220,11 +226,53 @@ void Region::Fence(uint32_t thread) {
   }
   const std::unique_lock order = RecordedOrder();
   Persist::Fence();
-  if (tracking_.load(std::memory_order_acquire)) {
-    const std::lock_guard lock(undecided_mutex_);
+  if (tracks_undecided()) {
+    const std::lock_guard lock(seen_mutex_);
     undecided_->Fence();
   }
   if (recorder_) recorder_->Fence(thread);
+}
+
+void Region::WatchPages(uint64_t page, uint64_t page_count) {
+  CheckRange(page << kPageShift, page_count << kPageShift);
+  if (!sees_changes()) return;
+  const std::lock_guard lock(seen_mutex_);
+  watch_.Add(page, page_count);
+}
+
+void Region::Sweep() { SweepPages(0, page_count_, false); }
+
+void Region::SweepPages(uint64_t page, uint64_t page_count, bool forget) {
+  CheckRange(page << kPageShift, page_count << kPageShift);
+  if (!sees_changes()) return;
+  const std::unique_lock order = RecordedOrder();
+  const std::lock_guard lock(seen_mutex_);
+  FindStores(page, page_count);
+  if (forget) watch_.Forget(page, page_count);
+}
+
+void Region::FindStores(uint64_t page, uint64_t page_count) {
+  watch_.Sweep(
+      page, page_count,
+      [&](uint64_t at, uint64_t lines, const uint8_t* before, const uint8_t* after) {
+        if (tracks_undecided()) undecided_->StoreFound(at, lines, before);
+        if (!recorder_) return;
+        // Adjacent lines are one record.
+        while (lines != 0) {
+          const uint64_t first = static_cast<uint64_t>(std::countr_zero(lines));
+          const uint64_t count = static_cast<uint64_t>(std::countr_one(lines >> first));
+          const uint64_t line_offset = first * kLineBytes;
+          recorder_->Store((at << kPageShift) + line_offset, after + line_offset,
+                           count * kLineBytes, false);
+          lines = first + count == kLinesPerPage ? 0 : lines >> (first + count) << (first + count);
+        }
+      });
+}
+
+void Region::FindStoresTo(uint64_t offset, uint64_t length_bytes) {
+  if (length_bytes == 0) return;
+  const uint64_t page = offset >> kPageShift;
+  FindStores(page, ((offset + length_bytes - 1) >> kPageShift) + 1 - page);
 }
 
 void Region::FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino) {
@@ -248,10 +296,10 @@ void Region::FillCanaryPages(uint64_t page, uint64_t page_count, uint64_t owner_
   for (uint64_t next = page; next < page + page_count; ++next) {
     FillCanaryPage(canary, next, owner_ino);
     uint8_t* target = base_ + (next << kPageShift);
-    std::unique_lock lock(undecided_mutex_, std::defer_lock);
-    if (tracking_.load(std::memory_order_acquire)) lock.lock();
+    const std::lock_guard lock(seen_mutex_);
     persist_.CopyFlushed(target, canary, kPageBytes);
-    if (lock) undecided_->Settle(next, 1);
+    if (tracks_undecided()) undecided_->Settle(next, 1);
+    watch_.Know(next << kPageShift, kPageBytes);
   }
   if (recorder_) recorder_->Canary(page, page_count, owner_ino);
 }
@@ -262,7 +310,7 @@ void Region::Heal(uint64_t page) { poison_.Clear(page); }
 
 void Region::TrackUndecided() {
   CHECK(!read_only_, "a read-only region has nothing undecided");
-  const std::lock_guard lock(undecided_mutex_);
+  const std::lock_guard lock(seen_mutex_);
   if (undecided_) return;
   Persist::Fence();
   undecided_ = std::make_unique<Undecided>(base_, page_count_, persist_);
@@ -273,23 +321,31 @@ void Region::TrackUndecided() {
 void Region::Record(std::shared_ptr<Recorder> recorder) {
   CHECK(recorder_ == nullptr && recorder != nullptr, "a region is recorded once");
   recorder_ = std::move(recorder);
+  const auto sweep = [](void* region) {
+    auto* self = static_cast<Region*>(region);
+    const std::lock_guard lock(self->seen_mutex_);
+    self->FindStores(0, self->page_count_);
+  };
+  recorder_->SweepWith(sweep, this);
   seen_.store(true, std::memory_order_release);
 }
 
 uint64_t Region::UndecidedLineCount() const {
-  const std::lock_guard lock(undecided_mutex_);
+  const std::lock_guard lock(seen_mutex_);
   return undecided_ ? undecided_->line_count() : 0;
 }
 
 UndecidedCounters Region::undecided_counters() const {
-  const std::lock_guard lock(undecided_mutex_);
+  const std::lock_guard lock(seen_mutex_);
   return undecided_ ? undecided_->counters() : UndecidedCounters{};
 }
 
 CrashCount Region::Crash(const Keep& keep) {
-  const std::lock_guard lock(undecided_mutex_);
+  const std::lock_guard lock(seen_mutex_);
   CHECK(undecided_ != nullptr, "a crash needs TrackUndecided() first");
+  FindStores(0, page_count_);
   const CrashCount count = undecided_->Crash(keep);
+  watch_.KnowAll();
   Persist::Fence();
   return count;
 }

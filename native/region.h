@@ -10,8 +10,9 @@
 //
 // Order that matters: a store is durable only after a flush of its lines and then a Fence(). Every
 // change to the bytes goes through Change() or FillCanaryPages() and every flush and fence through
-// Flush() and Fence(): whoever must see all of them hooks in there. Lock order: the recorder's,
-// then that of the undecided lines.
+// Flush() and Fence(): whoever must see all of them hooks in there. Stores by other processes are
+// seen when watched pages are looked at. Lock order: the recorder's,
+// then that of the undecided lines and the watched pages.
 #ifndef FAUXDAX_REGION_H_
 #define FAUXDAX_REGION_H_
 
@@ -22,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "page_watch.h"
 #include "persist.h"
 #include "poison.h"
 #include "recorder.h"
@@ -97,6 +99,15 @@ class Region {
   uint64_t UndecidedLineCount() const;
   UndecidedCounters undecided_counters() const;
 
+  // Processes that map these pages may store to them from here on: such stores are found by
+  // looking, and count, and are recorded, as plain stores made then. Does nothing when nobody
+  // sees_changes(). A store that is made after this call is never missed.
+  void WatchPages(uint64_t page, uint64_t page_count);
+  // Looks at watched pages now; `forget`: for the last time. A flush looks at its own, and
+  // whoever changes bytes at those it changes.
+  void Sweep();
+  void SweepPages(uint64_t page, uint64_t page_count, bool forget);
+
   // Cuts the power: every undecided line takes the value `keep` gives it, and nothing is undecided
   // afterwards. Needs TrackUndecided(). A store another thread is making in that moment falls
   // before or after the crash, at 1 MiB granularity.
@@ -106,6 +117,8 @@ class Region {
   // happen. Called once, before other threads store.
   void Record(std::shared_ptr<Recorder> recorder);
   bool records() const { return recorder_ != nullptr; }
+  // Changes are recorded, or undecided lines tracked: who stores, flushes and fences must say so.
+  bool sees_changes() const { return seen_.load(std::memory_order_acquire); }
 
   // msync(2) of the whole mapping: host durability. Errors: EIO, ENOSPC, as msync(2).
   [[nodiscard]] int SyncHost();
@@ -127,6 +140,9 @@ class Region {
   void ChangeSeen(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
                   Write write);
   void FillCanaryPages(uint64_t page, uint64_t page_count, uint64_t owner_ino);
+  // Notes what processes stored to watched pages. With the recorder's order and seen_mutex_ held.
+  void FindStores(uint64_t page, uint64_t page_count);
+  void FindStoresTo(uint64_t offset, uint64_t length_bytes);
   // The recorder's order while it is held; nothing when nobody records.
   std::unique_lock<std::mutex> RecordedOrder() const;
 
@@ -141,9 +157,10 @@ class Region {
   // Undecided lines are tracked, or changes recorded: the slow way.
   std::atomic<bool> seen_{false};
   std::atomic<bool> tracking_{false};
-  mutable std::mutex undecided_mutex_;
-  std::unique_ptr<Undecided> undecided_;  // set once, before tracking_; guarded by the mutex
-  std::shared_ptr<Recorder> recorder_;    // set once, before seen_
+  mutable std::mutex seen_mutex_;         // of the next two
+  std::unique_ptr<Undecided> undecided_;  // set once, before tracking_
+  PageWatch watch_;
+  std::shared_ptr<Recorder> recorder_;  // set once, before seen_
 };
 
 }  // namespace fauxdax

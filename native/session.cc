@@ -62,7 +62,10 @@ int Session::Start(uv_loop_t* loop, bool direct_mappings) {
   CHECK(uv_async_init(loop, &wakeups_->async, OnWake) == 0, "the loop takes an async handle");
   CHECK(uv_poll_start(&wakeups_->poll, UV_READABLE, OnReadable) == 0, "the loop polls");
   loop_ = loop;
-  stretch_ = std::make_unique<Stretch>(&device_);
+  {
+    const std::lock_guard lock(stretch_mutex_);
+    stretch_ = std::make_unique<Stretch>(&device_);
+  }
   helper_ = std::make_unique<Helper>(
       &device_, &data_, stretch_.get(), recorder_.get(),
       [](void* wakeups) { uv_async_send(&static_cast<Wakeups*>(wakeups)->async); }, wakeups_);
@@ -292,6 +295,15 @@ void Session::StopPolling() {
   if (wakeups_ != nullptr) uv_poll_stop(&wakeups_->poll);
 }
 
+void Session::WantLoop() {
+  const std::lock_guard lock(stretch_mutex_);
+  if (stretch_) stretch_->WantLoop();
+}
+
+void Session::LoopHadTurn() {
+  if (stretch_) stretch_->LoopHadTurn();
+}
+
 void Session::Close() {
   if (closed_) return;
   closed_ = true;
@@ -302,6 +314,7 @@ void Session::Close() {
     ServeUntilHelperFinished();
     counters_at_close_ = counters();
     helper_.reset();
+    const std::lock_guard lock(stretch_mutex_);
     stretch_.reset();
   }
   device_.Close();

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -91,6 +92,11 @@ class Session {
   // Answers a deferred request. False when no request of that opcode is deferred by that number.
   [[nodiscard]] bool Answer(uint64_t unique, uint32_t opcode, int status);
 
+  // Any thread, also after Close(): the event loop is about to be woken for something else, and is
+  // not to wait for a stretch to end. LoopHadTurn(), on the JavaScript thread, says that it was.
+  void WantLoop();
+  void LoopHadTurn();
+
   // Stops serving, waits for the helper and closes the descriptor, which the kernel takes as the
   // daemon's death: what is still asked fails. May be called twice, and from inside the script.
   void Close();
@@ -141,6 +147,7 @@ class Session {
   const std::shared_ptr<RequestBuffer> reply_buffer_;
   FileTable files_;
   DataService data_;
+  std::mutex stretch_mutex_;  // taken where stretch_ comes and goes, and by WantLoop()
   std::unique_ptr<Stretch> stretch_;
   std::unique_ptr<Helper> helper_;
   uv_loop_t* loop_ = nullptr;

@@ -14,6 +14,9 @@ namespace fauxdax {
 
 namespace {
 
+// Tells our wrapped objects from any other addon's, so that unwrapping is safe.
+constexpr napi_type_tag kSessionTag = {0x6661757864617831, 0x73657373696f6e01};
+
 constexpr uint64_t kExactMax = uint64_t{1} << 53;
 constexpr int64_t kNsecPerSec = 1'000'000'000;
 constexpr uint64_t kFilePagesMax = kFileBytesMax >> kPageShift;
@@ -108,6 +111,7 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
                                 std::move(recorder), options.Get("readOnly").ToBoolean().Value(),
                                 reply_.Value().Data(), request_.Value().Data(), script);
   Napi::Object self = info.This().As<Napi::Object>();
+  self.TypeTag(&kSessionTag);
   self.Set("requestBytes", Share(info.Env(), session_->request_buffer()));
   self.Set("replyBytes", Share(info.Env(), session_->reply_buffer()));
 
@@ -125,6 +129,13 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info)
   };
   CheckNapi(napi_add_async_cleanup_hook(env_, close, this, &cleanup_hook_));
   Ref();
+}
+
+Session* SessionObject::FromValue(const Napi::Value& value) {
+  if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&kSessionTag)) {
+    throw Napi::TypeError::New(value.Env(), "session is not a Session of this addon");
+  }
+  return Unwrap(value.As<Napi::Object>())->session_.get();
 }
 
 SessionObject::~SessionObject() {

@@ -22,6 +22,10 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
   explicit SessionObject(const Napi::CallbackInfo& info);
   ~SessionObject() override;
 
+  // The session inside a JavaScript value, for as long as that value lives, also when it is closed.
+  // Throws a JavaScript TypeError when it is no Session of this addon.
+  static Session* FromValue(const Napi::Value& value);
+
   static Napi::Function Define(Napi::Env env);
 
  private:

@@ -59,7 +59,7 @@ Stretch::~Stretch() {
 
 bool Stretch::Begin() {
   const std::lock_guard lock(mutex_);
-  if (!granted_ || !usable_) return false;
+  if (!granted_ || loop_wanted_ || !usable_) return false;
   CHECK(!on_, "one stretch at a time");
   on_ = true;
   over_.store(false, std::memory_order_relaxed);
@@ -79,6 +79,21 @@ void Stretch::End() {
 void Stretch::Turn(bool granted) {
   const std::lock_guard lock(mutex_);
   granted_ = granted;
+  Interrupt();
+}
+
+void Stretch::WantLoop() {
+  const std::lock_guard lock(mutex_);
+  loop_wanted_ = true;
+  Interrupt();
+}
+
+void Stretch::LoopHadTurn() {
+  const std::lock_guard lock(mutex_);
+  loop_wanted_ = false;
+}
+
+void Stretch::Interrupt() {
   if (!on_ || over_.load(std::memory_order_relaxed)) return;
   over_.store(true, std::memory_order_relaxed);
   device_->SetBlocking(false);

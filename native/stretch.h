@@ -3,9 +3,10 @@
 // turn. What else the loop waits for is late by one stretch at most.
 //
 // The helper thread grants stretches and ends each one at its next tick, so that a stretch lasts a
-// millisecond. To end one it takes the device's blocking mode away and then sends the JavaScript
-// thread a signal: a read that begins afterwards returns, one that has begun is interrupted.
-// Outside a stretch the device never blocks, so that others may read it.
+// millisecond; others end it early with WantLoop(). To end one it takes the device's blocking mode
+// away and then sends the JavaScript thread a signal: a read that begins afterwards returns, one
+// that has begun is interrupted. Outside a stretch the device never blocks, so that others may read
+// it.
 #ifndef FAUXDAX_STRETCH_H_
 #define FAUXDAX_STRETCH_H_
 
@@ -36,7 +37,16 @@ class Stretch {
   // Helper thread. Ends the stretch under way, and grants others until the next call or none.
   void Turn(bool granted);
 
+  // Any thread. The event loop has something to do that no time-out says: ends the stretch under
+  // way, and no other begins before LoopHadTurn().
+  void WantLoop();
+  // JavaScript thread.
+  void LoopHadTurn();
+
  private:
+  // With the mutex held.
+  void Interrupt();
+
   Device* const device_;
   const pthread_t thread_;
   // The signal is ours, and the thread gets it.
@@ -45,6 +55,7 @@ class Stretch {
   // Protects the following, the device's mode, and the signal: sent only while `on_`.
   std::mutex mutex_;
   bool granted_ = false;
+  bool loop_wanted_ = false;
   bool on_ = false;
   std::atomic<bool> over_{false};
 };

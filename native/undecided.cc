@@ -81,12 +81,17 @@ void Undecided::BeforeStore(uint64_t offset, uint64_t length_bytes) {
   const uint64_t end = offset + length_bytes;
   CHECK(end >= offset && end <= page_count_ * kPageBytes, "the store is inside the region");
   for (uint64_t page = offset >> kPageShift; page << kPageShift < end; ++page) {
-    SaveBeforeStore(FindOrMake(page), LinesIn(page, offset, end));
+    SaveBeforeStore(FindOrMake(page), LinesIn(page, offset, end), base_ + (page << kPageShift));
   }
 }
 
-void Undecided::SaveBeforeStore(PageRecord* record, uint64_t lines) {
-  const uint8_t* bytes = base_ + (record->page << kPageShift);
+void Undecided::StoreFound(uint64_t page, uint64_t lines, const uint8_t* before) {
+  CHECK(page < page_count_, "the store is inside the region");
+  KeepLimits();
+  SaveBeforeStore(FindOrMake(page), lines, before);
+}
+
+void Undecided::SaveBeforeStore(PageRecord* record, uint64_t lines, const uint8_t* bytes) {
   const uint64_t fresh = lines & ~record->undecided;
   ForEachRun(fresh, [&](uint64_t first, uint64_t count) {
     std::memcpy(record->durable.get() + first * kLineBytes, bytes + first * kLineBytes,

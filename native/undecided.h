@@ -7,7 +7,8 @@
 // past.
 //
 // Order that matters: BeforeStore() comes before the bytes change (it saves what is about to be
-// lost), AfterFlush() after they did.
+// lost), AfterFlush() after they did. A change that was only found out is told by StoreFound(),
+// before a flush of what was found.
 #ifndef FAUXDAX_UNDECIDED_H_
 #define FAUXDAX_UNDECIDED_H_
 
@@ -54,6 +55,8 @@ class Undecided {
 
   // The bytes of the range are about to change.
   void BeforeStore(uint64_t offset, uint64_t length_bytes);
+  // These lines (a bit each) of a page were stored to, and were as in `before`, page-shaped.
+  void StoreFound(uint64_t page, uint64_t lines, const uint8_t* before);
   // Every line of the range was flushed with its current value.
   void AfterFlush(uint64_t offset, uint64_t length_bytes);
   // Flushed values become durable.
@@ -74,7 +77,8 @@ class Undecided {
 
   PageRecord* Find(uint64_t page) const;
   PageRecord* FindOrMake(uint64_t page);
-  void SaveBeforeStore(PageRecord* record, uint64_t lines);
+  // `bytes`: of the page, before the store.
+  void SaveBeforeStore(PageRecord* record, uint64_t lines, const uint8_t* bytes);
   void FlushLines(PageRecord* record, uint64_t lines);
   void Drain(PageRecord* record);
   void Release(PageRecord* record);

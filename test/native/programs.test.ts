@@ -10,9 +10,10 @@ const COMPILER = process.env['CXX'] ?? 'c++';
 const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
 const THREADS = '-fsanitize=thread';
 const ADDRESSES = '-fsanitize=address,undefined';
-const REGION_SOURCES = 'persist poison region undecided recorder trace_file crc32 output processes'
-  .split(' ')
-  .map((name) => `${name}.cc`);
+const REGION_SOURCES =
+  'persist poison page_watch region undecided recorder trace_file crc32 output processes'
+    .split(' ')
+    .map((name) => `${name}.cc`);
 
 /** Compiles a program of this folder with these sources of native/; returns its path. */
 function compile(test: Test, name: string, sources: string[], flags: string[]): string {

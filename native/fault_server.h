@@ -1,0 +1,214 @@
+// The daemon's end of all shims (wire.h): who is connected, where their mappings lie, what they
+// show. What it can decide over an unchanged map it does at once; the rest becomes events for
+// JavaScript, whose answers come as calls.
+//
+// A thread of its own takes what comes (fault_server_thread.cc, fault_calls.cc); the JavaScript
+// thread calls the public functions (fault_server.cc). One mutex protects everything, so that
+// noting a store and letting it through is one step beside takeDirtied() and writeProtect(). Nobody
+// waits for a process while holding it: sends do not block, and what the kernel refuses because of
+// a process is refused for moments. Lock order: this mutex, the recorder's, those of the region.
+//
+// Coherence comes first: a process that cannot be made to see a change is killed.
+#ifndef FAUXDAX_FAULT_SERVER_H_
+#define FAUXDAX_FAULT_SERVER_H_
+
+#include <linux/userfaultfd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "fault_client.h"
+#include "fault_event.h"
+#include "fault_mapping.h"
+#include "file_table.h"
+#include "interval_set.h"
+#include "packet_socket.h"
+#include "region.h"
+#include "wire.h"
+
+namespace fauxdax {
+
+struct FaultServerCounters {
+  uint64_t clients;
+  uint64_t mappings;
+  uint64_t faults;
+  uint64_t caught_stores;
+  uint64_t commands;
+};
+
+struct FaultServerParts {
+  std::shared_ptr<Region> region;
+  std::shared_ptr<Recorder> recorder;  // null: nothing is recorded
+  FileTable* files;                    // outlives the server
+  int64_t silence_ns_max;              // a helper that is silent for that long is killed
+};
+
+class FaultServer {
+ public:
+  // Called on any thread when Take() has something again; the server's mutex is not held.
+  using Tell = void (*)(void* owner);
+
+  // Listens at `socket_path` and starts the thread. Errors: those of bind(2); EOPNOTSUPP when the
+  // region lies on no tmpfs.
+  static int Open(const std::string& socket_path, FaultServerParts parts, Tell tell, void* owner,
+                  std::unique_ptr<FaultServer>* out);
+  ~FaultServer();
+  FaultServer(const FaultServer&) = delete;
+  FaultServer& operator=(const FaultServer&) = delete;
+
+  // All of these on the JavaScript thread; FaultServer of lib/native.ts says what they do. Calls,
+  // mappings and clients that are gone are no error.
+  std::vector<FaultEvent> Take();
+  // False when a mapping has that number already.
+  [[nodiscard]] bool Map(uint64_t call, uint64_t mapping, int error);
+  void Reply(uint64_t call, int error);
+  uint64_t Show(uint64_t mapping, uint64_t file_page, uint64_t page_count, uint32_t kind,
+                uint64_t region_page, uint32_t flags);
+  void Wake(uint64_t mapping, uint64_t file_page, uint64_t page_count);
+  void WriteProtect(uint64_t mapping, uint64_t file_page, uint64_t page_count, bool on);
+  void CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on);
+  IntervalSet TakeDirtied(uint64_t ino);
+  FaultServerCounters counters();
+
+  // Commands of a batch are sent at its end, by the JavaScript thread; others soon.
+  void BeginBatch();
+  void EndBatch();
+
+ private:
+  // What the thread waits for: these, a channel or the faults of a client.
+  static constexpr uint64_t kListener = 0;
+  static constexpr uint64_t kKick = 1;
+  static constexpr uint64_t kChannel = uint64_t{1} << 62;
+  static constexpr uint64_t kUserfault = uint64_t{1} << 63;
+  static constexpr size_t kChannelsMax = 8192;
+  static constexpr size_t kClientsMax = 1024;
+  // Told and not taken; beyond that nobody new is let in.
+  static constexpr size_t kEventsMax = 1 << 17;
+
+  // A connection: nobody's until it says HELLO or JOIN.
+  struct Channel {
+    uint64_t number;
+    int fd;
+    PacketPeer peer;
+    uint64_t client = 0;
+    bool is_helper = false;
+    uint64_t call = 0;  // asked and not answered
+  };
+  struct Call {
+    uint64_t client;
+    uint64_t channel;
+    bool is_map;
+    FaultMapping mapping;  // of a map
+  };
+  struct Caught {
+    IntervalSet pages;
+    IntervalSet huge;  // of these, what was given as whole aligned 2 MiB
+    IntervalSet dirtied;
+  };
+  // The mutex, held; at its end who is doomed goes, and JavaScript is told what is new.
+  class Turn;
+
+  FaultServer(FaultServerParts parts, Tell tell, void* owner);
+  int Listen(const std::string& socket_path);
+
+  // fault_server.cc, with the mutex held.
+  FaultClient* FindClient(uint64_t number);
+  FaultMapping* FindMapping(uint64_t number);
+  void Push(FaultEvent event);
+  // The client goes at the end of this turn.
+  void Doom(FaultClient* client, const std::string& reason);
+  void Reap();
+  void Remove(FaultClient* client);
+  void CloseChannel(uint64_t number);
+  // Forgets a part of a mapping, and the mapping with its last one.
+  void RemoveParts(FaultClient* client, uint64_t address, uint64_t end);
+  // Stores found from here on are those of the only process with mappings, if there is one.
+  void SetMapper();
+  void SendReply(uint64_t channel, int error, uint64_t value);
+  void SendCommands();
+  void Kick();
+
+  // fault_server_thread.cc, on the thread, with the mutex held but for Run().
+  void Run();
+  void Serve(uint64_t what, uint32_t events);
+  void Accept();
+  void ServeChannel(uint64_t number);
+  void TakeMessages(FaultClient* client);
+  void Fault(FaultClient* client, const uffd_msg& message);
+  // True when the store was noted and let through, or will be tried again.
+  bool CatchStore(FaultClient* client, FaultMapping* mapping, uint64_t file_page);
+  void TakeDone(Channel* channel);
+  void FindSilent();
+  bool Watch(int fd, uint64_t what);
+
+  // fault_calls.cc, on the thread, with the mutex held. Each answers, or leaves it to JavaScript.
+  void TakeRequest(Channel* channel);
+  void Hello(Channel* channel, const wire_request& request, int uffd);
+  void Join(Channel* channel, const wire_request& request);
+  void AskMap(Channel* channel, FaultClient* client, const wire_request& request);
+  void Unmap(Channel* channel, FaultClient* client, const wire_request& request);
+  void AskSync(Channel* channel, FaultClient* client, const wire_request& request);
+  void AskFallocate(Channel* channel, FaultClient* client, const wire_request& request);
+  void Flush(Channel* channel, FaultClient* client, const wire_request& request);
+  // Flushes a run's part of [address, end), as that thread; the run is the mapping's.
+  void FlushRun(const FaultMapping& mapping, const ShownRun& run, uint64_t address, uint64_t end,
+                uint32_t tid);
+  uint64_t AddCall(Channel* channel, FaultClient* client);
+
+  const std::shared_ptr<Region> region_;
+  const std::shared_ptr<Recorder> recorder_;
+  FileTable* const files_;
+  const int64_t silence_ns_max_;
+  const Tell tell_;
+  void* const owner_;
+  std::string socket_path_;  // empty until it is ours
+  int listener_fd_ = -1;
+  int epoll_fd_ = -1;
+  int kick_fd_ = -1;
+  int region_fd_ = -1;
+  int empty_fd_ = -1;
+
+  std::mutex mutex_;  // of all below
+  std::unordered_map<uint64_t, Channel> channels_;
+  std::unordered_map<uint64_t, std::unique_ptr<FaultClient>> clients_;
+  std::unordered_map<uint64_t, std::unique_ptr<FaultMapping>> mappings_;
+  std::unordered_map<uint64_t, Call> calls_;
+  std::unordered_map<uint64_t, Caught> caught_;  // by inode
+  std::vector<FaultEvent> events_;
+  std::vector<uint64_t> doomed_;
+  std::vector<uint64_t> to_send_;  // clients with commands to be sent
+  bool told_ = false;              // JavaScript knows of the events
+  bool batching_ = false;
+  uint32_t mapper_ = 0;  // what the recorder was told
+  uint64_t last_channel_ = 0;
+  uint64_t last_client_ = 0;
+  uint64_t last_call_ = 0;
+  uint64_t faults_ = 0;
+  uint64_t caught_stores_ = 0;
+  uint64_t commands_ = 0;
+
+  std::atomic<bool> stop_{false};
+  std::thread thread_;  // last: it uses all of the above
+};
+
+class FaultServer::Turn {
+ public:
+  explicit Turn(FaultServer* server) : server_(server), lock_(server->mutex_) {}
+  ~Turn();
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  FaultServer* const server_;
+  std::unique_lock<std::mutex> lock_;
+};
+
+}  // namespace fauxdax
+
+#endif  // FAUXDAX_FAULT_SERVER_H_

@@ -1,0 +1,373 @@
+/* A client of the fault server that speaks native/wire.h by itself: it obeys lines of standard
+ * input and answers each with one line. Pages count 4 KiB, from the start of its one mapping.
+ *
+ *   fault_client SOCKET
+ *
+ *   hello                        helper channel and thread   -> hello ERROR MODE
+ *   join                         the channel of all below    -> join ERROR
+ *   map INO OFFSET PAGES FLAGS   memory, and MAP of it       -> map ERROR
+ *   again SHIFT                  MAP, that many pages on     -> again ERROR
+ *   unmap PAGE PAGES             munmap and UNMAP            -> unmap ERROR
+ *   sync PAGE PAGES | flush BYTE BYTES FLAGS | fallocate INO MODE OFFSET LENGTH
+ *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
+ *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
+ *   silent                       the helper obeys no more, and says so
+ *   raw HOW                      one wrong packet            -> raw ERROR, or raw end
+ *   fork-join                    JOIN by another process     -> fork-join ERROR
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#define PAGE 4096ul
+#define HUGE (2ul << 20)
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
+#endif
+
+static const char* socket_path;
+static int uffd = -1, helper_channel = -1, channel = -1, region_fd = -1, empty_fd = -1;
+static uint64_t client, nonce, mapping_ino, mapping_offset;
+static char* base;
+static size_t pages;
+static unsigned map_flags;
+static atomic_int silent;
+
+static void require(int good, const char* what) {
+  if (good) return;
+  perror(what);
+  exit(1);
+}
+
+static int Connect(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strncpy(address.sun_path, socket_path, sizeof(address.sun_path) - 1);
+  const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  require(connect(fd, (struct sockaddr*)&address, sizeof(address)) == 0, "connect");
+  return fd;
+}
+
+static int Send(int fd, const void* packet, size_t length, const int* fds, int count) {
+  char control[CMSG_SPACE(4 * sizeof(int))] = {0};
+  struct iovec vector = {(void*)packet, length};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    struct cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+  }
+  return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)length;
+}
+
+/* 0 at the end of the connection. */
+static int Receive(int fd, struct wire_reply* reply, int* fds) {
+  char control[CMSG_SPACE(2 * sizeof(int))];
+  struct iovec vector = {reply, sizeof(*reply)};
+  struct msghdr message = {.msg_iov = &vector,
+                           .msg_iovlen = 1,
+                           .msg_control = control,
+                           .msg_controllen = sizeof(control)};
+  if (recvmsg(fd, &message, 0) != sizeof(*reply)) return 0;
+  struct cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header != NULL && fds != NULL) memcpy(fds, CMSG_DATA(header), 2 * sizeof(int));
+  return 1;
+}
+
+static struct wire_request Request(unsigned call, unsigned flags, uint64_t a, uint64_t b,
+                                   uint64_t c, uint64_t d) {
+  struct wire_request request = {.magic = WIRE_MAGIC,
+                                 .version = WIRE_VERSION,
+                                 .call = call,
+                                 .flags = flags,
+                                 .tid = (uint32_t)gettid(),
+                                 .arguments = {a, b, c, d}};
+  return request;
+}
+
+/* -1 at the end of the connection. */
+static int Ask(int fd, struct wire_request request) {
+  struct wire_reply reply;
+  if (!Send(fd, &request, sizeof(request), NULL, 0) || !Receive(fd, &reply, NULL)) return -1;
+  return reply.error;
+}
+
+static void Register(void* at, size_t length, int mode) {
+  struct uffdio_register asked = {{(uintptr_t)at, length}, mode, 0};
+  require(ioctl(uffd, UFFDIO_REGISTER, &asked) == 0, "register");
+}
+
+static void Protect(void* at, size_t length) {
+  struct uffdio_writeprotect asked = {{(uintptr_t)at, length}, UFFDIO_WRITEPROTECT_MODE_WP};
+  require(ioctl(uffd, UFFDIO_WRITEPROTECT, &asked) == 0, "protect");
+}
+
+static char* Staging(size_t length) {
+  char* at = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+  require(at != MAP_FAILED, "staging");
+  return at;
+}
+
+static void Obey(const struct wire_command* command) {
+  char* at = (char*)command->address;
+  const size_t length = command->length;
+  const int all = PROT_READ | PROT_WRITE;
+  if (command->kind == WIRE_BUS) {
+    require(mmap(at, length, all, MAP_SHARED | MAP_FIXED, empty_fd, 0) == at, "bus");
+    return;
+  }
+  const int how = map_flags & WIRE_MAP_SHARED ? MAP_SHARED : MAP_PRIVATE;
+  const off_t offset = (off_t)command->region_offset;
+  if (command->kind == WIRE_REGION && (command->flags & WIRE_STORABLE)) {
+    require(mmap(at, length, all, how | MAP_FIXED, region_fd, offset) == at, "region");
+    Register(at, length, UFFDIO_REGISTER_MODE_WP);
+    return;
+  }
+  char* staging = Staging(length);
+  if (command->kind == WIRE_REGION) {
+    require(mmap(staging, length, all, how | MAP_FIXED, region_fd, offset) == staging, "region");
+    Register(staging, length, UFFDIO_REGISTER_MODE_WP);
+    if (how == MAP_SHARED) Protect(staging, length);
+  } else {
+    Register(staging, length, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP);
+    if (command->kind == WIRE_ZERO) {
+      struct uffdio_zeropage zero = {
+          {(uintptr_t)staging, length}, UFFDIO_ZEROPAGE_MODE_DONTWAKE, 0};
+      require(ioctl(uffd, UFFDIO_ZEROPAGE, &zero) == 0, "zero");
+      Protect(staging, length);
+    }
+  }
+  require(mremap(staging, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at, "mremap");
+}
+
+static void* Helper(void* unused) {
+  (void)unused;
+  struct wire_command commands[WIRE_COMMANDS_MAX];
+  for (;;) {
+    const ssize_t length = recv(helper_channel, commands, sizeof(commands), 0);
+    if (length <= 0) return NULL;
+    if (silent) {
+      printf("disobeyed\n");
+      continue;
+    }
+    const size_t count = (size_t)length / sizeof(commands[0]);
+    for (size_t i = 0; i < count; i++) Obey(&commands[i]);
+    const struct wire_done done = {commands[count - 1].number, 0, 0};
+    if (send(helper_channel, &done, sizeof(done), MSG_NOSIGNAL) < 0) return NULL;
+  }
+}
+
+static int MakeUffd(void) {
+  const int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  struct uffdio_api api = {UFFD_API,
+                           UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                               UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_EVENT_REMAP |
+                               UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_EXACT_ADDRESS |
+                               UFFD_FEATURE_THREAD_ID,
+                           0};
+  require(fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0, "userfaultfd");
+  return fd;
+}
+
+static void Hello(void) {
+  uffd = MakeUffd();
+  helper_channel = Connect();
+  const struct wire_request request = Request(WIRE_HELLO, 0, 0, 0, 0, 0);
+  struct wire_reply reply = {0};
+  int fds[2] = {-1, -1};
+  require(Send(helper_channel, &request, sizeof(request), &uffd, 1), "send");
+  if (!Receive(helper_channel, &reply, fds)) reply.error = -1;
+  region_fd = fds[0];
+  empty_fd = fds[1];
+  client = reply.values[0];
+  nonce = reply.values[1];
+  pthread_t thread;
+  if (reply.error == 0) require(pthread_create(&thread, NULL, Helper, NULL) == 0, "thread");
+  printf("hello %d %d\n", reply.error, (int)reply.values[2]);
+}
+
+static void Map(void) {
+  char* room = Staging(pages * PAGE + HUGE);
+  base = (char*)(((uintptr_t)room + HUGE - 1) & ~(HUGE - 1));
+  printf("map %d\n", Ask(channel, Request(WIRE_MAP, map_flags, (uintptr_t)base, pages * PAGE,
+                                          mapping_ino, mapping_offset)));
+}
+
+static __thread sigjmp_buf back;
+
+static void OnBus(int number) {
+  (void)number;
+  siglongjmp(back, 1);
+}
+
+struct access {
+  size_t page;
+  long value; /* to be stored; -1 loads */
+};
+
+static void* Access(void* argument) {
+  const struct access access = *(struct access*)argument;
+  free(argument);
+  volatile int* at = (volatile int*)(base + access.page * PAGE);
+  if (sigsetjmp(back, 1) != 0) {
+    printf("bus %zu\n", access.page);
+  } else if (access.value < 0) {
+    printf("load %zu %d\n", access.page, *at);
+  } else {
+    *at = (int)access.value;
+    printf("store %zu %ld\n", access.page, access.value);
+  }
+  return NULL;
+}
+
+static void InThread(size_t page, long value) {
+  struct access* access = malloc(sizeof(*access));
+  *access = (struct access){page, value};
+  pthread_t thread;
+  require(pthread_create(&thread, NULL, Access, access) == 0, "thread");
+  pthread_detach(thread);
+}
+
+static double Now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
+}
+
+static void Stores(size_t count, int value) {
+  const double start = Now();
+  for (size_t page = 0; page < count; page++) *(volatile int*)(base + page * PAGE) = value;
+  printf("stores %.2f\n", (Now() - start) / (double)count);
+}
+
+/* One packet that no shim sends, on a channel of its own; `joined-` on one that joined. */
+static void Raw(const char* how) {
+  struct wire_request packet[2] = {Request(WIRE_HELLO, 0, 0, 0, 0, 0)};
+  size_t length = sizeof(packet[0]);
+  int fds[4] = {-1, -1, -1, -1};
+  int count = 1;
+  const int fd = Connect();
+  if (strncmp(how, "joined-", 7) == 0) {
+    require(Ask(fd, Request(WIRE_JOIN, 0, client, nonce, 0, 0)) == 0, "join");
+    packet[0] = Request(WIRE_UNMAP, 0, (uintptr_t)base, PAGE, 0, 0);
+    count = 0;
+    how += 7;
+  } else {
+    fds[0] = MakeUffd();
+  }
+  if (strcmp(how, "magic") == 0) packet[0].magic++;
+  if (strcmp(how, "version") == 0) packet[0].version++;
+  if (strcmp(how, "call") == 0) packet[0].call = 99;
+  if (strcmp(how, "flags") == 0) packet[0].flags = 1;
+  if (strcmp(how, "short") == 0) length -= 8;
+  if (strcmp(how, "long") == 0) length += 8;
+  if (strcmp(how, "no-uffd") == 0) count = 0;
+  if (strcmp(how, "file") == 0) fds[0] = open("/dev/null", O_RDWR);
+  if (strcmp(how, "event") == 0) fds[0] = (int)syscall(SYS_eventfd2, 0, 0);
+  if (strcmp(how, "new") == 0) fds[0] = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  if (strcmp(how, "many") == 0) {
+    for (count = 0; count < 4; count++) fds[count] = MakeUffd();
+  }
+  if (strcmp(how, "descriptor") == 0) {
+    fds[0] = MakeUffd();
+    count = 1;
+  }
+  struct wire_reply reply;
+  if (Send(fd, packet, length, fds, count) && Receive(fd, &reply, NULL)) {
+    printf("raw %d\n", reply.error);
+  } else {
+    printf("raw end\n");
+  }
+  close(fd);
+  for (int i = 0; i < 4; i++) {
+    if (fds[i] >= 0) close(fds[i]);
+  }
+}
+
+static void ForkJoin(void) {
+  fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) _exit(Ask(Connect(), Request(WIRE_JOIN, 0, client, nonce, 0, 0)));
+  int status = 0;
+  require(waitpid(child, &status, 0) == child, "waitpid");
+  printf("fork-join %d\n", WEXITSTATUS(status));
+}
+
+int main(int argc, char** argv) {
+  require(argc == 2, "usage: fault_client SOCKET");
+  socket_path = argv[1];
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  struct sigaction action = {.sa_handler = OnBus, .sa_flags = SA_NODEFER};
+  sigaction(SIGBUS, &action, NULL);
+  char line[256];
+  while (fgets(line, sizeof(line), stdin) != NULL) {
+    char word[32] = "", how[32] = "";
+    unsigned long a = 0, b = 0, c = 0, d = 0;
+    sscanf(line, "%31s %lu %lu %lu %lu", word, &a, &b, &c, &d);
+    sscanf(line, "%*s %31s", how);
+    const uintptr_t at = (uintptr_t)base + a * PAGE;
+    if (strcmp(word, "hello") == 0) Hello();
+    if (strcmp(word, "join") == 0) {
+      channel = Connect();
+      printf("join %d\n", Ask(channel, Request(WIRE_JOIN, 0, client, nonce, 0, 0)));
+    }
+    if (strcmp(word, "map") == 0) {
+      mapping_ino = a;
+      mapping_offset = b;
+      pages = c;
+      map_flags = (unsigned)d;
+      Map();
+    }
+    if (strcmp(word, "again") == 0) {
+      printf("again %d\n", Ask(channel, Request(WIRE_MAP, map_flags, at, pages * PAGE, mapping_ino,
+                                                mapping_offset)));
+    }
+    if (strcmp(word, "unmap") == 0) {
+      munmap((void*)at, b * PAGE);
+      printf("unmap %d\n", Ask(channel, Request(WIRE_UNMAP, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "sync") == 0) {
+      printf("sync %d\n", Ask(channel, Request(WIRE_SYNC, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "flush") == 0) {
+      printf("flush %d\n",
+             Ask(channel, Request(WIRE_FLUSH, (unsigned)c, (uintptr_t)base + a, b, 0, 0)));
+    }
+    if (strcmp(word, "fallocate") == 0) {
+      printf("fallocate %d\n", Ask(channel, Request(WIRE_FALLOCATE, 0, a, b, c, d)));
+    }
+    if (strcmp(word, "load") == 0) InThread(a, -1);
+    if (strcmp(word, "store") == 0) InThread(a, (long)b);
+    if (strcmp(word, "stores") == 0) Stores(a, (int)b);
+    if (strcmp(word, "silent") == 0) {
+      silent = 1;
+      printf("silent\n");
+    }
+    if (strcmp(word, "raw") == 0) Raw(how);
+    if (strcmp(word, "fork-join") == 0) ForkJoin();
+  }
+  return 0;
+}
