@@ -3,16 +3,17 @@
 # program: PASS, FAIL or SKIP with the reason; the last line is `N passed, N failed`. Exit status 1
 # when one failed. What a failed program said is kept in build/test/programs/NAME.log.
 #
-#   test/programs/run.sh [--dir DIR] [--no-install] [--list] [NAME...]
+#   test/programs/run.sh [--dir DIR] [--dax] [--no-install] [--list] [NAME...]
 #
-# --dir runs in a directory instead of mounts: on ext4 that is how this script is tested. Needs
+# --dax runs the programs of dax_programs.sh instead, or any, under `fauxdax run`. --dir runs in a directory instead of mounts: on ext4 that is how this script is tested. Needs
 # root.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 logs=$here/build/test/programs
 packages=(fio stress-ng sqlite3 lmdb-utils git dbench fsmark postgresql acl attr rsync bonnie++)
 step_seconds_max=${FAUXDAX_STEP_SECONDS:-240}
-plain='' install=yes names=()
+plain='' dax='' install=yes names=()
+. "$here/test/programs/dax_programs.sh"
 
 usage() {
   sed -n '2,/^set/p' "$0" | sed '$d; s/^# \{0,1\}//'
@@ -243,11 +244,17 @@ all=(fio_psync fio_direct fio_mmap fio_libaio fio_fsync fio_large stress_ng sqli
 
 # --- running ---
 
+# How a program is started: by itself, or so that it maps files directly.
+launcher() {
+  [ -z "$dax" ] || [ -n "$plain" ] || printf '%s\n' node "$here/dist/tools/fauxdax.js" run "$work" --
+}
+
 passed=0 failed=0
 base=''
 
 mount_fresh() {
-  base=$(mktemp -d "${TMPDIR:-/tmp}/fauxdax-programs.XXXXXX")
+  # What is mapped directly lies in memory.
+  base=$(mktemp -d "${dax:-${TMPDIR:-/tmp}}/fauxdax-programs.XXXXXX")
   chmod 755 "$base"
   mkdir "$base/dir"
   work=$base/dir
@@ -274,12 +281,14 @@ fail() {
 }
 
 run_one() {
-  local name=$1 log=$logs/$1.log status begin=$SECONDS
+  local name=$1 log=$logs/$1.log status begin=$SECONDS launch
   mount_fresh >"$log" 2>&1 || { fail "$name" 'cannot mount' "$log"; return; }
   export work here tree
-  export -f "program_$name" need fio_job
+  export -f "program_$name" program_sqlite need fio_job dax_compile
+  mapfile -t launch < <(launcher)
   # A new session, so that the time limit reaches every process of the program.
-  timeout --kill-after=10 "$step_seconds_max" bash -euxc "cd '$work'; program_$name" >>"$log" 2>&1
+  timeout --kill-after=10 "$step_seconds_max" "${launch[@]}" \
+    bash -euxc "cd '$work'; program_$name" >>"$log" 2>&1
   status=$?
   unmount_clean >>"$log" 2>&1 || { [ $status -eq 0 ] && status=unmount; }
   case $status in
@@ -293,6 +302,7 @@ run_one() {
 while [ $# -gt 0 ]; do
   case $1 in
     --dir) plain=${2:?--dir wants a directory}; shift ;;
+    --dax) dax=/dev/shm packages=("${dax_packages[@]}") all=("${dax_all[@]}") ;;
     --no-install) install=no ;;
     --list) printf '%s\n' "${all[@]}"; exit 0 ;;
     --help) usage 0 ;;
