@@ -26,7 +26,7 @@ export function* changeMap<T>(
     parts.mmu.catchStores(file.ino, range, false);
     yield* file.zap(range, dropOwn ? ['zero', 'region', 'bus', 'own'] : SHOWN, dropOwn);
     file.takeDirtied();
-    yield { point: 'dax/change: change the map' };
+    yield { point: 'dax/change changeMap: change the map' };
     const endBefore = endPageOf(parts, file);
     const dirty = dirtyExtents(parts, file, range);
     file.entries.remove(range.filePage, range.filePage + range.pageCount);

@@ -196,8 +196,9 @@ export class DaxEngine {
   text(): string {
     const lines: string[] = [];
     for (const [ino, file] of [...this.files].sort(([a], [b]) => a - b)) {
-      const { gate, locks, entries, views } = file;
-      lines.push(`inode ${ino} ${JSON.stringify([gate.state, locks.state])} ${entries.text()}`);
+      const { gate, locks, writebackTurn, entries, views } = file;
+      const turns = JSON.stringify([gate.state, locks.state, writebackTurn.state]);
+      lines.push(`inode ${ino} ${turns} ${entries.text()}`);
       for (const [id, view] of views) lines.push(`mapping ${id} ${view.text()}`);
     }
     return lines.join('\n');

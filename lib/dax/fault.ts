@@ -86,7 +86,7 @@ export class Fault {
       const isFree = mayBeHuge && !this.hasPagesAround();
       const wish = this.look(inode, isFree, part);
       if (wish.isPoisoned) return 'media-error';
-      yield { point: 'dax/fault: lock the entry' };
+      yield { point: 'dax/fault untilDone: lock the entry', saw: { mayBeHuge, shown, wish } };
       const claim = yield* this.file.locks.acquire(this.lockRange(wish));
       let outcome: Outcome;
       try {
@@ -156,7 +156,7 @@ export class Fault {
       fileData.convert(this.inode()!, extent);
       parts.force();
     }
-    yield { point: 'dax/fault: zero the new pages' };
+    yield { point: 'dax/fault allocate: zero the new pages', saw: extent };
     if (!this.isWanted()) return undefined;
     try {
       region.zeroFlushed(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);
@@ -165,16 +165,16 @@ export class Fault {
       // Of 2 MiB with one bad page the others serve one by one.
       if (!bugs.zeroErrorIgnored) return isHuge ? 'again-smaller' : busErrorOf(error);
     }
-    yield { point: 'dax/fault: fence' };
+    yield { point: 'dax/fault allocate: fence' };
     region.fence();
-    yield { point: 'dax/fault: convert' };
+    yield { point: 'dax/fault allocate: convert' };
     if (!this.isWanted()) return undefined;
     if (!bugs.faultNoCompletion && !bugs.convertBeforeZero) {
       fileData.convert(this.inode()!, extent);
     }
     const error = this.beginStore();
     if (error !== undefined) return error;
-    yield { point: 'dax/fault: take the zeroes away' };
+    yield { point: 'dax/fault allocate: take the zeroes away' };
     // Nobody can show them again: that needs the entry that is locked here.
     if (file.entries.hugeAt(window.filePage) === 'zero' && !isHuge) {
       const chunk = chunkOf(window.filePage);
@@ -220,7 +220,7 @@ export class Fault {
   /** The entry is dirty before the first store can be made. */
   private *installStorable(window: PageRange, regionPage: number, isHuge: boolean): Task<Outcome> {
     const { file, view, mapping } = this;
-    yield { point: 'dax/fault: insert the entry' };
+    yield { point: 'dax/fault installStorable: insert the entry' };
     if (!this.isWanted()) return undefined;
     file.entries.insert({ ...window, isHuge }, 'page');
     for (let page = window.filePage; page < window.filePage + window.pageCount; page++) {

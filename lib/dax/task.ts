@@ -16,6 +16,12 @@ export interface Waitable {
 export interface Point {
   /** `file function: what comes next`, for a person who reads a schedule. */
   readonly point: string;
+  /**
+   * What the task found since its last point and goes by after this one, as plain data. A point that
+   * is met again in a loop tells all of it. With it a schedule can be read, and the race lab knows
+   * two tasks that stand at one point apart.
+   */
+  readonly saw?: unknown;
 }
 
 export type Step = Waitable | Point;

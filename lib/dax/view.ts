@@ -121,13 +121,23 @@ export class View {
   /** All marks as text, in order: the same text, the same state. */
   text(): string {
     const everything = { filePage: 0, pageCount: Infinity };
-    return MARKS.slice(1)
-      .flatMap((shown) =>
-        this.runs(everything, [shown]).map(
-          ({ filePage, pageCount }) => `${shown} ${filePage}+${pageCount}`,
-        ),
-      )
-      .join(' ');
+    const marks = MARKS.slice(1).flatMap((shown) =>
+      this.runs(everything, [shown]).map(
+        ({ filePage, pageCount }) => `${shown} ${filePage}+${pageCount}`,
+      ),
+    );
+    const huge = [...this.chunks].flatMap(([number, { isHuge }]) => (isHuge ? [number] : []));
+    const parts = this.parts.map(({ filePage, pageCount }) => `${filePage}+${pageCount}`);
+    const doubted = [...this.doubted].sort((a, b) => a - b);
+    return [
+      ...marks,
+      'huge',
+      ...huge.sort((a, b) => a - b),
+      'of',
+      ...parts,
+      'doubted',
+      ...doubted,
+    ].join(' ');
   }
 
   /** Numbers of the chunks in the range, in order: those that have marks, or all. */

@@ -24,11 +24,11 @@ export function* writeBack(parts: EngineParts, file: DaxFile, range: PageRange):
     const isLocked = (page: number) => !file.locks.isIdle && file.locks.isHeld(page);
     const dirty = file.entries.tagDirty(range.filePage, endPage, isLocked);
     if (dirty.length === 0) return;
-    yield { point: 'dax/writeback: protect' };
+    yield { point: 'dax/writeback writeBack: protect', saw: dirty };
     for (const entries of dirty) protect(parts, file, entries);
-    yield { point: 'dax/writeback: flush' };
+    yield { point: 'dax/writeback writeBack: flush' };
     for (const entries of dirty) flush(parts, file, entries);
-    yield { point: 'dax/writeback: fence' };
+    yield { point: 'dax/writeback writeBack: fence' };
     parts.region.fence();
     file.entries.clean(dirty);
   } finally {

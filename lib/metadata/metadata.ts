@@ -25,6 +25,8 @@ export interface MetadataOptions {
   /** Knows every page that the saved extents use. */
   allocator: Allocator;
   bugs?: Readonly<BugSwitches>;
+  /** Of `db`, when it is not to end as others do. */
+  transaction?: Transaction;
 }
 
 export interface MetadataCounts extends TableCounts {
@@ -81,7 +83,7 @@ export class Metadata {
   ) {
     this.allocator = options.allocator;
     this.bugs = options.bugs ?? NO_BUGS;
-    this.transaction = new Transaction(db);
+    this.transaction = options.transaction ?? new Transaction(db);
     // Inodes read back would show what this bug saved; it must stay hidden until a crash.
     this.cache = new InodeCache(!this.bugs.noCompletionConversion);
     this.table = new InodeTable(db, this.transaction, { pageCount: this.allocator.pageCount });

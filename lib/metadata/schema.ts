@@ -66,30 +66,40 @@ CREATE TABLE extent (
 ) STRICT, WITHOUT ROWID;
 `;
 
+export interface NewImage {
+  uuid: string;
+  pageCount: number;
+  uid: number;
+  gid: number;
+  nowMs: number;
+}
+
 /** Makes the tables of a new image with its root directory. Durable on the host afterwards. */
-export function createDatabase(
-  path: string,
-  options: { uuid: string; pageCount: number; uid: number; gid: number; nowMs: number },
-): void {
+export function createDatabase(path: string, options: NewImage): void {
   const db = new Database(path);
   try {
     db.pragma('page_size = 4096');
     setUp(db, 'host');
-    db.transaction(() => {
-      db.pragma(`application_id = ${APPLICATION_ID}`);
-      db.pragma(`user_version = ${SCHEMA_VERSION}`);
-      db.exec(TABLES);
-      db.prepare('INSERT INTO image VALUES (1, ?, ?)').run(options.uuid, options.pageCount);
-      const sec = Math.floor(options.nowMs / 1000);
-      const nsec = (options.nowMs % 1000) * 1_000_000;
-      db.prepare(
-        `INSERT INTO inode VALUES (${ROOT_INO}, ${0o040755}, ?, ?, 2, 0, 0, 0, 0,
-           @sec, @nsec, @sec, @nsec, @sec, @nsec, @sec, @nsec, ${ROOT_INO}, NULL)`,
-      ).run(options.uid, options.gid, { sec, nsec });
-    })();
+    makeTables(db, options);
   } finally {
     db.close();
   }
+}
+
+/** The tables of a new image with its root directory, in an empty database. */
+export function makeTables(db: Database.Database, options: NewImage): void {
+  db.transaction(() => {
+    db.pragma(`application_id = ${APPLICATION_ID}`);
+    db.pragma(`user_version = ${SCHEMA_VERSION}`);
+    db.exec(TABLES);
+    db.prepare('INSERT INTO image VALUES (1, ?, ?)').run(options.uuid, options.pageCount);
+    const sec = Math.floor(options.nowMs / 1000);
+    const nsec = (options.nowMs % 1000) * 1_000_000;
+    db.prepare(
+      `INSERT INTO inode VALUES (${ROOT_INO}, ${0o040755}, ?, ?, 2, 0, 0, 0, 0,
+         @sec, @nsec, @sec, @nsec, @sec, @nsec, @sec, @nsec, ${ROOT_INO}, NULL)`,
+    ).run(options.uid, options.gid, { sec, nsec });
+  })();
 }
 
 /** Opens for use. No other connection may exist or come until it is closed. */

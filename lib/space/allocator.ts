@@ -188,6 +188,13 @@ export class Allocator {
     }
   }
 
+  /** What the next calls go by, as text: the same text, the same state. */
+  text(): string {
+    const free = [...this.freeRuns()].map(({ page, pageCount }) => `${page}+${pageCount}`);
+    const busy = this.busyRuns.map(({ page, pageCount }) => `${page}+${pageCount}`);
+    return `free ${free.join(' ')} busy ${busy.join(' ')} cursor ${this.cursorChunk}`;
+  }
+
   private search(request: AllocateRequest): PageRun | undefined {
     const { pageCountMin, pageCountMax, goalPage } = request;
     const isLarge = pageCountMax >= PAGES_PER_HUGE;
