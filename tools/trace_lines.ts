@@ -7,7 +7,7 @@ import { getSystemErrorMap } from 'node:util';
 import type { InodeFields } from '../lib/metadata/inode.js';
 import type { MetadataRecord } from '../lib/metadata/records.js';
 import { CallTexts } from '../lib/trace/call_text.js';
-import type { TraceEvent } from '../lib/trace/event.js';
+import { FILESYSTEM_THREAD, type TraceEvent } from '../lib/trace/event.js';
 import type { BaseImage } from '../lib/trace/source.js';
 import { PAGE_BYTES, pageOf } from '../lib/units.js';
 import { visible } from './report/visible.js';
@@ -89,12 +89,14 @@ export class TraceLines {
         const head = Buffer.from(bytes.subarray(0, HEAD_BYTES_SHOWN)).toString('hex');
         const more = bytes.length > HEAD_BYTES_SHOWN ? '...' : '';
         const flushed = isFlushed ? '' : ', not flushed';
-        return `  store ${formatSize(bytes.length)} at ${place(offset)}${flushed}: ${head}${more}`;
+        return `  store ${formatSize(bytes.length)} at ${this.place(offset)}${flushed}: ${head}${more}`;
       }
-      case 'flush':
-        return `  flush ${formatSize(event.lengthBytes)} at ${place(event.offset)}`;
+      case 'flush': {
+        const by = threadText(event.thread);
+        return `  flush ${formatSize(event.lengthBytes)} at ${this.place(event.offset)}${by}`;
+      }
       case 'fence':
-        return color.cyan('  fence');
+        return color.cyan(`  fence${threadText(event.thread)}`);
       case 'canary': {
         const pages = plural(event.pageCount, 'page');
         return `  canary in ${pages} from ${event.page}, last of inode ${event.ownerIno}`;
@@ -110,6 +112,14 @@ export class TraceLines {
       default:
         return describeWorkload(event);
     }
+  }
+
+  /** `page 12 + 64, file offset 128`: the region, and the file that has the page. */
+  private place(offset: number): string {
+    const found = this.texts.places.find(offset);
+    if (found === undefined) return regionPlace(offset);
+    const path = visible(this.texts.paths.path(found.ino));
+    return `${regionPlace(offset)} (${path}, offset ${found.offset})`;
   }
 
   private describeRecord(record: MetadataRecord): string {
@@ -160,10 +170,14 @@ function describeField(name: string, value: unknown): string {
 }
 
 /** `page 12 + 64` */
-function place(offset: number): string {
+function regionPlace(offset: number): string {
   const page = pageOf(offset);
   const rest = offset - page * PAGE_BYTES;
   return rest === 0 ? `page ${page}` : `page ${page} + ${rest}`;
+}
+
+function threadText(thread: number): string {
+  return thread === FILESYSTEM_THREAD ? '' : ` by thread ${thread}`;
 }
 
 function shortened(command: string): string {

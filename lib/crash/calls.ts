@@ -13,7 +13,10 @@ const CALLS_MAX = 500_000;
 /** Of paths of one kind: counters, process numbers, digests. */
 const NUMBERS = /[0-9a-f]{16,}|\d+/g;
 /** Calls that only touch times: what of them is lost matters to nobody. */
-const QUIET_OPERATIONS = new Set(['FSYNC', 'FSYNCDIR', 'SYNCFS', 'RELEASE', 'READ']);
+const QUIET_OPERATIONS = new Set([
+  ...['FSYNC', 'FSYNCDIR', 'SYNCFS', 'RELEASE', 'READ'],
+  ...['DAX_FLUSH', 'DAX_DRAIN', 'DAX_MSYNC'],
+]);
 export const NAME_OPERATIONS = new Set([
   ...['CREATE', 'MKNOD', 'MKDIR', 'SYMLINK', 'LINK', 'TMPFILE'],
   ...['RENAME', 'RENAME2', 'UNLINK', 'RMDIR'],
@@ -36,7 +39,8 @@ export class CallBook {
     let position = 0;
     for (const event of source.events()) {
       if (event.type === 'call' && this.calls.size < CALLS_MAX) {
-        this.calls.set(event.callId, { text: texts.of(event, position), event });
+        const located = texts.located(event);
+        this.calls.set(event.callId, { text: texts.of(event, position), event: located });
       } else if (event.type === 'store' || event.type === 'metadata') {
         const call = this.calls.get(event.callId);
         if (call !== undefined)

@@ -10,7 +10,7 @@ import type { Timeline, TimelineEntry } from './result.js';
 
 /** Of each kind; failing crash points are a kind of their own. */
 const ENTRIES_MAX = 800;
-const SYNCS = new Set(['FSYNC', 'FSYNCDIR', 'SYNCFS']);
+const SYNCS = new Set(['FSYNC', 'FSYNCDIR', 'SYNCFS', 'DAX_FLUSH', 'DAX_DRAIN', 'DAX_MSYNC']);
 const WITHOUT_CHANGE = new Set(['READ', 'OPEN', 'RELEASE', 'IOCTL']);
 
 export function makeTimeline(source: TraceSource, tallies: readonly PointTally[]): Timeline {

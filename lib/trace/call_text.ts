@@ -6,13 +6,17 @@
 import type { CallText } from '../crash/result.js';
 import type { CallEvent, TraceEvent } from './event.js';
 import { PathTracker } from './paths.js';
+import { PlaceTracker } from './places.js';
 import type { BaseImage } from './source.js';
+import { LINE_BYTES } from '../units.js';
 
 const FATTR = { MODE: 1, UID: 2, GID: 4, SIZE: 8, ATIME: 16, MTIME: 32 } as const;
 const FDATASYNC = 1;
 const RENAME_EXCHANGE = 2;
 const FALLOC_PUNCH_HOLE = 2;
+const FALLOC_COLLAPSE_RANGE = 8;
 const FALLOC_ZERO_RANGE = 16;
+const FALLOC_INSERT_RANGE = 32;
 const O_TRUNC = 0o1000;
 
 /** Operations on a name in the directory `ino`. */
@@ -25,16 +29,29 @@ const WORDS: Record<string, string> = { RELEASE: 'close', RENAME2: 'rename' };
 
 export class CallTexts {
   readonly paths: PathTracker;
+  readonly places: PlaceTracker;
   private readonly commands = new Map<number, string>();
 
   constructor(base: Pick<BaseImage, 'database'>) {
     this.paths = new PathTracker(base);
+    this.places = new PlaceTracker(base);
   }
 
   /** A call is to be asked for before what it did is observed: names are those it was made with. */
   observe(event: TraceEvent): void {
     if (event.type === 'process') this.commands.set(event.pid, event.command);
-    else this.paths.observe(event);
+    this.paths.observe(event);
+    this.places.observe(event);
+  }
+
+  /**
+   * A call that names its file: stores through mappings are recorded with a place in the region
+   * only. One to a page that no file has had stays as it is.
+   */
+  located(call: CallEvent): CallEvent {
+    if (call.operation !== 'DAX_STORE') return call;
+    const place = this.places.find(call.offset ?? 0);
+    return place === undefined ? call : { ...call, ...place };
   }
 
   /** The command of a process, '' where it is not known. */
@@ -43,7 +60,8 @@ export class CallTexts {
   }
 
   /** @param position of the call's event: the number of events before it */
-  of(call: CallEvent, position: number): CallText {
+  of(recorded: CallEvent, position: number): CallText {
+    const call = this.located(recorded);
     const { callId, timeNs, pid, operation, offset, lengthBytes } = call;
     const { path, path2 } = this.pathsOf(call);
     const text: CallText = {
@@ -65,7 +83,7 @@ export class CallTexts {
   private pathsOf(call: CallEvent): { path: string; path2?: string } {
     const { paths } = this;
     const { operation, ino, ino2, name = '?', name2 = '?' } = call;
-    if (operation === 'SYNCFS') return { path: '.' };
+    if (operation === 'SYNCFS' || operation === 'DAX_DRAIN') return { path: '.' };
     if (operation === 'LINK') {
       return { path: paths.path(ino2 ?? 0), path2: paths.pathOf(ino, name) };
     }
@@ -108,9 +126,7 @@ function describe(call: CallEvent, path: string, path2: string | undefined): str
     case 'TMPFILE':
       return `create(a file without name in ${path})`;
     case 'FALLOCATE':
-      if ((flags & FALLOC_PUNCH_HOLE) !== 0) return `punch_hole(${path}, ${range})`;
-      if ((flags & FALLOC_ZERO_RANGE) !== 0) return `zero_range(${path}, ${range})`;
-      return `fallocate(${path}, ${range})`;
+      return describeFallocate(flags, path, range);
     case 'COPY_FILE_RANGE':
     case 'COPY_FILE_RANGE_64':
       return `copy_file_range(${path} → ${path2}, ${range})`;
@@ -119,9 +135,37 @@ function describe(call: CallEvent, path: string, path2: string | undefined): str
       return `${word}(${path}, ${name})`;
     case 'SYNCFS':
       return 'syncfs()';
+    case 'DAX_STORE':
+      if (call.ino === 0) return `store to the region (${range})`;
+      return `store to a mapping of ${path} (${range}${linesText(offset, lengthBytes)})`;
+    case 'DAX_FLUSH':
+      return `flush of ${path} (${range}${linesText(offset, lengthBytes)})`;
+    case 'DAX_DRAIN':
+      return 'drain()';
+    case 'DAX_MSYNC':
+      return `msync(${path}, ${range})`;
+    case 'DAX_FAULT':
+      return `page fault of a ${(flags & 1) === 0 ? 'load' : 'store'} (${path}, ${range})`;
+    case 'DAX_FALLOCATE':
+      return describeFallocate(flags, path, range);
     default:
       return `${word}(${path})`;
   }
+}
+
+/** The lines of 64 bytes that a range of a file touches, counted from its start. */
+function linesText(offset: number, lengthBytes: number): string {
+  const first = Math.floor(offset / LINE_BYTES);
+  const last = Math.floor((offset + Math.max(1, lengthBytes) - 1) / LINE_BYTES);
+  return first === last ? `, line ${first}` : `, lines ${first} to ${last}`;
+}
+
+function describeFallocate(mode: number, path: string, range: string): string {
+  if ((mode & FALLOC_PUNCH_HOLE) !== 0) return `punch_hole(${path}, ${range})`;
+  if ((mode & FALLOC_COLLAPSE_RANGE) !== 0) return `collapse_range(${path}, ${range})`;
+  if ((mode & FALLOC_ZERO_RANGE) !== 0) return `zero_range(${path}, ${range})`;
+  if ((mode & FALLOC_INSERT_RANGE) !== 0) return `insert_range(${path}, ${range})`;
+  return `fallocate(${path}, ${range})`;
 }
 
 function describeSetattr(valid: number, sizeBytes: number, path: string): string {

@@ -49,7 +49,7 @@ t.test('each event is a line with its position, time and process', async (t) => 
   t.match(lines[0], /^ *position +seconds +process +event$/);
   t.match(lines[1], /^ +0 +7 +is '\/usr\/bin\/python3 work\.py', child of 1$/);
   t.match(lines[2], /^ +1 +0\.0000\d\d +7 python3 +write\(file, offset 0, 3 bytes\)$/);
-  t.match(lines[3], /^ +2 +store 3 B at page 1 \+ 64: 616263$/);
+  t.match(lines[3], /^ +2 +store 3 B at page 1 \+ 64 \(file, offset 64\): 616263$/);
   t.match(lines[4], /^ +3 += 0$/);
   t.match(lines[5], /^ +4 +0\.005000 +prints 'done \\x1b\[31m'$/);
   t.match(lines[6], /^ +5 += ENOSPC$/);
@@ -62,18 +62,27 @@ t.test('every kind of event has its words', async (t) => {
   t.equal(status, 0);
   t.equal(stdout.trimEnd().split('\n').length, SAMPLE_EVENTS.length + 1);
   const words = [
-    /^ +28 +store 4 KiB at page 2: (09){8}\.\.\.$/,
-    /^ +27 +store 3 B at page 1 \+ 4, not flushed: 6e6577$/,
-    /^ +29 +flush 3 B at page 1 \+ 4$/,
-    /^ +30 +fence$/,
-    /^ +31 +canary in 2 pages from 3, last of inode 8$/,
-    /^ +33 +set-xattr ino 2, name 'user\.x', value of 3 B$/,
-    /^ +34 +end of operation 0$/,
-    /^ +35 +commit \(fsync\)$/,
-    /^ +36 +durable by fdatasync: file$/,
-    /^ +37 +durable by syncfs: all$/,
-    /^ +40 +0\.000000 +marks ''$/,
-    /^ +42 +0\.000000 +end of the workload: SIGKILL$/,
+    /store to a mapping of file \(offset 70, 3 bytes, line 1\)$/,
+    /store to the region \(offset 245760, 64 bytes\)$/,
+    /flush of file \(offset 0, 129 bytes, lines 0 to 2\)$/,
+    /drain\(\)$/,
+    /msync\(file, offset 4096, 8192 bytes\)$/,
+    /page fault of a store \(file, offset 4096, 4096 bytes\)$/,
+    /collapse_range\(file, offset 0, 4096 bytes\)$/,
+    /^ +\d+ +store 4 KiB at page 2 \(file, offset 4096\): (09){8}\.\.\.$/,
+    /^ +\d+ +store 3 B at page 1 \+ 4 \(file, offset 4\), not flushed: 6e6577$/,
+    /^ +\d+ +flush 3 B at page 1 \+ 4 \(file, offset 4\)$/,
+    /^ +\d+ +flush 3 B at page 60 \+ 4 by thread 4000000000$/,
+    /^ +\d+ +fence$/,
+    /^ +\d+ +fence by thread 4000000000$/,
+    /^ +\d+ +canary in 2 pages from 3, last of inode 8$/,
+    /^ +\d+ +set-xattr ino 2, name 'user\.x', value of 3 B$/,
+    /^ +\d+ +end of operation 0$/,
+    /^ +\d+ +commit \(fsync\)$/,
+    /^ +\d+ +durable by fdatasync: file$/,
+    /^ +\d+ +durable by syncfs: all$/,
+    /^ +\d+ +0\.000000 +marks ''$/,
+    /^ +\d+ +0\.000000 +end of the workload: SIGKILL$/,
   ];
   for (const word of words) t.match(stdout, new RegExp(word.source, 'm'));
 });
