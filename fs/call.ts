@@ -123,15 +123,22 @@ export class Call {
   }
 
   /**
-   * O_DIRECT passes every read and write on, in parallel; other files use the page cache, which
+   * O_DIRECT passes every read and write on, in parallel, and so does an open of a DAX file, whose
+   * bytes change by stores that the kernel does not see. Other files use the page cache, which
    * stays valid over opens because nobody changes a file behind the kernel's back.
+   *
+   * @param ino of the file or directory; its open has been counted
    */
-  openReply(flags: number): number {
-    this.reply[REPLY.fh] = handleOf(flags);
-    this.reply[REPLY.openFlags] =
-      (flags & O_DIRECT) !== 0
-        ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES | FOPEN_NOFLUSH
-        : FOPEN_KEEP_CACHE | FOPEN_NOFLUSH;
+  openReply(flags: number, ino: number): number {
+    const node = this.#fs.nodes.get(ino);
+    const isDax = node?.isDax === true;
+    const isDirect = isDax || (flags & O_DIRECT) !== 0;
+    const keep = node?.hasOldPages === true ? 0 : FOPEN_KEEP_CACHE;
+    if (node !== undefined && (isDax || !isDirect)) node.hasOldPages = isDax;
+    this.reply[REPLY.fh] = handleOf(isDirect ? flags | O_DIRECT : flags);
+    this.reply[REPLY.openFlags] = isDirect
+      ? FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES | FOPEN_NOFLUSH
+      : keep | FOPEN_NOFLUSH;
     return 0;
   }
 

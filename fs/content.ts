@@ -19,9 +19,9 @@ const O_NOATIME = 0o1000000;
 
 const FALLOC_KEEP_SIZE = 0x01;
 export const FALLOC_PUNCH_HOLE = 0x02;
-const FALLOC_COLLAPSE_RANGE = 0x08;
+export const FALLOC_COLLAPSE_RANGE = 0x08;
 export const FALLOC_ZERO_RANGE = 0x10;
-const FALLOC_INSERT_RANGE = 0x20;
+export const FALLOC_INSERT_RANGE = 0x20;
 
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;

@@ -13,7 +13,16 @@ const SOCKET_NAME = 'control';
 const LINE_CHARS_MAX = 1 << 20;
 const CONNECT_MS_MAX = 5000;
 
-export type Calls = Record<string, (args: Record<string, unknown>) => unknown>;
+/** Who calls. */
+export interface Connection {
+  /** Calls once when it hangs up, or has. */
+  onClose(run: () => void): void;
+}
+
+export type Calls = Record<
+  string,
+  (args: Record<string, unknown>, connection: Connection) => unknown
+>;
 
 interface Answer {
   id: number;
@@ -61,8 +70,14 @@ export class ControlServer {
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
     socket.on('error', () => socket.destroy());
+    const connection: Connection = {
+      onClose: (run) => {
+        if (socket.closed) run();
+        else socket.once('close', run);
+      },
+    };
     eachLine(socket, (line) => {
-      void answer(line, calls).then((reply) => {
+      void answer(line, calls, connection).then((reply) => {
         if (!socket.destroyed) socket.write(`${JSON.stringify(reply)}\n`);
       });
     });
@@ -75,7 +90,7 @@ export class ControlServer {
   }
 }
 
-async function answer(line: string, calls: Calls): Promise<Answer> {
+async function answer(line: string, calls: Calls, connection: Connection): Promise<Answer> {
   let id = 0;
   try {
     const message = JSON.parse(line) as { id?: unknown; call?: unknown } & Record<string, unknown>;
@@ -83,7 +98,7 @@ async function answer(line: string, calls: Calls): Promise<Answer> {
     const name = String(message.call);
     const call = Object.hasOwn(calls, name) ? calls[name] : undefined;
     if (call === undefined) throw new Errno('ENOSYS', `no call '${name}'`);
-    return { id, result: (await call(message)) ?? null };
+    return { id, result: (await call(message, connection)) ?? null };
   } catch (error) {
     const code = error instanceof Errno ? error.code : (error as Error).name;
     return { id, error: { code, message: (error as Error).message } };

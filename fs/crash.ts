@@ -49,6 +49,13 @@ interface LostName {
   name: string;
 }
 
+interface Cut {
+  report: CrashReport;
+  names: LostName[];
+  /** Takes back what processes are shown of before the cut. */
+  afterCut: (() => Promise<void>) | undefined;
+}
+
 /** Names and operations of the running transaction, so that a crash can say what it took. */
 export class Pending {
   readonly names: LostName[] = [];
@@ -101,13 +108,15 @@ export class Power {
       throw new Errno('EOPNOTSUPP', 'mounted without -o crashable');
     }
     const report = this.#cut(keep);
-    const settled = this.#busy.then(() => this.#settle(report.names));
+    // What mappings show is taken back at once, not after the kernel forgot an earlier cut.
+    const zapped = report.afterCut?.();
+    const settled = this.#busy.then(() => this.#settle(report.names, zapped));
     this.#busy = settled.catch(() => undefined);
     return settled.then(() => report.report);
   }
 
   /** The instant itself. Nothing of the kernel's is asked; everything after it is new. */
-  #cut(keep: Keep): { report: CrashReport; names: LostName[] } {
+  #cut(keep: Keep): Cut {
     const fs = this.#fs;
     fs.sharing.collectTimes();
     fs.metadata.endOperation();
@@ -119,6 +128,7 @@ export class Power {
       fs.commit('timer');
       keptOperations = undecidedOperations;
     }
+    const afterCut = fs.dax?.beforeCut();
     this.#session?.discardWriteback(true);
     fs.unsettledCuts += 1;
     fs.sharing.forgetAll();
@@ -141,11 +151,11 @@ export class Power {
       lostNames: [...new Set(lost)].slice(0, LOST_NAMES_MAX),
       staleInodes,
     };
-    return { report, names };
+    return { report, names, afterCut };
   }
 
   /** Makes the kernel forget: pages and attributes of every inode, and the names that changed. */
-  async #settle(names: readonly LostName[]): Promise<void> {
+  async #settle(names: readonly LostName[], zapped: Promise<void> | undefined): Promise<void> {
     const session = this.#session;
     if (session === undefined) {
       this.#fs.unsettledCuts -= 1;
@@ -155,7 +165,7 @@ export class Power {
     for (const node of this.#fs.nodes.all()) {
       session.invalidateInode(node.ino, 0, 0); // of a directory, the pages are its listing
     }
-    await session.notificationsDone();
+    await Promise.all([session.notificationsDone(), zapped]);
     await sleep(UNDER_WAY_MS);
     this.#fs.unsettledCuts -= 1;
     // A cut that came meanwhile still has pages to lose.

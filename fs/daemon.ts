@@ -12,8 +12,10 @@ import { isRegular } from '../lib/metadata/inode.js';
 import { type Log, makeLog } from '../lib/log.js';
 import { loadNative, type NativeRegion, type Session } from '../lib/native.js';
 import type { Keep } from '../lib/region.js';
-import { ControlServer } from './control.js';
+import { type Calls, type Connection, ControlServer } from './control.js';
 import { Power } from './crash.js';
+import { whyNotDax } from './dax/ability.js';
+import { Dax, type RunTicket } from './dax/dax.js';
 import { Dispatch } from './dispatch.js';
 import type { FaultRule } from './faults.js';
 import { Filesystem } from './filesystem.js';
@@ -39,6 +41,8 @@ class Daemon {
   readonly #image: OpenImage;
   readonly #recording: Recording | undefined;
   readonly #startedMs = Date.now();
+  /** What keeps files from being mapped directly. */
+  readonly #whyNotDax: string | undefined;
   #transport: Transport | undefined;
   #control: ControlServer | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -62,6 +66,7 @@ class Daemon {
     this.#recording?.attach(this.#image.metadata);
     this.#fs = new Filesystem(this.#image, options, this.#recording);
     this.#power = new Power(this.#fs);
+    this.#whyNotDax = whyNotDax(options, (this.#image.region as NativeRegion).path);
   }
 
   async start(): Promise<void> {
@@ -117,12 +122,22 @@ class Daemon {
       handler: (opcode, name, name2) => dispatch.handle(opcode, name, name2),
       onEnd: (reason) => (reason === undefined ? this.#end() : this.#failed(new Error(reason))),
       readOnly: options.readOnly,
-      directMappings: true,
+      // A shared mapping by the page cache beside a direct one would undo its stores.
+      directMappings: this.#whyNotDax !== undefined,
       ...(this.#recording === undefined ? {} : { recorder: this.#recording.recorder }),
     });
     dispatch.attach(session);
     this.#power.attach(session);
     this.#fs.sharing.attach(session);
+    if (this.#whyNotDax === undefined) {
+      this.#fs.dax = new Dax(this.#fs, {
+        native,
+        session,
+        recorder: this.#recording?.recorder,
+        log: this.#log,
+        failed: (error) => this.#failed(error),
+      });
+    }
     return {
       session,
       unmount: (lazy) => unmountKernel(dir, lazy),
@@ -154,7 +169,7 @@ class Daemon {
     return this.#power.crash(keep);
   }
 
-  #calls(): Record<string, (args: Record<string, unknown>) => unknown> {
+  #calls(): Calls {
     const fs = this.#fs;
     return {
       info: () => this.#info(),
@@ -180,8 +195,18 @@ class Daemon {
         fs.forced('syncfs', 0);
       },
       'record-end': ({ exitStatus, signal }) => this.#endWorkload(exitStatus, signal),
+      'run-begin': (_, connection) => this.#beginRun(connection),
       stop: ({ lazy }) => this.#stop('control', lazy === true),
     };
+  }
+
+  /** The run lasts as long as the connection. */
+  #beginRun(connection: Connection): RunTicket {
+    const { dax } = this.#fs;
+    if (dax === undefined) throw new Errno('EOPNOTSUPP', this.#whyNotDax ?? '');
+    const ticket = dax.beginRun();
+    connection.onClose(() => dax.endRun());
+    return ticket;
   }
 
   #endWorkload(exitStatus: unknown, signal: unknown): void {
@@ -226,6 +251,7 @@ class Daemon {
         faultRules: faults.list().length,
         commits,
         counters: this.#transport?.session?.counters() ?? null,
+        dax: this.#fs.dax?.info() ?? null,
       },
     };
   }
@@ -241,6 +267,7 @@ class Daemon {
       this.#stopping = false;
       if (!lazy) throw error;
       this.#log.warn({ reason: (error as Error).message }, 'busy: detaching, open files are lost');
+      await this.#fs.dax?.end();
       await this.#transport?.unmount(true).catch(() => undefined);
       this.#end();
     }
@@ -251,6 +278,19 @@ class Daemon {
     if (this.#ended) return;
     this.#ended = true;
     clearInterval(this.#timer);
+    const { dax } = this.#fs;
+    if (dax?.isServing !== true) {
+      this.#finish();
+      return;
+    }
+    // After a forced unmount there may be processes that still map files.
+    dax.end().then(
+      () => this.#finish(),
+      (error: unknown) => this.#failed(error),
+    );
+  }
+
+  #finish(): void {
     let status = 0;
     try {
       if (!this.#job.options.readOnly) this.#fs.finish();

@@ -12,6 +12,7 @@ import { type AttributeChange, setattr, statfs } from './attributes.js';
 import { Call, type Frame, newFrame, type Operation, statusOf, type Wire } from './call.js';
 import * as content from './content.js';
 import type { PowerSwitch } from './crash.js';
+import { Requests } from './dax/requests.js';
 import { readdir } from './directories.js';
 import { Faulty } from './faulty.js';
 import type { Filesystem } from './filesystem.js';
@@ -54,9 +55,12 @@ export class Dispatch {
     this.#fs = fs;
     this.#power = power;
     this.#call = new Call(fs, frame);
-    this.#faulty = new Faulty(fs, this.#call, power);
+    const requests = new Requests(fs, this.#call, power);
+    this.#faulty = new Faulty(fs, this.#call, { power, requests });
     const tables = { ...this.#nameTable(), ...this.#contentTable(), ...this.#restTable() };
-    for (const [opcode, run] of Object.entries(tables)) this.#operations[Number(opcode)] = run;
+    for (const [opcode, run] of Object.entries(tables)) {
+      this.#operations[Number(opcode)] = requests.wrap(Number(opcode), run);
+    }
   }
 
   attach(session: Wire): void {
@@ -139,7 +143,7 @@ export class Dispatch {
         const inode = namespace.create(fs, call.caller(), ino, name, wish);
         call.entry(inode, ino, name);
         fs.opened(inode.ino);
-        return call.openReply(call.in(flags));
+        return call.openReply(call.in(flags), inode.ino);
       },
       [OP.TMPFILE]: (ino) => {
         const { flags, mode, umask } = REQUEST.create;
@@ -147,7 +151,7 @@ export class Dispatch {
         const inode = namespace.createUnnamed(fs, call.caller(), ino, wish);
         call.entry(inode, ino, `#${inode.ino}`);
         fs.opened(inode.ino);
-        return call.openReply(call.in(flags));
+        return call.openReply(call.in(flags), inode.ino);
       },
     };
   }
@@ -167,7 +171,7 @@ export class Dispatch {
         const { flags, openFlags } = REQUEST.open;
         const kill = (call.in(openFlags) & FUSE_OPEN_KILL_SUIDGID) !== 0;
         content.open(fs, ino, call.in(flags), kill);
-        return call.openReply(call.in(flags));
+        return call.openReply(call.in(flags), ino);
       },
       [OP.RELEASE]: (ino) => done(content.release(fs, ino)),
       [OP.READ]: (ino) => {
@@ -205,11 +209,15 @@ export class Dispatch {
     };
   }
 
-  /** Dirty pages of mappings are data: the kernel is asked to write them back before the answer. */
+  /**
+   * Dirty pages of the page cache's mappings are data: the kernel is asked to write them back before
+   * the answer. A DAX file has none.
+   */
   #seek(ino: number, offset: number, whence: number): number {
     const call = this.#call;
     const run = (): number => call.value(content.seek(this.#fs, ino, offset, whence));
-    if (!content.seekNeedsWriteback(this.#fs, ino, offset)) return run();
+    const isDax = this.#fs.nodes.get(ino)?.isDax === true;
+    if (isDax || !content.seekNeedsWriteback(this.#fs, ino, offset)) return run();
     const unique = call.in(Q.unique);
     call.wire.invalidateInode(ino, offset - (offset % PAGE_BYTES), 0);
     call.wire
@@ -245,7 +253,7 @@ export class Dispatch {
       [OP.STATFS]: () => this.#statfs(),
       [OP.OPENDIR]: (ino) => {
         fs.directory(ino);
-        return call.openReply(0);
+        return call.openReply(0, ino);
       },
       [OP.RELEASEDIR]: () => 0,
       [OP.READDIR]: (ino) => this.#readdir(ino, false),

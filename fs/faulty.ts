@@ -9,22 +9,25 @@ import { LINE_BYTES, pageOf, pagesFor } from '../lib/units.js';
 import { type Call, type Operation, statusOf } from './call.js';
 import * as content from './content.js';
 import type { PowerSwitch } from './crash.js';
+import type { Requests } from './dax/requests.js';
 import type { FaultAction, FaultOp } from './faults.js';
 import type { Filesystem } from './filesystem.js';
 
 const FATTR_SIZE = 1 << 3;
-/** The caller's machine died under it. */
+/** The caller's machine died under it, or a rule says so. */
 const EIO = new Errno('EIO', 'power cut').errno;
 
 export class Faulty {
   readonly #fs: Filesystem;
   readonly #call: Call;
   readonly #power: PowerSwitch;
+  readonly #requests: Requests;
 
-  constructor(fs: Filesystem, call: Call, power: PowerSwitch) {
+  constructor(fs: Filesystem, call: Call, to: { power: PowerSwitch; requests: Requests }) {
     this.#fs = fs;
     this.#call = call;
-    this.#power = power;
+    this.#power = to.power;
+    this.#requests = to.requests;
   }
 
   /** Carries out one operation as the rules have it. @throws {Errno} the operation's, or a rule's */
@@ -58,15 +61,16 @@ export class Faulty {
         return run();
       case 'torn':
         call.request[sizeSlot] = Math.min(size, action.bytes ?? tornBytes(size));
-        run();
-        throw new Errno('EIO', 'fault rule: torn write');
+        if (run() !== DEFERRED) throw new Errno('EIO', 'fault rule: torn write');
+        this.#requests.answerAs(call.in(Q.unique), EIO);
+        return DEFERRED;
       case 'poison':
         this.#poison(call.in(Q.nodeid), call.in(REQUEST.read.offset), size);
         return run();
       case 'delay':
         return this.#delay(opcode, action.delayMs, run);
       case 'crash':
-        if (!LOOK_OPS.has(opcode) && statusOf(run) === 0) this.#takeBack(opcode);
+        if (!LOOK_OPS.has(opcode)) this.#runBeforeCut(opcode, run);
         return this.#crash(action.keep);
     }
   }
@@ -99,6 +103,14 @@ export class Faulty {
       if (status !== DEFERRED) call.wire.answer(unique, opcode, status);
     }, delayMs);
     return DEFERRED;
+  }
+
+  /** What has to wait for processes that map the file is not carried out before the cut. */
+  #runBeforeCut(opcode: number, run: () => number): void {
+    const unique = this.#call.in(Q.unique);
+    const status = statusOf(run);
+    if (status === DEFERRED) this.#requests.withdraw(unique);
+    if (status === 0) this.#takeBack(opcode);
   }
 
   /** The kernel will see an error instead of the entry: it took no reference and opened nothing. */

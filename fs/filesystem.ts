@@ -11,6 +11,7 @@ import type { OpenImage } from '../lib/image.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import type { CommitReason, ForceKind } from '../lib/trace/event.js';
 import { Clock, type Time } from './clock.js';
+import type { Dax } from './dax/dax.js';
 import { Faults } from './faults.js';
 import { Nodes } from './nodes.js';
 import type { MountOptions } from './options.js';
@@ -41,6 +42,8 @@ export class Filesystem {
   readonly faults = new Faults();
   readonly sharing: Sharing;
   readonly clock = new Clock();
+  /** There where files can be mapped directly. */
+  dax: Dax | undefined;
   /** Power cuts of which the kernel has not forgotten everything yet; see fs/crash.ts. */
   unsettledCuts = 0;
   readonly #syncsNames: boolean;
@@ -188,7 +191,10 @@ export class Filesystem {
   opened(ino: number): void {
     const node = this.nodes.get(ino);
     if (node === undefined) return;
-    if (node.opens === 0) this.metadata.pin(ino);
+    if (node.opens === 0) {
+      this.metadata.pin(ino);
+      node.isDax = this.dax?.opensAsDax(this.inode(ino)) ?? false;
+    }
     node.opens += 1;
   }
 
@@ -209,14 +215,20 @@ export class Filesystem {
     this.sharing.drop(ino);
     const inode = this.metadata.inode(ino);
     if (inode === undefined || inode.nlink > 0 || this.options.readOnly) return;
-    this.metadata.removeInode(inode);
-    this.endOperation();
+    const remove = (): void => {
+      this.metadata.removeInode(inode);
+      this.endOperation();
+    };
+    if (this.dax?.isMapped(ino) === true) this.dax.whenNotShown(ino, remove);
+    else remove();
   }
 
   /** Gives the pages of a file without names back as soon as nobody can read them. */
   freeUnreachable(inode: Inode): void {
     const opens = this.nodes.get(inode.ino)?.opens ?? 0;
     if (inode.nlink > 0 || opens > 0 || !isRegular(inode)) return;
+    // Of a process that is ending: forget() waits until nobody is shown the pages.
+    if (this.dax?.isMapped(inode.ino) === true) return;
     this.data.free(inode);
   }
 

@@ -2,6 +2,7 @@
 import type { OpenImage } from '../lib/image.js';
 import type { SessionCounters } from '../lib/native.js';
 import { PAGE_BYTES } from '../lib/units.js';
+import type { DaxInfo } from './dax/dax.js';
 import type { Filesystem } from './filesystem.js';
 import type { MountOptions } from './options.js';
 
@@ -27,6 +28,8 @@ export interface ImageInfo {
     faultRules: number;
     commits: Filesystem['commits'];
     counters: SessionCounters | null;
+    /** null before the first `fauxdax run`. */
+    dax: DaxInfo | null;
   };
 }
 

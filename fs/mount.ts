@@ -12,6 +12,7 @@ import { REGION_NAME } from '../lib/image.js';
 import type { Keep } from '../lib/region.js';
 import { ControlClient } from './control.js';
 import type { CrashReport } from './crash.js';
+import type { RunTicket } from './dax/dax.js';
 import type { FaultRule, FaultState } from './faults.js';
 import type { ImageInfo } from './info.js';
 import { type Job, openLog, type RecordJob } from './job.js';
@@ -87,6 +88,14 @@ export class Control {
    */
   async recordEnd(exitStatus: number | null, signal: string | null): Promise<void> {
     await this.#client.call('record-end', { exitStatus, signal });
+  }
+
+  /**
+   * Programs may map the mount's files directly from here on, until close(). Files that are open
+   * already may not.
+   */
+  beginRun(): Promise<RunTicket> {
+    return this.#client.call('run-begin') as Promise<RunTicket>;
   }
 
   /** Asks the daemon to unmount and end. Rejects with EBUSY unless `lazy`. */

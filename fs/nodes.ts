@@ -12,6 +12,10 @@ export interface Node {
   lookups: number;
   /** Open file descriptions, counted from OPEN and CREATE to RELEASE. */
   opens: number;
+  /** Files: opened so that every read and write reaches us. Decided by the first open. */
+  isDax: boolean;
+  /** The kernel may hold pages from before stores that went past it. */
+  hasOldPages: boolean;
   /** The name by which the kernel last reached it; a hint for paths, wrong after nothing. */
   parentIno: number;
   name: string;
@@ -19,12 +23,16 @@ export interface Node {
 
 const PATH_DEPTH_MAX = 4096;
 
+function makeNode(ino: number, parentIno: number, name: string): Node {
+  return { ino, lookups: 1, opens: 0, isDax: false, hasOldPages: false, parentIno, name };
+}
+
 export class Nodes {
   readonly #nodes = new Map<number, Node>();
 
   constructor() {
     // The kernel never looks the root up and never forgets it.
-    const root = { ino: ROOT_INO, lookups: 1, opens: 0, parentIno: ROOT_INO, name: '' };
+    const root = makeNode(ROOT_INO, ROOT_INO, '');
     this.#nodes.set(ROOT_INO, root);
   }
 
@@ -44,7 +52,7 @@ export class Nodes {
   looked(ino: number, parentIno: number, name: string): void {
     const node = this.#nodes.get(ino);
     if (node === undefined) {
-      this.#nodes.set(ino, { ino, lookups: 1, opens: 0, parentIno, name });
+      this.#nodes.set(ino, makeNode(ino, parentIno, name));
       return;
     }
     node.lookups += 1;

@@ -18,6 +18,7 @@ import { mkfsCommand } from './commands/mkfs.js';
 import { mountCommand } from './commands/mount.js';
 import { recordCommand } from './commands/record.js';
 import { replayCommand } from './commands/replay.js';
+import { runCommand } from './commands/run.js';
 import { testCommand } from './commands/test.js';
 import { traceCommand } from './commands/trace.js';
 import { umountCommand } from './commands/umount.js';
@@ -63,6 +64,7 @@ Example:
     fsckCommand(),
     crashCommand(),
     faultCommand(),
+    runCommand(),
     demoCommand(),
     testCommand(),
     recordCommand(),

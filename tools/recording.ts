@@ -39,7 +39,7 @@ const NO_SPACE_BYTES = 8 << 20;
 const DAEMON_END_MS = 1000;
 
 /** A page that was another's is told by its canary. */
-const OPTIONS: Partial<MountOptions> = { canary: true };
+const OPTIONS: Partial<MountOptions> = { canary: true, dax: 'never' };
 
 export interface Recording {
   trace: string;

@@ -180,6 +180,11 @@ export class DaxEngine {
     return this.zapAll();
   }
 
+  /** Files that are mapped, or hold stores that are not written back. */
+  get inos(): number[] {
+    return [...this.files.keys()];
+  }
+
   inspect(ino: number): Inspection | undefined {
     const file = this.files.get(ino);
     if (file === undefined) return undefined;

@@ -63,7 +63,8 @@ type Daemon = NonNullable<ImageInfo['daemon']>;
 
 /** What is not zero of the daemon, related numbers on one line. */
 function describeDaemon(daemon: Daemon): [string, string | number][] {
-  const { pid, dir, options, uptimeSec, flushInstruction, commits, counters, ...gauges } = daemon;
+  const { pid, dir, options, uptimeSec, flushInstruction, commits, counters, dax, ...gauges } =
+    daemon;
   const rows: [string, string | number][] = [
     ['directory', dir],
     ['options', mountOptionWords(options).join(',')],
@@ -71,6 +72,7 @@ function describeDaemon(daemon: Daemon): [string, string | number][] {
     ['commits', total(commits)],
   ];
   if (counters !== null) rows.push(...describeCounters(counters));
+  if (dax !== null) rows.push(...describeDax(dax));
   for (const [name, count] of Object.entries(gauges)) {
     if (count !== 0) rows.push([GAUGES[name] ?? name, count]);
   }
@@ -95,6 +97,16 @@ function describeCounters(counters: SessionCounters): [string, string | number][
     ['notifications', notifications],
   ];
   return rows.filter(([, value]) => value !== 0 && value !== '0, 0 B');
+}
+
+function describeDax(dax: NonNullable<Daemon['dax']>): [string, string | number][] {
+  const { runs, clients, mappings, files, waiting, faults, caughtStores, commands } = dax;
+  const who = `${plural(runs, 'run')}, ${plural(clients, 'process', 'processes')}`;
+  return [
+    ['direct', `${who}, ${plural(mappings, 'mapping')}, ${plural(files, 'file')}`],
+    ['faults', `${faults}, ${caughtStores} of them stores only noted; ${waiting} wait`],
+    ['mapping commands', commands],
+  ];
 }
 
 /** `3 (2 fsync, 1 timer)` */

@@ -1,0 +1,455 @@
+/**
+ * The live side of true DAX mappings: processes under `fauxdax run` and their mappings, from the
+ * fault server's events (lib/native.ts) to the engine (lib/dax/engine.ts) and back. There is one for
+ * each mount whose files can be mapped directly; the fault server starts with the first run.
+ *
+ * All on the filesystem's thread. Requests on files that are mapped come through change(); see
+ * requests.ts.
+ */
+import { join } from 'node:path';
+import { DaxEngine } from '../../lib/dax/engine.js';
+import type { BusError, Mapping, PageRange } from '../../lib/dax/mmu.js';
+import type { Task } from '../../lib/dax/task.js';
+import { Errno } from '../../lib/errno.js';
+import type { Log } from '../../lib/log.js';
+import { type Inode, isRegular } from '../../lib/metadata/inode.js';
+import type {
+  FaultServer,
+  FaultServerEvent,
+  FaultServerOptions,
+  Native,
+  NativeRegion,
+  Recorder,
+  Session,
+} from '../../lib/native.js';
+import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
+import { touchModified } from '../attributes.js';
+import * as content from '../content.js';
+import type { Filesystem } from '../filesystem.js';
+import { FS_DAX_FL } from '../inode_flags.js';
+import { BusPages } from './bus_pages.js';
+import { Clients } from './clients.js';
+import { LiveMmu } from './live_mmu.js';
+import { ALL_PAGES, fallocatePlan, runPlan } from './plans.js';
+import { LiveScheduler } from './scheduler.js';
+import { WatchedRegion } from './watched_region.js';
+import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
+
+const SOCKET_NAME = 'dax';
+/** sun_path of unix(7), with its end. */
+const SOCKET_PATH_BYTES_MAX = 107;
+
+/** A process that does not do what it is told within this is killed when the mount ends. */
+const END_MS_MAX = 2000;
+
+const POWER_CUT = new Errno('EIO', 'power cut').errno;
+const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
+
+export interface DaxParts {
+  native: Native;
+  session: Session;
+  recorder: Recorder | undefined;
+  log: Log;
+  /** Something that cannot be answered for went wrong: stop the mount with the reason. */
+  failed(error: unknown): void;
+}
+
+/** What `fauxdax run` needs to start a program. */
+export interface RunTicket {
+  socketPath: string;
+  /** WIRE_VERSION of the daemon. */
+  wireVersion: number;
+  /** Whose processes may attach. */
+  uid: number;
+}
+
+/** What `fauxdax info` shows. Gauges, and counts since the first run. */
+export interface DaxInfo {
+  /** Runs under way. */
+  runs: number;
+  /** Processes that may map files, those that outlived their run too. */
+  clients: number;
+  mappings: number;
+  /** Files that are mapped, or hold stores that were not written back. */
+  files: number;
+  /** Faults and requests that wait for a process. */
+  waiting: number;
+  faults: number;
+  caughtStores: number;
+  commands: number;
+}
+
+/** What exists from the first run on. */
+interface Serving {
+  server: FaultServer;
+  mmu: LiveMmu;
+  engine: DaxEngine;
+  socketPath: string;
+}
+
+export class Dax {
+  readonly scheduler = new LiveScheduler();
+  readonly #fs: Filesystem;
+  readonly #parts: DaxParts;
+  readonly #clients = new Clients();
+  readonly #busPages = new BusPages((mapping, range) => this.#trap(mapping, range));
+  #serving: Serving | undefined;
+  #runCount = 0;
+  #isEnding = false;
+
+  constructor(fs: Filesystem, parts: DaxParts) {
+    this.#fs = fs;
+    this.#parts = parts;
+  }
+
+  /** Whether any run has begun. */
+  get isServing(): boolean {
+    return this.#serving !== undefined;
+  }
+
+  /**
+   * Whether a file that nobody has open is DAX once it is opened now: always, by chattr +x, or while
+   * anybody is there who could map it. Stays so until its last close.
+   */
+  opensAsDax(inode: Inode): boolean {
+    if (!isRegular(inode)) return false;
+    if (this.#fs.options.dax === 'always' || (inode.flags & FS_DAX_FL) !== 0) return true;
+    return this.#runCount > 0 || this.#clients.count > 0;
+  }
+
+  /**
+   * Whether a process maps the file directly, or did and stored what is not written back: then
+   * requests on it go by plans.ts.
+   */
+  isMapped(ino: number): boolean {
+    return this.#serving?.engine.isMapped(ino) ?? false;
+  }
+
+  /**
+   * A run begins; programs find the daemon by the path that is returned.
+   * @throws {Errno} ENAMETOOLONG, those of bind(2)
+   */
+  beginRun(): RunTicket {
+    const { socketPath } = this.#serve();
+    this.#runCount += 1;
+    return { socketPath, wireVersion: WIRE_VERSION, uid: process.getuid?.() ?? 0 };
+  }
+
+  endRun(): void {
+    this.#runCount -= 1;
+  }
+
+  #serve(): Serving {
+    if (this.#serving !== undefined) return this.#serving;
+    const { image, options } = this.#fs;
+    const { native, session, recorder } = this.#parts;
+    const socketPath = join(image.dir, SOCKET_NAME);
+    if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) {
+      const what = `a path of ${SOCKET_PATH_BYTES_MAX} bytes at most`;
+      throw new Errno('ENAMETOOLONG', `${socketPath}: a socket needs ${what}: move the image`);
+    }
+    const region = image.region as NativeRegion;
+    const serverOptions: FaultServerOptions = {
+      socketPath,
+      region,
+      session,
+      onEvents: () => this.#guarded(() => this.#takeEvents()),
+      ...(recorder === undefined ? {} : { recorder }),
+    };
+    const server = native.openFaultServer(serverOptions);
+    const watchesStores = options.crashable || recorder !== undefined;
+    const extents = (ino: number, { filePage, pageCount }: PageRange) => {
+      const inode = this.#fs.metadata.inode(ino);
+      if (inode === undefined) return [];
+      return this.#fs.metadata.extents(inode).slice(filePage, filePage + pageCount);
+    };
+    const mmu = new LiveMmu({ server, extents, watchesStores });
+    const engine = new DaxEngine({
+      region: watchesStores ? new WatchedRegion(region, server) : region,
+      metadata: image.metadata,
+      allocator: image.allocator,
+      fileData: image.fileData,
+      mmu,
+      bugs: options.bugs,
+      force: () => void this.#fs.commit('fsync'),
+      endOperation: () => this.#fs.endOperation(),
+      touched: (inode) => touchModified(this.#fs, inode, false),
+    });
+    this.#serving = { server, mmu, engine, socketPath };
+    return this.#serving;
+  }
+
+  /** Outside of any request. What goes wrong here has nobody to be told to. */
+  #guarded(run: () => void): void {
+    try {
+      run();
+      this.scheduler.drain();
+    } catch (error) {
+      this.#parts.failed(error);
+    }
+  }
+
+  #takeEvents(): void {
+    const { server } = this.#serving as Serving;
+    // Tasks that begin here may answer at once: nothing waits for the end of the batch.
+    for (const event of server.take()) this.#handle(this.#serving as Serving, event);
+  }
+
+  #handle(serving: Serving, event: FaultServerEvent): void {
+    switch (event.type) {
+      case 'attached':
+        this.#clients.attached(event.client, event.pid);
+        return;
+      case 'gone':
+        this.#gone(serving, event.client, event.reason);
+        return;
+      case 'map':
+        serving.server.map(event.call, ...this.#map(serving, event));
+        return;
+      case 'unmapped':
+        this.#unmapped(serving, event.mapping, event);
+        return;
+      case 'sync':
+        this.#sync(serving, event.call, event.parts);
+        return;
+      case 'fallocate':
+        this.#fallocate(serving, event);
+        return;
+      case 'fault':
+        this.#fault(serving, event);
+        return;
+      case 'done':
+        serving.mmu.done(event.client, event.number);
+        if (event.error !== 0) this.#disobeyed(event.client, event.error);
+        return;
+    }
+  }
+
+  /** @returns the mapping's number, and an errno when there is none */
+  #map(
+    { engine }: Serving,
+    event: FaultServerEvent & { type: 'map' },
+  ): [mapping: number, error: number] {
+    const inode = this.#fs.metadata.inode(event.ino);
+    const node = this.#fs.nodes.get(event.ino);
+    if (inode === undefined || node === undefined) return [0, errnoOf('ESTALE')];
+    if (!node.isDax || node.opens === 0 || this.#isEnding) return [0, NOT_DAX];
+    const { address, lengthBytes, offset } = event;
+    const isWhole = [address, lengthBytes, offset].every((bytes) => bytes % PAGE_BYTES === 0);
+    if (!isWhole || lengthBytes === 0 || offset + lengthBytes > FILE_BYTES_MAX) {
+      return [0, errnoOf('EINVAL')];
+    }
+    const mapping = this.#clients.map(event.client, {
+      ino: event.ino,
+      filePage: offset / PAGE_BYTES,
+      pageCount: lengthBytes / PAGE_BYTES,
+      addressPage: address / PAGE_BYTES,
+      isShared: (event.flags & WIRE_MAP_SHARED) !== 0,
+      isSync: (event.flags & WIRE_MAP_SYNC) !== 0,
+    });
+    if (mapping === undefined) return [0, errnoOf('ESTALE')];
+    this.#fs.sharing.share(inode);
+    engine.attach(mapping);
+    return [mapping.id, 0];
+  }
+
+  #unmapped({ engine }: Serving, id: number, range: PageRange): void {
+    const mapping = this.#clients.mapping(id);
+    if (mapping === undefined) return;
+    engine.detach(mapping, range);
+    this.#clients.unmap(mapping, range.pageCount);
+  }
+
+  #gone({ mmu, engine }: Serving, client: number, reason: string): void {
+    const mappings = this.#clients.gone(client);
+    this.#parts.log.debug({ client, mappings: mappings.length, reason }, 'process detached');
+    for (const mapping of mappings) engine.detach(mapping, mapping);
+    mmu.gone(client);
+  }
+
+  /** Its address space is not what we believe: what it shows cannot be trusted to be taken back. */
+  #disobeyed(client: number, error: number): void {
+    const pid = this.#clients.pid(client);
+    this.#parts.log.error(
+      { client, pid, error },
+      'a process could not change its mappings: killed',
+    );
+    if (pid !== undefined) kill(pid);
+  }
+
+  #fault({ server, mmu, engine }: Serving, event: FaultServerEvent & { type: 'fault' }): void {
+    const mapping = this.#clients.mapping(event.mapping);
+    if (mapping === undefined) return;
+    const { filePage, isWrite } = event;
+    const wake = (): void => server.wake(mapping.id, filePage, 1);
+    const bus = (why: BusError): void => {
+      const shown = mmu.showBus(mapping, { filePage, pageCount: 1 });
+      shown.whenReady(wake);
+      if (why !== 'beyond-end') this.#busPages.add(mapping, filePage);
+    };
+    const inode = this.#fs.metadata.inode(mapping.ino);
+    // Times of stores that are only noted are kept for shared files.
+    if (isWrite && inode !== undefined) this.#fs.sharing.share(inode);
+    const kind = event.isProtected ? 'protected' : 'missing';
+    this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite), {
+      done: (why) => (why === undefined ? wake() : bus(why)),
+      failed: (error) => {
+        // The commit that MAP_SYNC needs met a full host disk.
+        if (error instanceof Errno) bus('no-space');
+        else this.#parts.failed(error);
+      },
+    });
+  }
+
+  #sync(
+    { server, engine }: Serving,
+    call: number,
+    parts: { mapping: number; filePage: number; pageCount: number }[],
+  ): void {
+    const mapped = parts.flatMap((part) => {
+      const mapping = this.#clients.mapping(part.mapping);
+      return mapping === undefined || !mapping.isShared ? [] : [{ ino: mapping.ino, part }];
+    });
+    function* sync(fs: Filesystem): Task<number> {
+      for (const { ino, part } of mapped) yield* engine.writeback(ino, part);
+      for (const ino of new Set(mapped.map(({ ino }) => ino))) content.fsync(fs, 'fdatasync', ino);
+      return 0;
+    }
+    this.#answering(sync(this.#fs), (error) => server.reply(call, error));
+  }
+
+  #fallocate({ server, engine }: Serving, event: FaultServerEvent & { type: 'fallocate' }): void {
+    const { ino, mode, offset, lengthBytes, call } = event;
+    const range = { offset, lengthBytes };
+    const run = (): number => {
+      if (this.#fs.nodes.get(ino)?.isDax !== true) return NOT_DAX;
+      content.fallocate(this.#fs, ino, range, mode);
+      return 0;
+    };
+    this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
+      // Size and times changed behind the kernel's back.
+      this.#parts.session.invalidateInode(ino, -1, 0);
+      server.reply(call, error);
+    });
+  }
+
+  #answering(task: Task<number>, answer: (error: number) => void): void {
+    this.scheduler.start(task, {
+      done: answer,
+      failed: (error) => {
+        if (error instanceof Errno) answer(error.errno);
+        else this.#parts.failed(error);
+      },
+      abandoned: () => answer(POWER_CUT),
+    });
+  }
+
+  #trap(mapping: Mapping, range: PageRange): void {
+    if (this.#clients.mapping(mapping.id) !== mapping) return;
+    this.#serving?.mmu.zap(mapping, range, false);
+  }
+
+  /** The engine, for requests on files that are mapped: there is one then. */
+  get engine(): DaxEngine {
+    return (this.#serving as Serving).engine;
+  }
+
+  /**
+   * Runs `remove`, which takes the file's pages away for good, as soon as nobody is shown them. A
+   * process may be ending whose memory is gone, but of whose end we have not heard.
+   */
+  whenNotShown(ino: number, remove: () => void): void {
+    this.scheduler.start(this.engine.change(ino, ALL_PAGES, true, remove), {
+      done: () => {},
+      failed: (error) => this.#parts.failed(error),
+    });
+  }
+
+  /**
+   * The power is about to be cut: no store of a mapping reaches the region from here on, and those
+   * made so far are known to it. Who waits for a request learns of the cut.
+   *
+   * @returns what follows the cut: once it has resolved, every access through a mapping sees what
+   * the cut left
+   */
+  beforeCut(): () => Promise<void> {
+    const serving = this.#serving;
+    if (serving === undefined) return () => Promise.resolve();
+    this.scheduler.abandonAll();
+    this.#busPages.clear();
+    const reset = serving.engine.reset();
+    serving.server.sweep();
+    return async () => {
+      await new Promise<void>((resolve, reject) => {
+        this.scheduler.start(reset, { done: resolve, failed: reject, abandoned: resolve });
+        this.scheduler.drain();
+      });
+      // Faults of tasks that were abandoned.
+      for (const { id, filePage, pageCount } of this.#clients.mappings()) {
+        serving.server.wake(id, filePage, pageCount);
+      }
+    };
+  }
+
+  info(): DaxInfo | null {
+    const serving = this.#serving;
+    if (serving === undefined) return null;
+    return {
+      runs: this.#runCount,
+      files: serving.engine.inos.length,
+      waiting: this.scheduler.waitingCount,
+      ...serving.server.counters(),
+    };
+  }
+
+  /**
+   * The mount ends with processes that still map its files: each of their accesses is SIGBUS from
+   * here on, and what they stored is flushed. One that does not comply is killed.
+   */
+  async end(): Promise<void> {
+    const serving = this.#serving;
+    if (serving === undefined || this.#isEnding) return;
+    this.#isEnding = true;
+    this.#busPages.clear();
+    const { server, mmu, engine } = serving;
+    const mappings = [...this.#clients.mappings()];
+    const shown = mappings.map((mapping) => {
+      mmu.protect(mapping, mapping);
+      return { mapping, shown: mmu.showBus(mapping, mapping) };
+    });
+    const all = Promise.all(
+      shown.map((each) => new Promise<void>((resolve) => each.shown.whenReady(resolve))),
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, END_MS_MAX);
+    });
+    await Promise.race([all, late]);
+    clearTimeout(timer);
+    for (const {
+      mapping,
+      shown: { isReady },
+    } of shown) {
+      const pid = this.#clients.pid(mapping.client);
+      if (!isReady && pid !== undefined) kill(pid);
+    }
+    for (const ino of engine.inos) {
+      this.scheduler.start(engine.writeback(ino, ALL_PAGES), { done: () => {}, failed: () => {} });
+    }
+    this.scheduler.drain();
+    server.close();
+    this.#serving = undefined;
+  }
+}
+
+function errnoOf(code: 'ESTALE' | 'EINVAL'): number {
+  return new Errno(code, '').errno;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
+}

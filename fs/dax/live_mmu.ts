@@ -1,0 +1,141 @@
+/**
+ * The port through which the engine changes what processes see, over the fault server. A command to
+ * a process is ready when its shim has carried it out; write-protection is the daemon's own doing
+ * and needs nobody.
+ *
+ * Where stores to shown pages have to be found by comparing (a crashable or recorded mount), pages
+ * are handed to the watch before a store to them goes through.
+ */
+import assert from 'node:assert/strict';
+import type { Backing, Mapping, Mmu, PageRange } from '../../lib/dax/mmu.js';
+import type { Waitable } from '../../lib/dax/task.js';
+import type { FaultServer, ShowKind } from '../../lib/native.js';
+import type { Extent } from '../../lib/space/extent_list.js';
+import { FILE_BYTES_MAX, pagesFor } from '../../lib/units.js';
+import { WIRE_DROP_OWN, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';
+
+const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
+
+/** A command under way. */
+class Shown implements Waitable {
+  isReady = false;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(readonly number: number) {}
+
+  whenReady(resume: () => void): void {
+    if (this.isReady) resume();
+    else this.#waiting.push(resume);
+  }
+
+  finish(): void {
+    this.isReady = true;
+    for (const resume of this.#waiting.splice(0)) resume();
+  }
+}
+
+const NOTHING_TO_WAIT_FOR: Waitable = { isReady: true, whenReady: (resume) => resume() };
+
+export interface MmuParts {
+  server: FaultServer;
+  /** Written extents of a range of a file's pages. */
+  extents(ino: number, range: PageRange): Extent[];
+  /** Stores to mapped pages have to be found by comparing. */
+  watchesStores: boolean;
+}
+
+export class LiveMmu implements Mmu {
+  readonly #server: FaultServer;
+  readonly #parts: MmuParts;
+  /** Commands under way, by client, numbers ascending. */
+  readonly #pending = new Map<number, Shown[]>();
+
+  constructor(parts: MmuParts) {
+    this.#server = parts.server;
+    this.#parts = parts;
+  }
+
+  /** Commands that no process has answered yet. */
+  get pendingCount(): number {
+    return [...this.#pending.values()].reduce((sum, list) => sum + list.length, 0);
+  }
+
+  install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
+    const { regionPage, pageCount } = backing;
+    if (regionPage === 'zero') {
+      assert(!isStorable, 'stores to zeroes are told');
+      return this.#show(mapping, backing, 'zero', 0, 0);
+    }
+    const isWatched = isStorable && mapping.isShared && this.#parts.watchesStores;
+    if (isWatched) this.#server.watchPages(regionPage, pageCount);
+    const flags = (isStorable ? WIRE_STORABLE : 0) | (pageCount > 1 ? WIRE_POPULATE : 0);
+    return this.#show(mapping, backing, 'region', regionPage, flags);
+  }
+
+  allowStores(mapping: Mapping, range: PageRange): void {
+    if (this.#parts.watchesStores) {
+      for (const { regionPage, pageCount } of this.#parts.extents(mapping.ino, range)) {
+        this.#server.watchPages(regionPage, pageCount);
+      }
+    }
+    this.#server.writeProtect(mapping.id, range.filePage, range.pageCount, false);
+  }
+
+  zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable {
+    return this.#show(mapping, range, 'trap', 0, dropOwn ? WIRE_DROP_OWN : 0);
+  }
+
+  protect(mapping: Mapping, range: PageRange): void {
+    this.#server.writeProtect(mapping.id, range.filePage, range.pageCount, true);
+  }
+
+  catchStores(ino: number, range: PageRange, on: boolean): void {
+    const pageCount = Math.min(range.pageCount, PAGES_MAX - range.filePage);
+    this.#server.catchStores(ino, range.filePage, pageCount, on);
+  }
+
+  takeDirtied(ino: number): PageRange[] {
+    const pairs = this.#server.takeDirtied(ino);
+    const ranges: PageRange[] = [];
+    for (let index = 0; index < pairs.length; index += 2) {
+      ranges.push({ filePage: pairs[index] as number, pageCount: pairs[index + 1] as number });
+    }
+    return ranges;
+  }
+
+  /** Any access to the range is SIGBUS once it is ready. */
+  showBus(mapping: Mapping, range: PageRange): Waitable {
+    return this.#show(mapping, range, 'bus', 0, 0);
+  }
+
+  #show(
+    mapping: Mapping,
+    { filePage, pageCount }: PageRange,
+    kind: ShowKind,
+    regionPage: number,
+    flags: number,
+  ): Waitable {
+    const { id, client } = mapping;
+    const number = this.#server.show(id, filePage, pageCount, kind, regionPage, flags);
+    if (number === 0) return NOTHING_TO_WAIT_FOR;
+    const shown = new Shown(number);
+    const pending = this.#pending.get(client);
+    if (pending === undefined) this.#pending.set(client, [shown]);
+    else pending.push(shown);
+    return shown;
+  }
+
+  /** Commands up to `number` of a client are done. */
+  done(client: number, number: number): void {
+    const pending = this.#pending.get(client);
+    if (pending === undefined) return;
+    const count = pending.findIndex((shown) => shown.number > number);
+    for (const shown of pending.splice(0, count < 0 ? pending.length : count)) shown.finish();
+    if (pending.length === 0) this.#pending.delete(client);
+  }
+
+  /** The client has ended: nothing it showed can be reached. */
+  gone(client: number): void {
+    this.done(client, Number.POSITIVE_INFINITY);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * Runs tasks (lib/dax/task.ts) on the filesystem's thread: each goes on until it has to wait, and is
+ * continued by drain() once what it waits for is there. Nothing continues inside a task or inside
+ * whoever made something ready: whoever calls in from outside, a request, an event or a timer, ends
+ * with drain().
+ */
+import type { Task } from '../../lib/dax/task.js';
+
+export interface Ending<T> {
+  done(value: T): void;
+  /** What the task threw. */
+  failed(error: unknown): void;
+  /** The power was cut while it waited. */
+  abandoned?(): void;
+}
+
+interface Running {
+  advance(): void;
+  abandon(): void;
+}
+
+export class LiveScheduler {
+  readonly #running = new Set<Running>();
+  #ready: Running[] = [];
+  #isDraining = false;
+
+  /** Tasks that wait. */
+  get waitingCount(): number {
+    return this.#running.size;
+  }
+
+  /** Runs a task as far as it goes now. `ending` is called once, perhaps before it returns. */
+  start<T>(task: Task<T>, ending: Ending<T>): void {
+    const running: Running = {
+      advance: () => this.#advance(running, task, ending),
+      abandon: () => {
+        task.return(undefined as T);
+        ending.abandoned?.();
+      },
+    };
+    this.#running.add(running);
+    running.advance();
+  }
+
+  #advance<T>(running: Running, task: Task<T>, ending: Ending<T>): void {
+    let value: T;
+    try {
+      for (;;) {
+        const step = task.next();
+        if (step.done === true) {
+          value = step.value;
+          break;
+        }
+        if ('point' in step.value || step.value.isReady) continue;
+        step.value.whenReady(() => this.#ready.push(running));
+        return;
+      }
+    } catch (error) {
+      this.#running.delete(running);
+      ending.failed(error);
+      return;
+    }
+    this.#running.delete(running);
+    ending.done(value);
+  }
+
+  /** Continues what can go on, until nothing can. */
+  drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    try {
+      while (this.#ready.length > 0) {
+        const ready = this.#ready;
+        this.#ready = [];
+        // What was abandoned meanwhile is no longer there.
+        for (const running of ready) if (this.#running.has(running)) running.advance();
+      }
+    } finally {
+      this.#isDraining = false;
+    }
+  }
+
+  /** The power goes: no task that waits is ever continued. */
+  abandonAll(): void {
+    const abandoned = [...this.#running];
+    this.#running.clear();
+    this.#ready = [];
+    for (const running of abandoned) running.abandon();
+    this.#ready = [];
+  }
+}

@@ -1,0 +1,232 @@
+/**
+ * `fauxdax run`: starts a program whose mappings of the mount's files are the region itself. What
+ * could not work is found first, and then nothing is started.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { constants, release } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { type Control, connect } from '../../fs/mount.js';
+import type { RunTicket } from '../../fs/dax/dax.js';
+import {
+  WIRE_ENV_DEVICE,
+  WIRE_ENV_FLAGS,
+  WIRE_ENV_SOCKET,
+  WIRE_RUN_NO_DATA,
+  WIRE_RUN_VERBOSE,
+  WIRE_VERSION,
+} from '../../fs/dax/wire.js';
+import { Errno } from '../../lib/errno.js';
+import { builtFolder, loadNative } from '../../lib/native.js';
+import { findExecutable, whyNotPreloaded } from '../executable.js';
+import { Failure } from '../failure.js';
+import type { MountEntry } from '../mountinfo.js';
+import { requireMount } from '../target.js';
+
+/** The program was not started, and could not be. */
+const EXIT_CANNOT = 3;
+
+const SHIM_NAME = 'shim.so';
+
+/** PAGEMAP_SCAN. */
+const KERNEL_MIN = [6, 7] as const;
+
+/** Passed on; ^C reaches the program by itself when it comes from a terminal. */
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH'];
+const TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
+
+interface Options {
+  data: boolean;
+  verbose?: true;
+}
+
+export function runCommand(): Command {
+  return new Command('run')
+    .description('run a program whose mappings of the files in a mount are the region itself')
+    .argument('<MOUNT>', 'mount point, or any path in a mount')
+    .argument('<CMD...>', 'the program and its arguments, after --')
+    .option('--no-data', 'read and write always go to the kernel')
+    .option('--verbose', 'say which files are not mapped directly, and why')
+    .addHelpText(
+      'after',
+      `
+Stores by mmap, MAP_SYNC too, go straight to the region, as on a DAX filesystem; processes that the
+program starts are included. The image has to lie in memory. Files that were open before the run
+began, and programs that a preloaded library does not reach (static ones, Go), are refused.
+
+Exit status: that of the program, 128 + N when signal N ended it; 3 when it cannot be run so, 126 or
+127 when it cannot be executed or found.
+
+Example:
+  fauxdax mkfs /dev/shm/image --size 256M && mkdir -p /tmp/dir
+  fauxdax mount /dev/shm/image /tmp/dir
+  fauxdax run /tmp/dir -- fio --name=job --directory=/tmp/dir --ioengine=mmap --rw=randrw --size=64M`,
+    )
+    .action(run);
+}
+
+async function run(path: string, words: string[], options: Options): Promise<void> {
+  const mount = findRunMount(path);
+  assertNotNested(mount);
+  assertKernel();
+  const command = words[0] ?? '';
+  const executable = findExecutable('run', command);
+  const why = whyNotPreloaded('run', executable);
+  if (why !== undefined) throw cannot(`${command}: ${why}`);
+  const shim = shimPath();
+  const control = await connectTo(mount);
+  try {
+    const ticket = await begin(control, mount);
+    const environment = environmentOf(ticket, mount, shim, options);
+    process.exitCode = await runProgram(executable, words, environment);
+  } finally {
+    control.close();
+  }
+}
+
+/** Nothing was started. @param reason what is wrong, and what to do */
+const cannot = (reason: string): Failure => new Failure(`run: ${reason}`, EXIT_CANNOT);
+
+function findRunMount(path: string): MountEntry {
+  try {
+    return requireMount('run', path);
+  } catch (error) {
+    if (error instanceof Failure) throw new Failure(error.message, EXIT_CANNOT);
+    throw error;
+  }
+}
+
+function assertNotNested(mount: MountEntry): void {
+  const device = process.env[WIRE_ENV_DEVICE];
+  if (device === undefined || device === deviceOf(mount)) return;
+  throw cannot(`${mount.dir}: this is inside a run on another mount: one process, one mount`);
+}
+
+function assertKernel(): void {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const [majorMin, minorMin] = KERNEL_MIN;
+  const needed = `Linux ${majorMin}.${minorMin} or newer`;
+  if (major < majorMin || (major === majorMin && minor < minorMin)) {
+    throw cannot(`this is Linux ${release()}: direct mappings need ${needed}`);
+  }
+  try {
+    const missing = loadNative().probeUserfault();
+    if (missing === 0) return;
+    const bits = `0x${missing.toString(16)}`;
+    throw cannot(
+      `this kernel's userfaultfd lacks features ${bits}: build it with PTE_MARKER_UFFD_WP`,
+    );
+  } catch (error) {
+    if (!(error instanceof Errno)) throw error;
+    if (error.code !== 'EPERM') {
+      throw cannot(
+        `this kernel has no userfaultfd (${error.code}): build it with CONFIG_USERFAULTFD`,
+      );
+    }
+    throw cannot(
+      'you may not use userfaultfd: as root, sysctl vm.unprivileged_userfaultfd=1, ' +
+        'or give yourself read and write on /dev/userfaultfd',
+    );
+  }
+}
+
+function shimPath(): string {
+  const path = join(builtFolder(), SHIM_NAME);
+  if (!existsSync(path)) throw cannot(`${path} was not built: run npm run build:native`);
+  return path;
+}
+
+async function connectTo(mount: MountEntry): Promise<Control> {
+  try {
+    return await connect(mount.source);
+  } catch (error) {
+    const reason = (error as Error).message;
+    throw cannot(
+      `${mount.dir}: the daemon does not answer (${reason}): run it as its user, or umount`,
+    );
+  }
+}
+
+async function begin(control: Control, mount: MountEntry): Promise<RunTicket> {
+  const again = 'umount it and mount it again';
+  let ticket: RunTicket;
+  try {
+    ticket = await control.beginRun();
+  } catch (error) {
+    const { code, message } = error as { code?: string; message: string };
+    if (code === 'ENOSYS')
+      throw cannot(`${mount.dir}: its daemon is of an older version: ${again}`);
+    if (code === undefined) throw error;
+    throw cannot(`${mount.dir}: ${message}`);
+  }
+  if (ticket.wireVersion !== WIRE_VERSION) {
+    throw cannot(`${mount.dir}: its daemon is of another version: ${again}`);
+  }
+  if (ticket.uid !== process.geteuid?.()) {
+    throw cannot(
+      `${mount.dir}: mounted by user ${ticket.uid}: only that user's programs may run so`,
+    );
+  }
+  return ticket;
+}
+
+/** st_dev as the program sees it. */
+function deviceOf(mount: MountEntry): string {
+  return String(statSync(mount.dir, { bigint: true }).dev);
+}
+
+function environmentOf(
+  ticket: RunTicket,
+  mount: MountEntry,
+  shim: string,
+  { data, verbose }: Options,
+): NodeJS.ProcessEnv {
+  const flags = (data ? 0 : WIRE_RUN_NO_DATA) | (verbose === true ? WIRE_RUN_VERBOSE : 0);
+  const preloaded = process.env['LD_PRELOAD'] ?? '';
+  const isThere = preloaded.split(/[ :]/).includes(shim);
+  return {
+    ...process.env,
+    LD_PRELOAD: isThere ? preloaded : [preloaded, shim].filter((word) => word !== '').join(':'),
+    [WIRE_ENV_SOCKET]: ticket.socketPath,
+    [WIRE_ENV_DEVICE]: deviceOf(mount),
+    [WIRE_ENV_FLAGS]: String(flags),
+  };
+}
+
+/** @returns the exit status: the program's, or 128 and the signal that ended it */
+async function runProgram(
+  executable: string,
+  words: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  const [argv0 = '', ...args] = words;
+  const child = spawn(executable, args, { argv0, env, stdio: 'inherit' });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code, signal) => {
+      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
+  });
+  const isOnTerminal = hasTerminal();
+  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  const swallow = (): void => {};
+  for (const signal of FORWARDED) process.on(signal, forward);
+  for (const signal of TERMINAL) process.on(signal, isOnTerminal ? swallow : forward);
+  try {
+    return await ended;
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward);
+    for (const signal of TERMINAL) process.off(signal, isOnTerminal ? swallow : forward);
+  }
+}
+
+/** A terminal sends its signals to the program as well as to us. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
+  }
+}
