@@ -1,0 +1,106 @@
+/* Threads, and accesses that the kernel makes for the program. */
+#include "shim_program.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+enum { kThreads = 4, kRounds = 60 };
+static char* common;
+static atomic_int failures;
+
+static void* Storing(void* argument) {
+  const size_t number = (size_t)argument;
+  for (int round = 0; round < kRounds; round++) {
+    char* own = Map(16, RW, MAP_SHARED, 64 * (number + 1));
+    for (size_t i = 0; i < 16; i++) own[i * PAGE + number] = (char)(round + 1);
+    for (size_t i = 0; i < 16; i++) {
+      common[(64 * (number + 1) + i) * PAGE + 100]++;
+      if (own[i * PAGE + number] != (char)(round + 1)) failures++;
+      if (common[(64 * (number + 1) + i) * PAGE + number] != (char)(round + 1)) failures++;
+    }
+    if (msync(own, 16 * PAGE, MS_SYNC) != 0) failures++;
+    if (munmap(own, 16 * PAGE) != 0) failures++;
+  }
+  return NULL;
+}
+
+// Every page is stored to by all, while others punch and sync it: no store is lost.
+static void* Counting(void* argument) {
+  const size_t number = (size_t)argument;
+  volatile char* at = common + 600 * PAGE + number * 64;
+  for (int round = 0; round < 100; round++) {
+    for (size_t page = 0; page < 8; page++) at[page * PAGE]++;
+    if (round % 5 == 0 && msync(common + 600 * PAGE, 8 * PAGE, MS_SYNC) != 0) failures++;
+  }
+  return NULL;
+}
+
+static void* Nothing(void* argument) { return argument; }
+
+static void All(void* (*run)(void*)) {
+  pthread_t threads[kThreads];
+  for (size_t i = 0; i < kThreads; i++) {
+    Must(pthread_create(&threads[i], NULL, run, (void*)i) == 0, "pthread_create");
+  }
+  for (size_t i = 0; i < kThreads; i++) pthread_join(threads[i], NULL);
+}
+
+void ThreadCases(void) {
+  common = Map(1024, RW, MAP_SHARED, 0);
+  All(Storing);
+  Equal(failures, 0, "threads that map, store, sync and unmap");
+  bool good = true;
+  for (size_t number = 0; number < kThreads; number++) {
+    for (size_t i = 0; i < 16; i++) {
+      good = good && common[(64 * (number + 1) + i) * PAGE + 100] == kRounds;
+    }
+  }
+  Ok(good, "no store of theirs is lost");
+  failures = 0;
+  All(Counting);
+  good = failures == 0;
+  for (size_t number = 0; number < kThreads; number++) {
+    for (size_t page = 0; page < 8; page++) {
+      good = good && common[(600 + page) * PAGE + number * 64] == 100;
+    }
+  }
+  Ok(good, "nor of threads that share pages and sync");
+  const uid_t uid = geteuid();
+  Equal(seteuid(uid), 0, "seteuid goes to every thread");
+  const int pid = fork();
+  if (pid == 0) {
+    All(Nothing);
+    common[0]++;
+    pthread_exit(NULL);
+  }
+  Equal(ChildStatus(pid), 0, "the last thread of the program ends it");
+}
+
+void KernelCases(void) {
+  char* a = Map(16, RW, MAP_SHARED, 0);
+  const int other = open(other_path, O_RDWR);
+  Equal(pread(other, a + 10, PAGE, 0), PAGE, "read(2) into a hole");
+  Ok(a[10] == 'o' && a[PAGE + 9] == 'o' && a[PAGE + 10] == 0, "which is the file's then");
+  memset(a + 4 * PAGE, 'w', PAGE);
+  Equal(pwrite(other, a + 4 * PAGE, PAGE, PAGE), PAGE, "write(2) from a mapping");
+  char back[8];
+  Must(pread(other, back, sizeof(back), PAGE) == sizeof(back), "pread");
+  Equal(back[3], 'w', "gives its bytes");
+  int ends[2];
+  Must(pipe(ends) == 0, "pipe");
+  Equal(write(ends[1], a + 8 * PAGE, PAGE), PAGE, "a hole into a pipe");
+  Equal(read(ends[0], a + 9 * PAGE, PAGE), PAGE, "out of a pipe into a hole");
+  struct stat status;
+  Ok(stat(file_path, (struct stat*)(a + 11 * PAGE)) == 0, "a struct of a system call");
+  Ok(stat(file_path, &status) == 0 &&
+         ((struct stat*)(a + 11 * PAGE))->st_ino == status.st_ino, "has what it wrote");
+  const int fd = OpenFile(O_RDWR | O_DIRECT);
+  Equal(pread(fd, a + 12 * PAGE, PAGE, 4 * PAGE), PAGE, "the file read into its own mapping");
+  Equal(a[12 * PAGE + 5], 'w', "another page of it");
+  Equal(pwrite(fd, a + 4 * PAGE, PAGE, 13 * PAGE), PAGE, "the file written from its own mapping");
+  Equal(Map(16, PROT_READ, MAP_SHARED, 0)[12 * PAGE + 9], 'w', "seen by a new mapping");
+  struct iovec pieces[2] = {{a + 5 * PAGE, 8}, {a + 6 * PAGE, 8}};
+  Equal(preadv(other, pieces, 2, 0), 16, "preadv into two holes");
+  Ok(a[5 * PAGE] == 'o' && a[6 * PAGE + 7] == 'o', "both have it");
+}

@@ -1,0 +1,203 @@
+/**
+ * The smallest policy for the fault server, over a TinyMount: page p of the file is region page
+ * p + 1, and is a hole until somebody stores to it. What programs may ask for beside:
+ * FALLOC_FL_COLLAPSE_RANGE ends the file at `offset` for mappings (what lies behind is SIGBUS, own
+ * pages go), FALLOC_FL_INSERT_RANGE undoes that, and has all pages fault again.
+ */
+import { join } from 'node:path';
+import {
+  type FaultServer,
+  type FaultServerEvent,
+  loadNative,
+  type ShowKind,
+} from '../../lib/native.js';
+import { FILE_INO, FILE_PAGES, type TinyMount } from './tiny_mount.js';
+
+const ESTALE = 116;
+const DROP_OWN = 1;
+const STORABLE = 2;
+const POPULATE = 4;
+const SHARED = 1;
+const COLLAPSE = 8;
+const INSERT = 0x20;
+
+interface Mapping {
+  number: number;
+  client: number;
+  filePage: number;
+  pageCount: number;
+  isShared: boolean;
+}
+
+export class TinyFaults {
+  readonly server: FaultServer;
+  readonly socketPath: string;
+  /** As they came. */
+  readonly events: FaultServerEvent[] = [];
+  /** File pages that are no holes. */
+  readonly written = new Set<number>();
+  /** Pages from here on are SIGBUS. */
+  endPage = FILE_PAGES;
+  /** MAP calls get this errno. */
+  refusal = 0;
+  readonly #mappings = new Map<number, Mapping>();
+  readonly #waiting: { client: number; number: number; then: () => void }[] = [];
+  #lastMapping = 0;
+
+  constructor(private readonly mount: TinyMount) {
+    this.socketPath = join(mount.imageDir, 'socket');
+    const { region, session } = mount;
+    this.server = loadNative().openFaultServer({
+      socketPath: this.socketPath,
+      region,
+      session,
+      onEvents: () => this.#serve(),
+    });
+  }
+
+  close(): void {
+    this.server.close();
+  }
+
+  /** A file of holes again, for the next program. */
+  forget(): void {
+    this.events.length = 0;
+    this.written.clear();
+    this.endPage = FILE_PAGES;
+    this.refusal = 0;
+    const zeroes = Buffer.alloc(4096);
+    for (let page = 0; page < FILE_PAGES; page++) {
+      this.mount.region.storeFlushed((page + 1) * 4096, zeroes);
+    }
+  }
+
+  countOf(type: FaultServerEvent['type']): number {
+    return this.events.filter((event) => event.type === type).length;
+  }
+
+  #serve(): void {
+    for (const event of this.server.take()) {
+      this.events.push(event);
+      this.#take(event);
+    }
+  }
+
+  #take(event: FaultServerEvent): void {
+    switch (event.type) {
+      case 'map':
+        return this.#map(event);
+      case 'unmapped':
+        return;
+      case 'gone':
+        for (const mapping of [...this.#mappings.values()]) {
+          if (mapping.client === event.client) this.#mappings.delete(mapping.number);
+        }
+        return;
+      case 'fault':
+        return this.#fault(event);
+      case 'sync':
+        for (const part of event.parts) {
+          this.server.writeProtect(part.mapping, part.filePage, part.pageCount, true);
+        }
+        return this.server.reply(event.call, 0);
+      case 'fallocate':
+        return this.#allocate(event);
+      case 'done':
+        for (const wait of this.#waiting.splice(0)) {
+          const isDone = wait.client === event.client && wait.number <= event.number;
+          if (isDone) wait.then();
+          else this.#waiting.push(wait);
+        }
+        return;
+      default:
+        return;
+    }
+  }
+
+  #map(event: FaultServerEvent & { type: 'map' }): void {
+    const refusal = event.ino === FILE_INO ? this.refusal : ESTALE;
+    if (refusal !== 0) return this.server.map(event.call, 0, refusal);
+    const number = ++this.#lastMapping;
+    this.#mappings.set(number, {
+      number,
+      client: event.client,
+      filePage: event.offset / 4096,
+      pageCount: event.lengthBytes / 4096,
+      isShared: (event.flags & SHARED) !== 0,
+    });
+    this.server.map(event.call, number, 0);
+  }
+
+  #fault(event: FaultServerEvent & { type: 'fault' }): void {
+    const mapping = this.#mappings.get(event.mapping);
+    if (mapping === undefined) return;
+    const page = event.filePage;
+    const wake = () => this.server.wake(mapping.number, page, 1);
+    if (page >= this.endPage) return this.#show(mapping, page, 1, 'bus', 0, wake);
+    const isStore = event.isWrite && mapping.isShared;
+    if (isStore && event.isProtected && this.written.has(page)) {
+      this.server.writeProtect(mapping.number, page, 1, false);
+      return;
+    }
+    if (!isStore) {
+      const kind = this.written.has(page) ? 'region' : 'zero';
+      return this.#show(mapping, page, 1, kind, POPULATE, wake);
+    }
+    const wasHole = !this.written.has(page);
+    this.written.add(page);
+    const others = wasHole ? [...this.#mappings.values()].filter((it) => it !== mapping) : [];
+    this.#trap(others, page, 1, 0, () => {
+      this.#show(mapping, page, 1, 'region', STORABLE, wake);
+    });
+  }
+
+  #allocate(event: FaultServerEvent & { type: 'fallocate' }): void {
+    const first = event.offset / 4096;
+    let count = event.lengthBytes / 4096;
+    let flags = 0;
+    if (event.mode & (COLLAPSE | INSERT)) {
+      this.endPage = event.mode & COLLAPSE ? first : FILE_PAGES;
+      count = FILE_PAGES - first;
+      flags = event.mode & COLLAPSE ? DROP_OWN : 0;
+    } else {
+      for (let page = first; page < first + count; page++) this.written.delete(page);
+    }
+    this.#trap([...this.#mappings.values()], first, count, flags, () => {
+      const isPunch = (event.mode & (COLLAPSE | INSERT)) === 0;
+      for (let page = first; isPunch && page < first + count; page++) {
+        this.mount.region.storeFlushed((page + 1) * 4096, Buffer.alloc(4096));
+      }
+      this.server.reply(event.call, 0);
+    });
+  }
+
+  /** Has pages of mappings fault again; then goes on. */
+  #trap(mappings: Mapping[], first: number, count: number, flags: number, then: () => void): void {
+    let left = 1;
+    const next = () => {
+      if (--left === 0) then();
+    };
+    for (const mapping of mappings) {
+      const start = Math.max(first, mapping.filePage);
+      const end = Math.min(first + count, mapping.filePage + mapping.pageCount);
+      if (start >= end) continue;
+      left++;
+      this.#show(mapping, start, end - start, 'trap', flags, next);
+    }
+    next();
+  }
+
+  #show(
+    mapping: Mapping,
+    page: number,
+    count: number,
+    kind: ShowKind,
+    flags: number,
+    then: () => void,
+  ): void {
+    const { server } = this;
+    const number = server.show(mapping.number, page, count, kind, page + 1, flags);
+    if (number === 0) return then();
+    this.#waiting.push({ client: mapping.client, number, then });
+  }
+}
