@@ -3,10 +3,10 @@
 #include "shim.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct shim_settings shim_settings;
 
@@ -52,8 +52,8 @@ bool ShimIsOurs(int fd, uint64_t* ino) {
   return status.st_dev == shim_settings.device && S_ISREG(status.st_mode);
 }
 
-// Our own threads do not have the program's stderr open: daemons close it to let others go on. The
-// link in /proc is the program's.
+// Our own threads do not have the program's stderr open: daemons close it to let others go on. It
+// is borrowed from the program's first thread for the moment.
 void ShimSay(const char* const words[], size_t count) {
   char line[1024];
   size_t length = 0;
@@ -63,10 +63,13 @@ void ShimSay(const char* const words[], size_t count) {
     }
   }
   line[length++] = '\n';
-  const long fd =
-      Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/fd/2", O_WRONLY | O_APPEND | O_CLOEXEC, 0);
-  Sys3(SYS_write, fd < 0 ? 2 : fd, (long)line, (long)length);
-  if (fd >= 0) SysClose(fd);
+  const long process = Sys3(SYS_pidfd_open, Sys3(SYS_getpid, 0, 0, 0), 0, 0);
+  if (process < 0) return;
+  const long fd = Sys3(SYS_pidfd_getfd, process, STDERR_FILENO, 0);
+  SysClose(process);
+  if (fd < 0) return;
+  Sys3(SYS_write, fd, (long)line, (long)length);
+  SysClose(fd);
 }
 
 long ShimResult(long result) {

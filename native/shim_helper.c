@@ -64,7 +64,8 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
   do {
     result = Sys3(SYS_sendmsg, channel, (long)&message, MSG_NOSIGNAL);
   } while (result == -EINTR);
-  if (result != sizeof(*request)) return EIO;
+  // Who is not let in finds the reason although the other end is closed.
+  if (result != sizeof(*request) && result != -EPIPE) return EIO;
 
   struct iovec received = {reply, sizeof(*reply)};
   message = (struct msghdr){.msg_iov = &received, .msg_iovlen = 1};
@@ -123,7 +124,7 @@ static int Attach(struct shim_helper* helper) {
   struct wire_reply reply;
   int fds[2];
   error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds);
-  if (error == 0) error = reply.error;
+  if (error == 0) error = reply.error == EPROTONOSUPPORT ? EPROTO : reply.error;
   if (error != 0) return error;
   helper->region = fds[0];
   helper->empty = fds[1];

@@ -222,6 +222,22 @@ static long MapOurs(struct wanted* wanted, uint64_t ino) {
   return result;
 }
 
+// A mapping of the kernel's, elsewhere, that is to go to the wanted address; 0 when it is made
+// there at once: memory, and what would begin in a gap of the very place.
+static long MakeStage(const struct wanted* wanted, uint64_t length) {
+  if (wanted->flags & MAP_ANONYMOUS) return 0;
+  struct wanted elsewhere = *wanted;
+  elsewhere.address = 0;
+  elsewhere.flags &= ~MAP_FIXED;
+  const long stage = KernelMap(&elsewhere);
+  if (IsError(stage)) return stage;
+  const uint64_t start = (uint64_t)stage;
+  const bool is_apart = start + length <= wanted->address || wanted->address + length <= start;
+  if (is_apart) return stage;
+  SysMunmap(start, length);
+  return 0;
+}
+
 // Something else over mappings of ours. Made elsewhere and moved into place, so that it happens at
 // once or not at all, and no filesystem is waited for while the helper may not obey.
 static long MapOver(struct wanted* wanted) {
@@ -229,24 +245,20 @@ static long MapOver(struct wanted* wanted) {
   const uint64_t end = wanted->address + length;
   const uint64_t signals = BlockSignals();
   Lock(&shim_change_lock);
-  struct wanted elsewhere = *wanted;
-  elsewhere.address = 0;
-  elsewhere.flags &= ~MAP_FIXED;
-  const bool is_anonymous = (wanted->flags & MAP_ANONYMOUS) != 0;
-  const long stage = is_anonymous ? 0 : KernelMap(&elsewhere);
+  const long stage = MakeStage(wanted, length);
   long result = stage;
   bool had_ours = false;
   if (!IsError(stage)) {
     Lock(&shim_table_lock);
     result = -TableReserve(2);
     if (result == 0) {
-      result = is_anonymous ? KernelMap(wanted)
-                            : SysMremap((uint64_t)stage, length, length,
-                                        MREMAP_MAYMOVE | MREMAP_FIXED, wanted->address);
+      result = stage == 0 ? KernelMap(wanted)
+                          : SysMremap((uint64_t)stage, length, length,
+                                      MREMAP_MAYMOVE | MREMAP_FIXED, wanted->address);
     }
     if (!IsError(result)) had_ours = TableRemove(wanted->address, end);
     Unlock(&shim_table_lock);
-    if (IsError(result) && !is_anonymous) SysMunmap((uint64_t)stage, length);
+    if (IsError(result) && stage != 0) SysMunmap((uint64_t)stage, length);
   }
   if (had_ours) MapUntell(wanted->address, end);
   AnchorsDrop();

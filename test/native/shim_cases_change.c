@@ -65,8 +65,8 @@ void ChangeCases(void) {
          Load(a + 7 * PAGE) == SIGSEGV,
      "munmap over mappings, memory and a gap");
   a = Filled(8);
-  Must(mmap(a + 2 * PAGE, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-           a + 2 * PAGE, "mmap");
+  Must(mmap(a + 2 * PAGE, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == a + 2 * PAGE,
+       "mmap");
   const int fd = OpenFile(O_RDWR);
   Ok(mmap(a, 8 * PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 8 * PAGE) == a && a[0] == 0 &&
          a[2 * PAGE] == 0,

@@ -55,8 +55,7 @@ void PrivateCases(void) {
   shared[0] = 's';
   shared[PAGE] = 's';
   ResetFile();
-  Ok(own[0] == 'P' && own[PAGE] == 's' && shared[0] == 's',
-     "own pages stay when all faults again");
+  Ok(own[0] == 'P' && own[PAGE] == 's' && shared[0] == 's', "own pages stay when all faults again");
   own[1] = 'R';
   Ok(own[0] == 'P' && own[1] == 'R', "and can be stored to");
   Punch(2);
@@ -94,11 +93,11 @@ static int InChild(bool good) {
 void ForkCases(void) {
   char* shared = Map(8, RW, MAP_SHARED, 0);
   char* own = Map(8, RW, MAP_PRIVATE, 0);
-  char* gone = Map(2, RW, MAP_SHARED, 0);
+  char* gone = Map(3, RW, MAP_SHARED, 0);
   for (size_t i = 0; i < 8; i++) shared[i * PAGE] = 's';
   own[0] = 'P';
   own[5 * PAGE] = 'Q';
-  Must(madvise(gone, PAGE, MADV_DONTFORK) == 0, "MADV_DONTFORK");
+  Must(madvise(gone + PAGE, PAGE, MADV_DONTFORK) == 0, "MADV_DONTFORK");
   Must(mprotect(shared + PAGE, PAGE, PROT_READ) == 0, "mprotect");
   int pid = fork();
   if (pid == 0) {
@@ -109,7 +108,7 @@ void ForkCases(void) {
     own[6 * PAGE] = 'D';
     good = good && own[0] == 'C' && own[5 * PAGE] == 'Q' && own[6 * PAGE] == 'D';
     good = good && Store(shared + PAGE, 'x') == SIGSEGV;
-    good = good && Load(gone) == SIGSEGV && Load(gone + PAGE) == 0;
+    good = good && Load(gone + PAGE) == SIGSEGV && Load(gone + 2 * PAGE) == 0;
     good = good && msync(shared, 8 * PAGE, MS_SYNC) == 0;
     shared[3 * PAGE] = 'e';
     InChild(good);
@@ -125,7 +124,7 @@ void ForkCases(void) {
     const int grandchild = fork();
     if (grandchild == 0) {
       shared[4 * PAGE] = 'g';
-      InChild(shared[0] == 's' && own[0] == 'p' && own[5 * PAGE] == 'Q' && gone[PAGE] == 's');
+      InChild(shared[0] == 's' && own[0] == 'p' && own[5 * PAGE] == 'Q' && gone[0] == 's');
     }
     InChild(ChildStatus(grandchild) == 0 && shared[4 * PAGE] == 'g');
   }

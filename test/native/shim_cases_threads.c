@@ -93,8 +93,8 @@ void KernelCases(void) {
   Equal(read(ends[0], a + 9 * PAGE, PAGE), PAGE, "out of a pipe into a hole");
   struct stat status;
   Ok(stat(file_path, (struct stat*)(a + 11 * PAGE)) == 0, "a struct of a system call");
-  Ok(stat(file_path, &status) == 0 &&
-         ((struct stat*)(a + 11 * PAGE))->st_ino == status.st_ino, "has what it wrote");
+  Ok(stat(file_path, &status) == 0 && ((struct stat*)(a + 11 * PAGE))->st_ino == status.st_ino,
+     "has what it wrote");
   const int fd = OpenFile(O_RDWR | O_DIRECT);
   Equal(pread(fd, a + 12 * PAGE, PAGE, 4 * PAGE), PAGE, "the file read into its own mapping");
   Equal(a[12 * PAGE + 5], 'w', "another page of it");

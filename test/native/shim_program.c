@@ -88,7 +88,8 @@ int main(int argc, char** argv) {
   } kGroups[] = {
       {"map", MapCases},         {"change", ChangeCases}, {"remap", RemapCases},
       {"private", PrivateCases}, {"fork", ForkCases},     {"threads", ThreadCases},
-      {"errors", ErrorCases},    {"kernel", KernelCases},
+      {"errors", ErrorCases},    {"kernel", KernelCases}, {"refused", RefusedCases},
+      {"version", VersionCases}, {"orphan", OrphanCases},
   };
   for (size_t i = 0; i < sizeof(kGroups) / sizeof(kGroups[0]); i++) {
     if (strcmp(kGroups[i].name, argv[1]) == 0) {

@@ -23,8 +23,8 @@
 #define HUGE_PAGE (2ul << 20)
 #define RW (PROT_READ | PROT_WRITE)
 
-extern const char* file_path;  // on the mount: 1024 pages, holes
-extern const char* other_path; // 16 pages of 'o' elsewhere
+extern const char* file_path;   // on the mount: 1024 pages, holes
+extern const char* other_path;  // 16 pages of 'o' elsewhere
 
 void Ok(bool good, const char* name);
 void Equal(long seen, long wanted, const char* name);
@@ -49,5 +49,8 @@ void ForkCases(void);
 void ThreadCases(void);
 void ErrorCases(void);
 void KernelCases(void);
+void RefusedCases(void);
+void VersionCases(void);
+void OrphanCases(void);
 
 #endif

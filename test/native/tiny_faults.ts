@@ -85,38 +85,41 @@ export class TinyFaults {
   #take(event: FaultServerEvent): void {
     switch (event.type) {
       case 'map':
-        return this.#map(event);
-      case 'unmapped':
-        return;
+        this.#map(event);
+        break;
       case 'gone':
         for (const mapping of [...this.#mappings.values()]) {
           if (mapping.client === event.client) this.#mappings.delete(mapping.number);
         }
-        return;
+        break;
       case 'fault':
-        return this.#fault(event);
+        this.#fault(event);
+        break;
       case 'sync':
         for (const part of event.parts) {
           this.server.writeProtect(part.mapping, part.filePage, part.pageCount, true);
         }
-        return this.server.reply(event.call, 0);
+        this.server.reply(event.call, 0);
+        break;
       case 'fallocate':
-        return this.#allocate(event);
+        this.#allocate(event);
+        break;
       case 'done':
         for (const wait of this.#waiting.splice(0)) {
           const isDone = wait.client === event.client && wait.number <= event.number;
           if (isDone) wait.then();
           else this.#waiting.push(wait);
         }
-        return;
-      default:
-        return;
+        break;
     }
   }
 
   #map(event: FaultServerEvent & { type: 'map' }): void {
     const refusal = event.ino === FILE_INO ? this.refusal : ESTALE;
-    if (refusal !== 0) return this.server.map(event.call, 0, refusal);
+    if (refusal !== 0) {
+      this.server.map(event.call, 0, refusal);
+      return;
+    }
     const number = ++this.#lastMapping;
     this.#mappings.set(number, {
       number,
@@ -133,7 +136,10 @@ export class TinyFaults {
     if (mapping === undefined) return;
     const page = event.filePage;
     const wake = () => this.server.wake(mapping.number, page, 1);
-    if (page >= this.endPage) return this.#show(mapping, page, 1, 'bus', 0, wake);
+    if (page >= this.endPage) {
+      this.#show(mapping, page, 1, 'bus', 0, wake);
+      return;
+    }
     const isStore = event.isWrite && mapping.isShared;
     if (isStore && event.isProtected && this.written.has(page)) {
       this.server.writeProtect(mapping.number, page, 1, false);
@@ -141,7 +147,8 @@ export class TinyFaults {
     }
     if (!isStore) {
       const kind = this.written.has(page) ? 'region' : 'zero';
-      return this.#show(mapping, page, 1, kind, POPULATE, wake);
+      this.#show(mapping, page, 1, kind, POPULATE, wake);
+      return;
     }
     const wasHole = !this.written.has(page);
     this.written.add(page);
@@ -197,7 +204,7 @@ export class TinyFaults {
   ): void {
     const { server } = this;
     const number = server.show(mapping.number, page, count, kind, page + 1, flags);
-    if (number === 0) return then();
-    this.#waiting.push({ client: mapping.client, number, then });
+    if (number === 0) then();
+    else this.#waiting.push({ client: mapping.client, number, then });
   }
 }
