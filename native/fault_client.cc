@@ -2,7 +2,7 @@
 
 #include <signal.h>
 #include <stdio.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -145,7 +145,7 @@ bool FaultClient::IsStopped() const {
   return state == 'T' || state == 't' || helper == 'T' || helper == 't';
 }
 
-void FaultClient::Kill() { (void)pidfd_send_signal(pidfd_, SIGKILL, nullptr, 0); }
+void FaultClient::Kill() { (void)syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0); }
 
 void FaultClient::Wake(uint64_t address, uint64_t length_bytes) {
   told_.erase(told_.lower_bound(address), told_.lower_bound(address + length_bytes));

@@ -3,8 +3,17 @@
  * which obeys lines. Nothing is mounted. Everything goes when the test ends.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import { FRAME_SLOTS } from '../../lib/frame.js';
@@ -74,7 +83,7 @@ export class FaultPeer {
       directMappings: false,
     });
     this.socketPath = join(this.folder, 'x'.repeat(100), 'shims');
-    execFileSync('mkdir', [join(this.folder, 'x'.repeat(100))]);
+    mkdirSync(dirname(this.socketPath));
     const { silenceMsMax } = options;
     this.server = native.openFaultServer({
       socketPath: this.socketPath,
@@ -90,7 +99,7 @@ export class FaultPeer {
 
   /** A process; `via` is put before its command line. */
   client(via: string[] = []): FaultClient {
-    const client = new FaultClient([...via, this.#program, 'shims'], join(this.socketPath, '..'));
+    const client = new FaultClient([...via, this.#program, 'shims'], dirname(this.socketPath));
     this.#clients.push(client);
     return client;
   }
@@ -154,6 +163,16 @@ export class FaultPeer {
     return bytes.readInt32LE(0);
   }
 
+  get socketMode(): number {
+    return statSync(this.socketPath).mode & 0o777;
+  }
+
+  letEverybodyIn(): void {
+    for (const path of [this.folder, dirname(this.socketPath), this.#program])
+      chmodSync(path, 0o755);
+    chmodSync(this.socketPath, 0o666);
+  }
+
   close(): void {
     for (const client of this.#clients) client.kill();
     this.server?.close();
@@ -211,7 +230,7 @@ export class FaultClient {
   /** Tells it something, and waits for its answer to that. */
   async ask(line: string): Promise<string> {
     this.tell(line);
-    return await this.says((line.split(' ')[0] as string) + ' ');
+    return await this.says(line.split(' ')[0] as string);
   }
 
   /** What it said so far and says() has not taken. */
