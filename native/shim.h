@@ -15,6 +15,8 @@
 // shim_show.c   what a part shows: commands, pages of a process's own
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork
+// shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
+// shim_decode.c lengths of instructions
 #ifndef FAUXDAX_SHIM_H_
 #define FAUXDAX_SHIM_H_
 
@@ -230,7 +232,16 @@ void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece);
 // Registers the handlers of fork; before anybody else does.
 void ForkPrepare(void);
 
+// ---- shim_scan.c ----
+
+// In a recording: ends this process, with the reason, when something that is loaded has flush
+// instructions of its own. Cheap when nothing was loaded since the last look. No lock held.
+void ScanObjects(void);
+
 // ---- for shim_pmem.c ----
+
+// Whether barriers are to be told. False before this process has mapped a file of the mount.
+bool ShimIsRecorded(void);
 
 // A barrier of the calling thread, told only when the mount records: WIRE_FLUSH. With a length the
 // lines of the range are flushed; with WIRE_FLUSH_DRAIN what this thread flushed is fenced.

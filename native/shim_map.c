@@ -270,7 +270,9 @@ static long MapOver(struct wanted* wanted) {
 static long Map(struct wanted* wanted) {
   uint64_t ino;
   if ((wanted->flags & MAP_ANONYMOUS) == 0 && ShimIsOurs(wanted->fd, &ino)) {
-    return MapOurs(wanted, ino);
+    const long result = MapOurs(wanted, ino);
+    ScanObjects();
+    return result;
   }
   const uint64_t end = wanted->address + PageUp(wanted->length);
   if (Replaces(wanted) && TableMayTouch(wanted->address, end) && wanted->address % PAGE == 0) {

@@ -177,9 +177,14 @@ void ThreadsForget(void) {
   job_lock = (struct shim_lock){0};
 }
 
+bool ShimIsRecorded(void) {
+  return atomic_load_explicit(&shim_helper.state, memory_order_acquire) == kHelperReady &&
+         (shim_helper.mode & WIRE_MODE_RECORDED) != 0;
+}
+
 void shim_barrier(const void* address, size_t length, uint32_t flags) {
-  if (atomic_load_explicit(&shim_helper.state, memory_order_acquire) != kHelperReady) return;
-  if ((shim_helper.mode & WIRE_MODE_RECORDED) == 0) return;
+  if (!ShimIsRecorded()) return;
+  ScanObjects();
   struct shim_job job = {.request = {.call = WIRE_FLUSH, .flags = flags}};
   job.request.arguments[0] = (uint64_t)address;
   job.request.arguments[1] = length;

@@ -18,8 +18,9 @@
 #define WIRE_ENV_FLAGS "FAUXDAX_FLAGS"    // WIRE_RUN_*, decimal
 
 enum wire_run_flags {
-  WIRE_RUN_NO_DATA = 1,  // read and write always go to the kernel
-  WIRE_RUN_VERBOSE = 2,  // say on stderr which files are not mapped directly, and why
+  WIRE_RUN_NO_DATA = 1,      // read and write always go to the kernel
+  WIRE_RUN_OWN_FLUSHES = 4,  // in a recording: programs with flush instructions of their own run
+  WIRE_RUN_VERBOSE = 2,      // say on stderr which files are not mapped directly, and why
 };
 
 enum wire_call {

@@ -1,0 +1,44 @@
+// Scans itself as the shim does in a recording, without a mount. Built once for each thing to find:
+// FLUSH is the instruction. Prints `passed` when nothing was found.
+#define _GNU_SOURCE
+#include <stdio.h>
+
+#include "shim.h"
+
+struct shim_settings shim_settings;
+
+bool ShimIsRecorded(void) { return true; }
+
+void ShimSay(const char* const words[], size_t count) {
+  for (size_t i = 0; i < count; i++) fputs(words[i], stderr);
+  fputc('\n', stderr);
+}
+
+#ifdef FLUSH
+__attribute__((noinline)) void FlushLine(char* line) {
+  __asm__ volatile(FLUSH ::"r"(line) : "memory");
+}
+#endif
+
+// The bytes of clflush, clflushopt and clwb where no instruction begins.
+__attribute__((noinline)) unsigned long Numbers(unsigned long seed) {
+  unsigned long result;
+  __asm__ volatile("movabs $0x667fae0f387fae0f, %0" : "=r"(result));
+  __asm__ volatile("lea 0x37ae0f66(%0), %0" : "+r"(seed));
+  __asm__ volatile("add $0x3fae0f, %0" : "+r"(seed));
+  return result + seed;
+}
+
+int main(int argc, char** argv) {
+  (void)argv;
+  char line[64] = {0};
+#ifdef FLUSH
+  FlushLine(line);
+#endif
+  if (Numbers((unsigned long)argc) == 0) puts(line);
+  if (argc > 1) shim_settings.flags = WIRE_RUN_OWN_FLUSHES;
+  ScanObjects();
+  ScanObjects();
+  puts("passed");
+  return 0;
+}
