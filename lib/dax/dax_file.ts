@@ -40,22 +40,27 @@ export class DaxFile {
     }
   }
 
-  /** Takes from all views what of the range they show as one of `kinds`; waits until it is gone. */
+  /**
+   * Takes from all views what of the range they show as one of `kinds`; waits until it is gone. Until
+   * then it counts as shown, so that writeback protects it: stores may still go through.
+   */
   *zap(range: PageRange, kinds: readonly Shown[], dropOwn: boolean, but?: View): Task<void> {
-    const gone: Waitable[] = [];
+    const zapped: { view: View; run: PageRange; gone: Waitable }[] = [];
     for (const view of this.views.values()) {
       if (view === but) continue;
-      const { mapping } = view;
       for (const run of view.runs(range, kinds)) {
-        gone.push(this.mmu.zap(mapping, run, dropOwn));
-        const hadOwn = !mapping.isShared && !dropOwn;
-        for (const shown of view.runs(run, ['zero', 'region', 'own'])) {
-          view.mark(shown, hadOwn ? 'own' : 'none');
-        }
-        for (const shown of view.runs(run, ['bus'])) view.mark(shown, 'none');
+        zapped.push({ view, run, gone: this.mmu.zap(view.mapping, run, dropOwn) });
+        // At once: a fault beyond the end needs no lock, and may have it shown again meanwhile.
+        for (const bus of view.runs(run, ['bus'])) view.mark(bus, 'none');
       }
     }
-    yield* allReady(gone);
+    yield* allReady(zapped.map(({ gone }) => gone));
+    for (const { view, run } of zapped) {
+      const hasOwn = !view.mapping.isShared && !dropOwn;
+      for (const shown of view.runs(run, ['zero', 'region', 'own'])) {
+        view.mark(shown, hasOwn ? 'own' : 'none');
+      }
+    }
   }
 
   /** Nobody maps it, waits for it, or has stored what is not written back. */

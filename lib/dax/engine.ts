@@ -22,6 +22,7 @@ import { DaxFile, WHOLE_FILE } from './dax_file.js';
 import type { EntryCounts } from './entries.js';
 import { Fault } from './fault.js';
 import type { FileData } from './file_data.js';
+import type { Entrant } from './gate.js';
 import type { FaultKind, FaultTask, Mapping, Mmu, PageRange } from './mmu.js';
 import type { Task } from './task.js';
 import { View } from './view.js';
@@ -163,13 +164,15 @@ export class DaxEngine {
   }
 
   /**
-   * After a power cut: at the call, before any step, no store goes through untold any more and tasks
-   * that are under way end without effect; after the task nothing is shown and there are no entries.
+   * After a power cut: at the call, before any step, no store goes through untold any more, no fault
+   * begins, and tasks that are under way end without effect; after the task, which must be run to its
+   * end, nothing is shown and there are no entries.
    */
   reset(): Task<void> {
     this.cuts++;
     const { mmu } = this.parts;
-    for (const file of this.files.values()) {
+    const files = [...this.files.values()];
+    for (const file of files) {
       mmu.catchStores(file.ino, WHOLE_FILE, false);
       for (const view of file.views.values()) {
         for (const run of view.runs(WHOLE_FILE, ['region'])) mmu.protect(view.mapping, run);
@@ -177,7 +180,12 @@ export class DaxEngine {
       mmu.takeDirtied(file.ino);
       file.entries.remove(0, Infinity);
     }
-    return this.zapAll();
+    return this.zapAll(files.map((file) => ({ file, place: file.gate.queueUp('exclusive') })));
+  }
+
+  /** Whether the entry of a page is dirty, as far as stores were told. */
+  isDirty(ino: number, filePage: number): boolean {
+    return this.files.get(ino)?.entries.isDirty(filePage) ?? false;
   }
 
   /** Files that are mapped, or hold stores that are not written back. */
@@ -209,9 +217,9 @@ export class DaxEngine {
     return lines.join('\n');
   }
 
-  private *zapAll(): Task<void> {
-    for (const file of [...this.files.values()]) {
-      yield* file.gate.enter('exclusive');
+  private *zapAll(waiting: readonly { file: DaxFile; place: Entrant }[]): Task<void> {
+    for (const { file, place } of waiting) {
+      yield* file.gate.wait(place);
       try {
         yield* file.zap(WHOLE_FILE, ['zero', 'region', 'bus'], false);
         file.entries.remove(0, Infinity);

@@ -9,7 +9,8 @@ import type { Task } from './task.js';
 
 export type GateMode = 'shared' | 'exclusive';
 
-class Entrant extends Signal {
+/** A place in the queue; when it is ready, its owner is inside. */
+export class Entrant extends Signal {
   constructor(readonly mode: GateMode) {
     super();
   }
@@ -22,9 +23,18 @@ export class Gate {
 
   /** Waits until it may go in. A task that is ended while it waits leaves the queue. */
   *enter(mode: GateMode): Task<void> {
+    yield* this.wait(this.queueUp(mode));
+  }
+
+  /** Takes a place at once; wait() must follow. */
+  queueUp(mode: GateMode): Entrant {
     const entrant = new Entrant(mode);
     this.queue.push(entrant);
     this.admit();
+    return entrant;
+  }
+
+  *wait(entrant: Entrant): Task<void> {
     let isIn = entrant.isReady;
     try {
       if (!isIn) yield entrant;

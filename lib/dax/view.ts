@@ -1,7 +1,7 @@
 /**
- * What one mapping shows, as the engine last had it shown: a page table in marks. A mark is made when
- * a command is given, not when it is done, and the engine gives no second command for the same page
- * that depends on the first unless it waited. File pages of 4 KiB.
+ * What one mapping may show, as the engine last had it shown: a page table in marks. A page is marked
+ * when it is about to be shown, and not before it is gone for certain is the mark taken away. File
+ * pages of 4 KiB.
  */
 import { PAGES_PER_HUGE } from '../units.js';
 import type { Mapping, PageRange } from './mmu.js';
