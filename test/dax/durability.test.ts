@@ -1,0 +1,120 @@
+// What a power cut keeps of stores through direct mappings, and that programs go on after it.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { cannotMap, daxMount, Mapper } from './place.js';
+
+const CRASHABLE = { crashable: true, commitSeconds: 3600 };
+
+t.test(
+  'msync keeps what was stored before it, and takes nothing with it that came after',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t, CRASHABLE);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['truncate A 65536', '0'],
+      ['map M A 0 65536 shared', '0'],
+      ['store M 0 kept', '0'],
+      ['store M 8192 kept', '0'],
+      ['msync M 0 4096', '0'],
+      ['msync M 8192 4096', '0'],
+      ['store M 0 lost', '0'],
+      ['store M 4096 lost', '0'],
+      ['store M 8192 lost', '0'],
+    ]);
+    const report = await mount.crash({ keep: 'none' });
+    t.ok(report.undecidedLines >= 2, 'the cut knows of stores that nobody told it of');
+    await mapper.check(t, [
+      ['load M 0 5', 'kept.'],
+      ['load M 4096 5', '<.*5>'],
+      ['load M 8192 5', 'kept.'],
+      ['read A 5 8192', 'kept.'],
+      ['store M 4096 again', '0'],
+      ['read A 5 4096', 'again'],
+      ['msync M 0 65536', '0'],
+    ]);
+    await mount.crash({ keep: 'none' });
+    t.equal(await mapper.call('load M 4096 5'), 'again', 'it goes on as after a reboot');
+  },
+);
+
+t.test('fsync of the descriptor keeps stores of every process', { skip: cannotMap }, async (t) => {
+  const { dir, mount } = await daxMount(t, CRASHABLE);
+  const [a, b] = [Mapper.direct(t, dir), Mapper.direct(t, dir)];
+  const plain = Mapper.plain(t, dir);
+  for (const mapper of [a, b]) {
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['truncate A 16384', '0'],
+      ['map M A 0 16384 shared', '0'],
+    ]);
+  }
+  await a.call('store M 0 one');
+  await b.call('store M 64 two');
+  await b.call('store M 8192 three');
+  await plain.check(t, [
+    ['open A f rw', '0'],
+    ['fsync A', '0'],
+  ]);
+  await a.call('store M 128 late');
+  await mount.crash({ keep: 'none' });
+  for (const mapper of [a, b]) {
+    await mapper.check(t, [
+      ['load M 0 4', 'one.'],
+      ['load M 64 4', 'two.'],
+      ['load M 128 4', '<.*4>'],
+      ['load M 8192 6', 'three.'],
+    ]);
+  }
+});
+
+t.test(
+  'MAP_SYNC makes pages durable as they are first stored to, a plain mapping does not',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t, CRASHABLE);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A synced rw+creat', '0'],
+      ['truncate A 8192', '0'],
+      ['map M A 0 8192 sync', '0'],
+      ['store M 4096 x', '0'],
+      ['open B plain rw+creat', '0'],
+      ['truncate B 8192', '0'],
+      ['map N B 0 8192 shared', '0'],
+      ['store N 4096 x', '0'],
+    ]);
+    await mount.crash({ keep: 'none' });
+    await mapper.check(t, [
+      ['seek A data 0', '4096'],
+      ['load M 4096 2', '..'],
+      ['read B 2 4096', 'ESTALE'],
+      ['load N 0 1', 'SIGBUS 0'],
+    ]);
+  },
+);
+
+t.test(
+  'every line of a store that was not synced is old or new',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t, CRASHABLE);
+    writeFileSync(join(dir, 'f'), 'o'.repeat(8192), { flush: true });
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw', '0'],
+      ['map M A 0 8192 shared', '0'],
+      ['fill M 0 n 8192', '0'],
+    ]);
+    await mount.crash({ keep: 'seed', seed: 3 });
+    const seen = new Set<string>();
+    for (let offset = 0; offset < 8192; offset += 64) {
+      const line = await mapper.call(`load M ${offset} 64`);
+      t.match(line, /^<[on]\*64>$/);
+      seen.add(line);
+    }
+    t.equal(seen.size, 2, 'some lines survived and some did not');
+  },
+);

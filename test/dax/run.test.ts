@@ -1,0 +1,121 @@
+// `fauxdax run` itself: what it refuses and says, and that it is transparent to the program.
+import { execFileSync, spawn } from 'node:child_process';
+import { copyFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Image, mounted } from '../fs/image.js';
+import { cannotMap, compiled, daxMount, fauxdax, program } from './place.js';
+
+function scratch(t: Test, parent = tmpdir()): string {
+  const dir = mkdtempSync(join(parent, 'fauxdax-run-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function script(path: string, text: string): string {
+  writeFileSync(path, text);
+  chmodSync(path, 0o755);
+  return path;
+}
+
+t.test('programs that a preload does not reach are refused', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const at = scratch(t);
+  const isStatic = compiled('mapper', '-static');
+  copyFileSync('/bin/true', join(at, 'setuid'));
+  chmodSync(join(at, 'setuid'), 0o4755);
+  // An ELF file for another machine, as far as its header goes.
+  const foreign = Buffer.alloc(64);
+  foreign.write('\x7fELF\x02\x01\x01', 'latin1');
+  foreign.writeUInt16LE(183, 18);
+  script(join(at, 'arm'), foreign.toString('latin1'));
+  script(join(at, 'by-static'), `#!${isStatic}\n`);
+  const cases: [program: string, status: number, reason: RegExp][] = [
+    [isStatic, 3, /statically linked/],
+    [join(at, 'by-static'), 3, /statically linked/],
+    [join(at, 'setuid'), 3, /set-user-ID/],
+    [join(at, 'arm'), 3, /64-bit x86/],
+    [join(at, 'none'), 127, /no such command/],
+    ['no-such-command', 127, /no such command/],
+    [join(at, '..'), 127, /no such command/],
+    ['/etc/passwd', 126, /permission denied/],
+  ];
+  for (const [name, status, reason] of cases) {
+    const done = fauxdax('run', dir, '--', name);
+    t.equal(done.status, status, name);
+    t.match(done.text, reason);
+    t.match(done.text, /^fauxdax: run: [^\n]+\n$/, 'one line');
+  }
+});
+
+t.test('mounts whose files cannot be mapped are refused', { skip: cannotMap }, async (t) => {
+  const onDisk = scratch(t, process.env['HOME'] ?? '/var/tmp');
+  const diskImage = join(onDisk, 'image');
+  Image.make(diskImage, { sizeBytes: 4 << 20 });
+  mkdirSync(join(onDisk, 'mnt'));
+  const never = await daxMount(t, { dax: 'never' });
+  const readOnly = await daxMount(t, { readOnly: true });
+  await mounted(t, { imageDir: diskImage, dir: join(onDisk, 'mnt') });
+  const cases: [path: string, reason: RegExp][] = [
+    ['/proc', /not in a fauxdax mount: use fauxdax mount/],
+    ['/nowhere', /no such file/],
+    [never.dir, /dax=never: mount it with dax=inode/],
+    [readOnly.dir, /mounted read-only/],
+    [join(onDisk, 'mnt'), /not in memory .* move the image to \/dev\/shm/],
+  ];
+  for (const [path, reason] of cases) {
+    const done = fauxdax('run', path, '--', 'echo', 'started');
+    t.equal(done.status, 3, path);
+    t.match(done.text, reason);
+    t.notMatch(done.text, /started/);
+  }
+});
+
+t.test(
+  "status, signals, arguments and environment are the program's",
+  { skip: cannotMap },
+  async (t) => {
+    const { dir } = await daxMount(t);
+    mkdirSync(join(dir, 'sub'));
+    const run = (...words: string[]) => fauxdax('run', join(dir, 'sub'), '--', ...words);
+    t.same(run('sh', '-c', 'exit 7'), { status: 7, text: '' });
+    t.same(run('sh', '-c', 'kill -TERM $$'), { status: 143, text: '' });
+    t.same(run('printf', '%s|', '--help', 'a b', ''), { status: 0, text: '--help|a b||' });
+    const at = scratch(t);
+    t.same(run(script(join(at, 'script'), '#!/bin/sh\necho $1\n'), 'x'), {
+      status: 0,
+      text: 'x\n',
+    });
+    const env = { ...process.env, LD_PRELOAD: '/lib/x86_64-linux-gnu/libm.so.6' };
+    const words = ['run', dir, '--', 'sh', '-c', 'echo $LD_PRELOAD'];
+    const said = execFileSync(process.execPath, [program, ...words], { env, encoding: 'utf8' });
+    t.match(said, /^\/lib\/x86_64-linux-gnu\/libm\.so\.6:\/.*\.so\n$/);
+  },
+);
+
+t.test('a signal that is sent to run reaches the program', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const words = ['run', dir, '--', 'sh', '-c', 'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done'];
+  const child = spawn(process.execPath, [program, ...words], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  child.kill('SIGTERM');
+  t.equal(await new Promise((resolve) => child.once('exit', resolve)), 5);
+});
+
+t.test(
+  'a run inside a run is the same run, and on another mount refused',
+  { skip: cannotMap },
+  async (t) => {
+    const [one, other] = [await daxMount(t), await daxMount(t)];
+    const nested = (dir: string) =>
+      fauxdax('run', one.dir, '--', process.execPath, program, 'run', dir, '--', 'echo', 'started');
+    t.same(nested(one.dir), { status: 0, text: 'started\n' });
+    const refused = nested(other.dir);
+    t.equal(refused.status, 3);
+    t.match(refused.text, /inside a run on another mount/);
+  },
+);

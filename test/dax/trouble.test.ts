@@ -1,0 +1,147 @@
+// What goes wrong under direct mappings: processes that are killed, no space, bad memory, mounts that
+// end; and that nothing is left of it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { cannotMap, type DaxPlace, daxMount, fauxdax, Mapper, mapperPids } from './place.js';
+
+/** Waits until the daemon knows of no process and no mapping any more. */
+async function allGone(t: Test, { mount }: DaxPlace): Promise<void> {
+  for (let tries = 0; tries < 200; tries++) {
+    const { dax } = (await mount.info()).daemon;
+    if (dax?.clients === 0 && dax.mappings === 0 && dax.waiting === 0 && dax.runs === 0) return;
+    await sleep(50);
+  }
+  t.match((await mount.info()).daemon.dax, { clients: 0, mappings: 0, waiting: 0, runs: 0 });
+}
+
+async function stored(t: Test, dir: string, name = 'f'): Promise<Mapper> {
+  const mapper = Mapper.direct(t, dir);
+  await mapper.check(t, [
+    [`open A ${name} rw+creat`, '0'],
+    ['truncate A 65536', '0'],
+    ['map M A 0 65536 shared', '0'],
+    ['store M 0 last', '0'],
+    ['load M 40000 1', '.'],
+  ]);
+  return mapper;
+}
+
+t.test(
+  'processes that are killed leave their stores and nothing else',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const { dir } = place;
+    const first = await stored(t, dir);
+    const pids = mapperPids(dir);
+    t.equal(pids.length, 1);
+    const other = await stored(t, dir, 'g');
+    process.kill(pids[0] as number, 'SIGKILL');
+    t.equal(await first.end(), 128 + 9, 'run says which signal it was');
+    const plain = Mapper.plain(t, dir);
+    await plain.check(t, [
+      ['open A f rw', '0'],
+      ['read A 5 0', 'last.'],
+      ['truncate A 0', '0'],
+    ]);
+    await other.check(t, [
+      ['store M 8192 on', '0'],
+      ['msync M 0 65536', '0'],
+    ]);
+    t.equal(await other.end(), 0);
+    await allGone(t, place);
+  },
+);
+
+t.test('an unlinked file goes with the process that mapped it', { skip: cannotMap }, async (t) => {
+  const place = await daxMount(t);
+  const free = async () => (await place.mount.info()).free;
+  const before = await free();
+  const mapper = await stored(t, place.dir);
+  await mapper.check(t, [
+    ['fill M 0 x 65536', '0'],
+    ['unlink f', '0'],
+  ]);
+  process.kill(mapperPids(place.dir)[0] as number, 'SIGKILL');
+  await mapper.end();
+  await allGone(t, place);
+  for (let tries = 0; tries < 100 && (await free()).bytes < before.bytes; tries++) await sleep(50);
+  t.equal((await free()).bytes, before.bytes);
+});
+
+t.test(
+  'a store with no space is SIGBUS, and goes through once there is',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir } = await daxMount(t, { sizeBytes: 4 << 20 });
+    const plain = Mapper.plain(t, dir);
+    const mapper = await stored(t, dir);
+    await plain.check(t, [['open A big rw+creat', '0']]);
+    let size = 0;
+    for (const step of [1 << 20, 1 << 14, 1 << 12]) {
+      while ((await plain.call(`fallocate A 0 ${size} ${step}`)) === '0') size += step;
+    }
+    t.equal(await mapper.call('store M 20480 x'), 'SIGBUS 20480');
+    t.equal(await mapper.call('load M 20480 1'), 'SIGBUS 20480', 'for a moment');
+    t.equal(await plain.call('truncate A 0'), '0');
+    await sleep(200);
+    await mapper.check(t, [
+      ['load M 20480 1', '.'],
+      ['store M 20480 x', '0'],
+    ]);
+  },
+);
+
+t.test('a page of bad memory is SIGBUS, its neighbours are not', { skip: cannotMap }, async (t) => {
+  const { dir, mount } = await daxMount(t);
+  const plain = Mapper.plain(t, dir);
+  await plain.check(t, [
+    ['open A f rw+creat', '0'],
+    ['write A start 0', '5'],
+    ['write A bad 4096', '3'],
+    ['write A end 8192', '3'],
+    ['fsync A', '0'],
+  ]);
+  await plain.call('close A');
+  await mount.fault.add({ op: 'read', path: '*', nth: 1, action: { do: 'poison' } });
+  const mapper = Mapper.direct(t, dir);
+  await mapper.check(t, [
+    ['open A f rw', '0'],
+    ['read A 1 4096', 'EIO'],
+    ['map M A 0 12288 shared', '0'],
+    ['load M 4096 1', 'SIGBUS 4096'],
+    ['load M 0 5', 'start'],
+    ['load M 8192 3', 'end'],
+    ['store M 4097 x', 'SIGBUS 4097'],
+  ]);
+});
+
+t.test(
+  'umount is refused while files are mapped; when the daemon ends, it is SIGBUS',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const mapper = await stored(t, place.dir);
+    await mapper.call('close A');
+    const busy = fauxdax('umount', place.dir);
+    t.not(busy.status, 0);
+    t.match(busy.text, /busy/);
+    t.equal(await mapper.call('load M 0 4'), 'last');
+    process.kill(place.mount.pid, 'SIGTERM');
+    t.equal(await place.mount.exited, 0, 'SIGTERM ends the mount all the same');
+    await mapper.check(t, [
+      ['load M 0 1', 'SIGBUS 0'],
+      ['store M 40000 x', 'SIGBUS 40000'],
+    ]);
+    t.equal(await mapper.end(), 0);
+  },
+);
+
+t.test('a daemon that is killed takes no process with it', { skip: cannotMap }, async (t) => {
+  const place = await daxMount(t);
+  const mapper = await stored(t, place.dir);
+  await place.mount.kill();
+  t.match(await mapper.call('load M 61440 1'), /^SIGBUS/);
+  await mapper.end();
+  t.match(fauxdax('fsck', place.imageDir), { status: 0 });
+});
