@@ -96,7 +96,14 @@ t.test(
 
 t.test('a signal that is sent to run reaches the program', { skip: cannotMap }, async (t) => {
   const { dir } = await daxMount(t);
-  const words = ['run', dir, '--', 'sh', '-c', 'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done'];
+  const words = [
+    'run',
+    dir,
+    '--',
+    'sh',
+    '-c',
+    'trap "exit 5" TERM; echo ready; while :; do sleep 0.1; done',
+  ];
   const child = spawn(process.execPath, [program, ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
