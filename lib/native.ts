@@ -281,6 +281,8 @@ export interface FaultCounters {
   /** Faults told to JavaScript, and stores caught natively. */
   faults: number;
   caughtStores: number;
+  /** Stores that had to wait for a command under way; then they are tried again. */
+  heldStores: number;
   commands: number;
 }
 

@@ -234,7 +234,9 @@ void FaultServer::Flush(Channel* channel, FaultClient* client, const wire_reques
       (request.flags & ~static_cast<uint32_t>(WIRE_FLUSH_DRAIN)) != 0) {
     return SendReply(channel->number, EINVAL, 0);
   }
-  region_->Sweep();
+  // Each of the recorded calls below looks for stores, too; and without a recording the order of
+  // stores to other lines means nothing.
+  if (recorder_ && !(request.flags & WIRE_FLUSH_DRAIN)) region_->Sweep();
   const uint64_t end = address + length_bytes;
   const uint64_t end_page = (end + kPageBytes - 1) & ~(kPageBytes - 1);
   client->ForEachPart(address & ~(kPageBytes - 1), end_page, [&](const FaultClient::Part& part) {

@@ -352,7 +352,7 @@ IntervalSet FaultServer::TakeDirtied(uint64_t ino) {
 
 FaultServerCounters FaultServer::counters() {
   const Turn turn(this);
-  return {clients_.size(), mappings_.size(), faults_, caught_stores_, commands_};
+  return {clients_.size(), mappings_.size(), faults_, caught_stores_, held_stores_, commands_};
 }
 
 void FaultServer::BeginBatch() {

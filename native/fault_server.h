@@ -39,6 +39,7 @@ struct FaultServerCounters {
   uint64_t mappings;
   uint64_t faults;
   uint64_t caught_stores;
+  uint64_t held_stores;
   uint64_t commands;
 };
 
@@ -191,6 +192,7 @@ class FaultServer {
   uint64_t last_call_ = 0;
   uint64_t faults_ = 0;
   uint64_t caught_stores_ = 0;
+  uint64_t held_stores_ = 0;
   uint64_t commands_ = 0;
 
   std::atomic<bool> stop_{false};

@@ -313,6 +313,7 @@ Napi::Value FaultServerObject::Counters(const Napi::CallbackInfo& info) {
   object.Set("mappings", static_cast<double>(counters.mappings));
   object.Set("faults", static_cast<double>(counters.faults));
   object.Set("caughtStores", static_cast<double>(counters.caught_stores));
+  object.Set("heldStores", static_cast<double>(counters.held_stores));
   object.Set("commands", static_cast<double>(counters.commands));
   return object;
 }

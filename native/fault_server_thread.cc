@@ -144,6 +144,7 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
   if (client->IsCommanded(*mapping, file_page)) {
     // The helper may be looking which pages are the process's own: none may become so meanwhile.
     client->HoldBack(address);
+    held_stores_++;
     return true;
   }
   ShownRun stored = {file_page, 1, 0};

@@ -11,7 +11,8 @@
  *   sync PAGE PAGES | flush BYTE BYTES FLAGS | fallocate INO MODE OFFSET LENGTH
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
- *   silent                       the helper obeys no more, and says so
+ *   silent                       the helper says "disobeyed" and waits, until
+ *   obey
  *   raw HOW                      one wrong packet            -> raw ERROR, or raw end
  *   fork-join                    JOIN by another process     -> fork-join ERROR
  */
@@ -169,10 +170,8 @@ static void* Helper(void* unused) {
   for (;;) {
     const ssize_t length = recv(helper_channel, commands, sizeof(commands), 0);
     if (length <= 0) return NULL;
-    if (silent) {
-      printf("disobeyed\n");
-      continue;
-    }
+    if (silent) printf("disobeyed\n");
+    while (silent) usleep(1000);
     const size_t count = (size_t)length / sizeof(commands[0]);
     for (size_t i = 0; i < count; i++) Obey(&commands[i]);
     const struct wire_done done = {commands[count - 1].number, 0, 0};
@@ -368,6 +367,10 @@ int main(int argc, char** argv) {
     if (strcmp(word, "silent") == 0) {
       silent = 1;
       printf("silent\n");
+    }
+    if (strcmp(word, "obey") == 0) {
+      silent = 0;
+      printf("obey\n");
     }
     if (strcmp(word, "raw") == 0) Raw(how);
     if (strcmp(word, "fork-join") == 0) ForkJoin();

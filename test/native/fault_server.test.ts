@@ -216,6 +216,34 @@ t.test('a store to a private mapping becomes the process’s own', async (t) => 
   t.same(peer.events, []);
 });
 
+t.test('no store goes through while a command on its page is under way', async (t) => {
+  for (const flags of [SHARED, PRIVATE]) {
+    const peer = new FaultPeer(t);
+    const { client } = await peer.mapped(3, 4, flags);
+    if (flags === SHARED) peer.server.show(3, 0, 4, 'region', 100, 0);
+    else peer.server.show(3, 0, 4, 'zero', 0, 0);
+    await peer.next('done');
+    peer.server.catchStores(5, 0, 4, true);
+    await client.ask('silent');
+    peer.server.show(3, 0, 4, 'trap', 0, 0);
+    await client.says('disobeyed');
+    client.tell('store 2 7');
+    client.tell('load 3');
+    await client.says('load 3');
+    while (peer.server.counters().heldStores === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    t.same([...peer.server.takeDirtied(5)], []);
+    await client.ask('obey');
+    await peer.next('done');
+    t.match(await peer.next('fault'), { filePage: 2, isWrite: true, isProtected: false });
+    await peer.install(3, 0, 4, 200, STORABLE);
+    await client.says('store 2');
+    t.equal(peer.number(102), 0);
+    t.equal(peer.number(202), flags === SHARED ? 7 : 0);
+  }
+});
+
 t.test('many commands are done in order', async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.mapped(3, 400, SHARED);
