@@ -186,6 +186,9 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
 
 // One command, with the table lock held, in a thread of ours. 0 or an errno.
 int ShowCommand(const struct wire_command* command);
+// Holds what a command needs when the process has as many areas as it may. With the table lock
+// held, or before there is any command.
+void ShowHoldSpare(void);
 // Lets threads go on that wait for a fault in the range, whatever is there now.
 void ShowWake(uint64_t address, uint64_t length);
 // SIGBUS, by a file of no bytes that `empty` has open.

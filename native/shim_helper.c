@@ -217,6 +217,7 @@ static int HelperMain(void* unused) {
     Settle(kHelperFailed, error);
     return 0;
   }
+  ShowHoldSpare();
   Settle(kHelperReady, 0);
   ObeyAll();
   Bury();

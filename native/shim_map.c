@@ -48,7 +48,8 @@ long MapReserve(uint64_t hint, uint64_t length, uint64_t offset, int prot, int e
   if (length < HUGE_PAGE) return SysMmap(0, length, prot, kAnonymous | extra, -1, 0);
   if (length + HUGE_PAGE < length) return -ENOMEM;
   const long result = SysMmap(0, length + HUGE_PAGE, prot, kAnonymous | extra, -1, 0);
-  if (IsError(result)) return result;
+  // With few addresses left (RLIMIT_AS), anywhere is better than nowhere.
+  if (IsError(result)) return SysMmap(0, length, prot, kAnonymous | extra, -1, 0);
   const uint64_t low = (uint64_t)result;
   const uint64_t start = low + ((offset - low) & (HUGE_PAGE - 1) & ~(PAGE - 1));
   if (start > low) SysMunmap(low, start - low);

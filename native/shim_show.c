@@ -290,6 +290,37 @@ static int ShowChunks(const struct showing* whole) {
   return 0;
 }
 
+// Areas that are held only to be given back when the process has too many: each separate piece that
+// is shown is one (sysctl vm.max_map_count).
+static uint64_t spare_areas;
+
+enum { kSparePages = 16 };
+
+void ShowHoldSpare(void) {
+  if (spare_areas != 0) return;
+  const long result = SysMmap(0, kSparePages * PAGE, PROT_NONE, kAnonymous, -1, 0);
+  if (IsError(result)) return;
+  spare_areas = (uint64_t)result;
+  for (uint64_t page = 0; page < kSparePages; page += 2) {
+    SysMprotect(spare_areas + page * PAGE, PAGE, PROT_READ);
+  }
+}
+
+// Too many areas: all of the part faults again, which makes one of them. The kernel may drop page
+// tables at any time, so the daemon does not mind.
+static int ShowAgain(const struct showing* show) {
+  const struct shim_part* part = show->part;
+  if (spare_areas != 0) SysMunmap(spare_areas, kSparePages * PAGE);
+  spare_areas = 0;
+  const struct showing trap = {.part = part,
+                               .kind = WIRE_TRAP,
+                               .start = part->start,
+                               .length = part->end - part->start,
+                               .is_shared = true};
+  const int error = ShowTrap(&trap);
+  return error != 0 ? error : ShowWhole(show);
+}
+
 static int ShowPart(struct shim_part* part, const struct wire_command* command) {
   const uint64_t end = command->address + command->length;
   struct showing show = {.part = part, .kind = command->kind, .flags = command->flags};
@@ -301,7 +332,12 @@ static int ShowPart(struct shim_part* part, const struct wire_command* command) 
   if (show.kind != WIRE_TRAP) part->is_shown = true;
   if (show.kind == WIRE_TRAP && !was_shown) return 0;
   const bool may_own = !show.is_shared && was_shown && (show.flags & WIRE_DROP_OWN) == 0;
-  return may_own ? ShowChunks(&show) : ShowWhole(&show);
+  if (may_own) return ShowChunks(&show);
+  const int error = ShowWhole(&show);
+  if (error != ENOMEM || !show.is_shared) return error;
+  const int again_error = ShowAgain(&show);
+  ShowHoldSpare();
+  return again_error;
 }
 
 int ShowCommand(const struct wire_command* command) {

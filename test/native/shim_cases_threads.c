@@ -36,6 +36,56 @@ static void* Counting(void* argument) {
   return NULL;
 }
 
+// Stores to a private mapping while what it shows is taken away under it.
+static void* Owning(void* argument) {
+  const size_t number = (size_t)argument;
+  char* own = Map(8, RW, MAP_PRIVATE, 700);
+  for (int round = 0; round < 50; round++) {
+    for (size_t page = 0; page < 8; page++) {
+      volatile char* at = own + page * PAGE + number;
+      if (*at != (char)(page < number ? round : 0)) failures++;
+      if (page < number) *at = (char)(round + 1);
+    }
+    if (number == 0) common[(700 + round % 8) * PAGE + 1000]++;
+    if (madvise(common + (700 + round % 8) * PAGE, PAGE, MADV_REMOVE) != 0) failures++;
+  }
+  return NULL;
+}
+
+static void* Forking(void* argument) {
+  const size_t number = (size_t)argument;
+  volatile char* at = common + 800 * PAGE + number * 64;
+  for (int round = 0; round < 20; round++) {
+    for (size_t page = 0; page < 8; page++) at[page * PAGE]++;
+    if (number > 0) continue;
+    const int pid = fork();
+    if (pid == 0) {
+      for (size_t page = 0; page < 8; page++) at[page * PAGE + 32]++;
+      _exit(0);
+    }
+    if (ChildStatus(pid) != 0) failures++;
+  }
+  return NULL;
+}
+
+// Pages here and there, each shown by itself, in a process that has nearly all areas it may.
+static void ManyAreas(void) {
+  const size_t pages = 140000;
+  char* memory = mmap(NULL, pages * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  Must(memory != MAP_FAILED, "mmap");
+  size_t page = 0;
+  while (page < pages && mprotect(memory + page * PAGE, PAGE, PROT_READ) == 0) page += 2;
+  Ok(page < pages, "a process with all the areas it may have");
+  Must(munmap(memory + (page - 40) * PAGE, 40 * PAGE) == 0, "munmap");
+  char* at = Map(1024, RW, MAP_SHARED, 0);
+  bool good = true;
+  for (size_t i = 0; i < 300; i += 2) good = good && Store(at + i * PAGE, (char)(i + 1)) == 0;
+  for (size_t i = 0; i < 300; i += 2) good = good && at[i * PAGE] == (char)(i + 1);
+  Ok(good, "stores go on");
+  munmap(at, 1024 * PAGE);
+  munmap(memory, pages * PAGE);
+}
+
 static void* Nothing(void* argument) { return argument; }
 
 static void All(void* (*run)(void*)) {
@@ -66,6 +116,19 @@ void ThreadCases(void) {
     }
   }
   Ok(good, "nor of threads that share pages and sync");
+  failures = 0;
+  All(Owning);
+  Equal(failures, 0, "no store to a private page is lost");
+  All(Forking);
+  good = failures == 0;
+  for (size_t page = 0; page < 8; page++) {
+    good = good && common[(800 + page) * PAGE + 32] == 20;
+    for (size_t number = 0; number < kThreads; number++) {
+      good = good && common[(800 + page) * PAGE + number * 64] == 20;
+    }
+  }
+  Ok(good, "nor of threads while another forks, nor of its children");
+  ManyAreas();
   const uid_t uid = geteuid();
   Equal(seteuid(uid), 0, "seteuid goes to every thread");
   const int pid = fork();
