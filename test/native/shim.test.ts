@@ -100,6 +100,7 @@ t.test('programs under the shim', async (t) => {
       judge(t, outcome);
       t.equal(outcome.stderr, '');
       t.ok(faults.countOf('fault') > 0, 'faults were told');
+      if (group === 'map') t.ok(faults.caughtStores > 0, 'so was a store to a page that was read');
     });
   }
 

@@ -12,6 +12,8 @@ void MapCases(void) {
   Equal(b[5], 0, "in another mapping too");
   a[5] = 'x';
   Equal(b[5], 'x', "a store is seen through the other mapping, which showed a hole");
+  b[7] = 'b';  // a page that it has read: the test looks whether this store was told
+  Equal(a[7], 'b', "a store to a page that was read");
   b[PAGE] = 'y';
   Equal(a[PAGE], 'y', "and the other way round");
   char byte = 0;

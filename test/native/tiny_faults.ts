@@ -36,6 +36,8 @@ export class TinyFaults {
   readonly events: FaultServerEvent[] = [];
   /** File pages that are no holes. */
   readonly written = new Set<number>();
+  /** Stores to protected pages that were no holes. */
+  caughtStores = 0;
   /** Pages from here on are SIGBUS. */
   endPage = FILE_PAGES;
   /** MAP calls get this errno. */
@@ -62,6 +64,7 @@ export class TinyFaults {
   /** A file of holes again, for the next program. */
   forget(): void {
     this.events.length = 0;
+    this.caughtStores = 0;
     this.written.clear();
     this.endPage = FILE_PAGES;
     this.refusal = 0;
@@ -142,6 +145,7 @@ export class TinyFaults {
     }
     const isStore = event.isWrite && mapping.isShared;
     if (isStore && event.isProtected && this.written.has(page)) {
+      this.caughtStores++;
       this.server.writeProtect(mapping.number, page, 1, false);
       return;
     }
