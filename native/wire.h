@@ -32,7 +32,8 @@ enum wire_call {
   WIRE_JOIN = 2,
   // The caller made an anonymous private mapping, as protected as the program asked, never touched,
   // at [0] address of [1] length; it is to show the file [2] ino from [3] offset on. `flags`:
-  // WIRE_MAP_*. Reply: values[0] the mapping's number. From the reply on faults in it are served.
+  // WIRE_MAP_*. Reply: values[0] the mapping's number, higher than any before. From the reply on
+  // faults in it are served.
   // EOPNOTSUPP: the file is not DAX (the caller maps it the kernel's way). ESTALE, EINVAL, ENOMEM.
   WIRE_MAP = 3,
   // [0] address, [1] length: the caller unmapped it, or mapped something else over it.
