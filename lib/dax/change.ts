@@ -1,6 +1,6 @@
 /**
- * A change of a file's map under its mappings: truncate, punch, zero, collapse, insert, and writes that
- * allocate. Gate exclusive → nobody shows the pages any more → their entries are dropped → the change →
+ * A change of a file's map under its mappings: truncate, punch, zero, collapse, insert, and writes into
+ * holes and unwritten extents. Gate exclusive → nobody shows the pages any more → their entries are dropped → the change →
  * gate open. While it is closed no fault can show a page that the change is about to free, and who
  * faulted before has finished, so that no entry is locked.
  *

@@ -112,9 +112,10 @@ export class Fault {
     }
     const part = this.view.partAt(this.filePage)!;
     const held = { filePage: claim.filePage, pageCount: claim.endPage - claim.filePage };
-    const found = this.parts.bugs.holeFaultRace
-      ? wish
-      : this.look(inode, wish.isHuge, intersection(part, held));
+    const found =
+      this.parts.bugs.holeFaultRace && !this.isStore
+        ? wish
+        : this.look(inode, wish.isHuge, intersection(part, held));
     if (found.isHuge !== wish.isHuge || !claim.contains(this.lockRange(found))) return 'again';
     if (found.isPoisoned) return 'media-error';
     if (!this.isStore) return yield* this.show(found);
@@ -157,7 +158,7 @@ export class Fault {
       parts.force();
     }
     yield { point: 'dax/fault allocate: zero the new pages', saw: extent };
-    if (!this.isWanted()) return undefined;
+    if (!this.isWanted()) return this.endEarly();
     try {
       region.zeroFlushed(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);
     } catch (error) {
@@ -168,7 +169,7 @@ export class Fault {
     yield { point: 'dax/fault allocate: fence' };
     region.fence();
     yield { point: 'dax/fault allocate: convert' };
-    if (!this.isWanted()) return undefined;
+    if (!this.isWanted()) return this.endEarly();
     if (!bugs.faultNoCompletion && !bugs.convertBeforeZero) {
       fileData.convert(this.inode()!, extent);
     }
@@ -246,6 +247,12 @@ export class Fault {
     } catch (error) {
       return busErrorOf(error);
     }
+    return undefined;
+  }
+
+  /** What was allocated stays, unwritten. */
+  private endEarly(): undefined {
+    this.parts.endOperation();
     return undefined;
   }
 

@@ -243,7 +243,11 @@ t.test('writeback of a range cleans the entries that touch it, whole', async (t)
 });
 
 t.test('a store between protect and flush belongs to the next sync', async (t) => {
-  for (const point of ['dax/writeback: protect', 'dax/writeback: flush', 'dax/writeback: fence']) {
+  for (const point of [
+    'dax/writeback writeBack: protect',
+    'dax/writeback writeBack: flush',
+    'dax/writeback writeBack: fence',
+  ]) {
     for (const isSync of [false, true]) {
       const machine = new Machine(t);
       const ino = machine.newFile('f', { bytes: bytesOf(4) });
@@ -278,7 +282,7 @@ t.test('a second sync does not return before the first has flushed what it clean
   const machine = new Machine(t);
   const ino = machine.newFile('f', { bytes: bytesOf(2) });
   machine.storeNow(machine.map(ino, { pageCount: 2 }), 0, 8);
-  const first = machine.start(machine.fsync(ino)).until('dax/writeback: flush');
+  const first = machine.start(machine.fsync(ino)).until('dax/writeback writeBack: flush');
   const second = machine.start(machine.fsync(ino)).untilBlocked();
   t.equal(second.isDone, false);
   first.finish();
@@ -389,7 +393,7 @@ t.test('after a power cut nothing is shown, and tasks under way have no effect',
   machine.commit();
   const mapping = machine.map(ino, { pageCount: 8, client: 1 });
   machine.storeNow(mapping, 0, 7);
-  const fault = machine.start(machine.store(mapping, 5, 7)).until('dax/fault: convert');
+  const fault = machine.start(machine.store(mapping, 5, 7)).until('dax/fault allocate: convert');
   machine.region.crash({ keep: 'none' });
   metadata.rollback();
   const reset = machine.start(machine.engine.reset());

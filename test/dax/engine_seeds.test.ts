@@ -7,7 +7,7 @@ import { NO_BUGS, parseBugs } from '../../lib/dax/bugs.js';
 import { HUGE_BYTES, PAGE_BYTES, PAGES_PER_HUGE } from '../../lib/units.js';
 import { Machine } from './machine.js';
 
-const LOCK = 'dax/fault: lock the entry';
+const LOCK = 'dax/fault untilDone: lock the entry';
 
 /** Runs a scenario without the bug and with it. */
 function seed(
@@ -71,7 +71,7 @@ for (const pages of [4, PAGES_PER_HUGE]) {
       machine.region.fence();
       const ino = machine.newFile('f', { pages });
       const mapping = machine.map(ino, { pageCount: pages });
-      machine.start(machine.store(mapping, 0, 1)).until('dax/fault: zero the new pages');
+      machine.start(machine.store(mapping, 0, 1)).until('dax/fault allocate: zero the new pages');
       machine.crash();
       return machine.readByte(ino, 0);
     },
@@ -134,7 +134,7 @@ seed(
     const punch = () => machine.open.fileData.punch(machine.inode(ino), 0, PAGE_BYTES);
     const range = { filePage: 0, pageCount: 1 };
     const change = machine.start(machine.engine.change(ino, range, false, punch));
-    change.until('dax/change: change the map');
+    change.until('dax/change changeMap: change the map');
     const store = machine.start(machine.store(mapping, 0, 3)).untilBlocked();
     change.finish();
     store.finish();
