@@ -70,9 +70,13 @@ void FaultServer::TakeRequest(Channel* channel) {
     if (error != ENOTCONN && client != nullptr) return Doom(client, "it broke the protocol");
     return CloseChannel(channel_number);
   }
-  if (request.version != WIRE_VERSION) {
+  // Said only now: a connection that is closed with a request unread loses what was said.
+  const int refusal = channel->peer.uid != geteuid()    ? EPERM
+                      : request.version != WIRE_VERSION ? EPROTONOSUPPORT
+                                                        : 0;
+  if (refusal != 0) {
     if (passed_fd >= 0) close(passed_fd);
-    SendReply(channel_number, EPROTONOSUPPORT, 0);
+    SendReply(channel_number, refusal, 0);
     if (channels_.contains(channel_number)) CloseChannel(channel_number);
     return;
   }
