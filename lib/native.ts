@@ -148,7 +148,9 @@ export interface RecordedOutput {
 /** A call of a mapping to record; native/recorder.h has the native side's. */
 export interface MappingCall {
   operation: MappingOperation;
-  /** Of the calling thread; 0: it is not known who. */
+  /** The calling process; 0: it is not known who. */
+  pid: number;
+  /** Its thread as it knows itself, gettid(2). */
   tid: number;
   ino: number;
   /** In the file. */
@@ -412,6 +414,7 @@ interface AddonRecorder extends Omit<Recorder, 'append' | 'begin'> {
   append(kind: number, text: string, value: number): void;
   begin(
     operation: number,
+    pid: number,
     tid: number,
     ino: number,
     offset: number,
@@ -560,9 +563,9 @@ class FileRecorder implements Recorder {
     this.recorder.append(EVENT_KIND[kind], text, value);
   }
 
-  begin({ operation, tid, ino, offset, lengthBytes, flags }: MappingCall): number {
+  begin({ operation, pid, tid, ino, offset, lengthBytes, flags }: MappingCall): number {
     const code = MAPPING_OP[operation];
-    return this.recorder.begin(code, tid, ino, offset, lengthBytes, flags);
+    return this.recorder.begin(code, pid, tid, ino, offset, lengthBytes, flags);
   }
 
   serve(callId: number): number {

@@ -256,7 +256,8 @@ void FaultServer::Flush(Channel* channel, FaultClient* client, const wire_reques
     client->ForEachShownBefore(mapping, file_page, page_count, flush);
   });
   if (request.flags & WIRE_FLUSH_DRAIN) {
-    const Recording recording(recorder_.get(), {MappingOperation::kDrain, request.tid, 0, 0, 0, 0});
+    const Recording recording(recorder_.get(),
+                              {MappingOperation::kDrain, client->pid(), request.tid, 0, 0, 0, 0});
     region_->Fence(request.tid);
   }
   SendReply(channel->number, 0, 0);
@@ -270,7 +271,7 @@ void FaultServer::FlushRun(const FaultMapping& mapping, const ShownRun& run, uin
   if (from >= to) return;
   const uint64_t in_run = from - run_address;
   const Recording recording(recorder_.get(),
-                            {MappingOperation::kFlush, tid, mapping.ino,
+                            {MappingOperation::kFlush, mapping.client->pid(), tid, mapping.ino,
                              (run.file_page << kPageShift) + in_run, to - from, 0});
   region_->Flush((run.region_page << kPageShift) + in_run, to - from, tid);
 }

@@ -154,38 +154,37 @@ void Recorder::Call(const Request& request) {
 uint64_t Recorder::Begin(const MappingCall& call) {
   const std::lock_guard looking(looking_);
   std::optional<Process> news;
-  const uint32_t pid = Look(call.tid, &news);
+  Look(call.pid, &news);
   const std::lock_guard lock(order_);
   DrainOutputs();
   if (news) PutProcess(*news);
-  return PutMappingCall(call, pid);
+  return PutMappingCall(call);
 }
 
-void Recorder::SetMapper(uint32_t tid) {
+void Recorder::SetMapper(uint32_t pid) {
   const std::lock_guard looking(looking_);
   std::optional<Process> news;
-  const uint32_t pid = Look(tid, &news);
+  Look(pid, &news);
   const std::lock_guard lock(order_);
   if (news) PutProcess(*news);
-  mapper_tid_ = tid;
-  mapper_pid_ = pid;
+  mapper_ = pid;
 }
 
 void Recorder::StoreFound(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes) {
-  const MappingCall call = {MappingOperation::kStore, mapper_tid_, 0, offset, length_bytes, 0};
-  const uint64_t before = Serve(PutMappingCall(call, mapper_pid_));
+  const MappingCall call = {MappingOperation::kStore, mapper_, 0, 0, offset, length_bytes, 0};
+  const uint64_t before = Serve(PutMappingCall(call));
   Store(offset, bytes, length_bytes, false);
   PutReturn(Serve(before), 0);
 }
 
-uint64_t Recorder::PutMappingCall(const MappingCall& call, uint32_t pid) {
+uint64_t Recorder::PutMappingCall(const MappingCall& call) {
   fuse_in_header header = {};
   header.unique = 2 * mapping_calls_++ + 1;
   header.opcode = static_cast<uint32_t>(call.operation);
   header.nodeid = call.ino;
   uint8_t arguments[kMappingArgumentBytes];
   Fields(arguments).Put(call.offset).Put(call.length_bytes).Put(call.flags).Put(call.tid);
-  PutCall(header, pid, arguments, sizeof(arguments));
+  PutCall(header, call.pid, arguments, sizeof(arguments));
   return header.unique;
 }
 
@@ -313,12 +312,10 @@ void Recorder::SweepStores() {
 
 void Recorder::DrainOutputs() {
   for (Output& output : outputs_) {
-    output.Drain([&](const std::string& lines) {
-      // After they were read: what was stored before they were printed is found.
-      SweepStores();
-      PutLines(output, lines);
-    });
+    output.Drain([&](const std::string& lines) { PutLines(output, lines); });
   }
+  // Programs under the shim have their stores found before they print: what is found now was stored
+  // since.
   SweepStores();
 }
 

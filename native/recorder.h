@@ -46,7 +46,8 @@ enum class MappingOperation : uint32_t {
 
 struct MappingCall {
   MappingOperation operation;
-  uint32_t tid;     // of the calling thread; 0: it is not known who
+  uint32_t pid;     // of the process, in our own namespace; 0: it is not known who
+  uint32_t tid;     // of its thread as that knows itself, gettid(); 0 with 0, or for stores
   uint64_t ino;     // 0 for kDrain
   uint64_t offset;  // in the file
   uint64_t length_bytes;
@@ -105,9 +106,9 @@ class Recorder {
   void Return(uint64_t unique, int error);
 
   [[nodiscard]] std::unique_lock<std::mutex> Order() { return std::unique_lock(order_); }
-  // The only process that has mappings, by one of its threads; 0 when there are several, or none:
+  // The only process that has mappings; 0 when there are several, or none:
   // stores that are found later are its.
-  void SetMapper(uint32_t tid);
+  void SetMapper(uint32_t pid);
 
   // With Order() held.
   // Bytes that processes stored through mappings since somebody looked last: a call of its own,
@@ -140,7 +141,7 @@ class Recorder {
   int64_t Now() const;
   void Call(const Request& request);
   // As a record; its number. With order_ held.
-  uint64_t PutMappingCall(const MappingCall& call, uint32_t pid);
+  uint64_t PutMappingCall(const MappingCall& call);
   // With looking_ held: the process of a thread, 0 for thread 0. *news is set when there is some.
   uint32_t Look(uint32_t tid, std::optional<Process>* news);
   // With order_ held, all below.
@@ -166,8 +167,7 @@ class Recorder {
   std::unordered_set<uint64_t> open_calls_;
   uint64_t calls_ = 0;
   uint64_t mapping_calls_ = 0;
-  uint32_t mapper_tid_ = 0;
-  uint32_t mapper_pid_ = 0;
+  uint32_t mapper_ = 0;
 };
 
 }  // namespace fauxdax

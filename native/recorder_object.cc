@@ -116,11 +116,12 @@ Napi::Value RecorderObject::Begin(const Napi::CallbackInfo& info) {
   Recorder& recorder = Open(info);
   MappingCall call = {};
   call.operation = OperationArgument(info);
-  call.tid = static_cast<uint32_t>(CountArgument(info, 1, "tid", UINT32_MAX));
-  call.ino = CountArgument(info, 2, "ino", kCountMax);
-  call.offset = CountArgument(info, 3, "offset", kCountMax);
-  call.length_bytes = CountArgument(info, 4, "lengthBytes", kCountMax);
-  call.flags = static_cast<uint32_t>(CountArgument(info, 5, "flags", UINT32_MAX));
+  call.pid = static_cast<uint32_t>(CountArgument(info, 1, "pid", UINT32_MAX));
+  call.tid = static_cast<uint32_t>(CountArgument(info, 2, "tid", UINT32_MAX));
+  call.ino = CountArgument(info, 3, "ino", kCountMax);
+  call.offset = CountArgument(info, 4, "offset", kCountMax);
+  call.length_bytes = CountArgument(info, 5, "lengthBytes", kCountMax);
+  call.flags = static_cast<uint32_t>(CountArgument(info, 6, "flags", UINT32_MAX));
   return Napi::Number::New(info.Env(), static_cast<double>(recorder.Begin(call)));
 }
 

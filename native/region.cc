@@ -262,8 +262,8 @@ void Region::FindStores(uint64_t page, uint64_t page_count) {
           const uint64_t first = static_cast<uint64_t>(std::countr_zero(lines));
           const uint64_t count = static_cast<uint64_t>(std::countr_one(lines >> first));
           const uint64_t line_offset = first * kLineBytes;
-          recorder_->Store((at << kPageShift) + line_offset, after + line_offset,
-                           count * kLineBytes, false);
+          recorder_->StoreFound((at << kPageShift) + line_offset, after + line_offset,
+                                count * kLineBytes);
           lines = first + count == kLinesPerPage ? 0 : lines >> (first + count) << (first + count);
         }
       });

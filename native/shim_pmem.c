@@ -54,10 +54,8 @@ static void* Find(const char* library, const char* name) {
 
 OWN(PMEM, void, pmem_flush, (const void*, size_t))
 OWN(PMEM, void, pmem_deep_flush, (const void*, size_t))
-OWN(PMEM, void, pmem_persist, (const void*, size_t))
 OWN(PMEM, void, pmem_drain, (void))
 OWN(PMEM, int, pmem_deep_drain, (const void*, size_t))
-OWN(PMEM, int, pmem_deep_persist, (const void*, size_t))
 
 SHIM_PUBLIC void pmem_flush(const void* address, size_t length) {
   pmem_flushOwn()(address, length);
@@ -69,8 +67,10 @@ SHIM_PUBLIC void pmem_deep_flush(const void* address, size_t length) {
   if (length > 0) shim_barrier(address, length, 0);
 }
 
+// In its two steps: the library's own would call both by their names, and so us.
 SHIM_PUBLIC void pmem_persist(const void* address, size_t length) {
-  pmem_persistOwn()(address, length);
+  pmem_flushOwn()(address, length);
+  pmem_drainOwn()();
   shim_barrier(address, length, WIRE_FLUSH_DRAIN);
 }
 
@@ -86,7 +86,8 @@ SHIM_PUBLIC int pmem_deep_drain(const void* address, size_t length) {
 }
 
 SHIM_PUBLIC int pmem_deep_persist(const void* address, size_t length) {
-  const int result = pmem_deep_persistOwn()(address, length);
+  pmem_deep_flushOwn()(address, length);
+  const int result = pmem_deep_drainOwn()(address, length);
   shim_barrier(address, length, WIRE_FLUSH_DRAIN);
   return result;
 }

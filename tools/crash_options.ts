@@ -19,6 +19,8 @@ export interface RecordWords {
   setup?: string;
   size: string;
   workloadSeconds?: string;
+  dax?: true;
+  ownFlushes?: string;
 }
 
 export interface RecordWishes {
@@ -27,6 +29,10 @@ export interface RecordWishes {
   sizeBytes: number;
   /** Then the workload is killed, and that is no failure. */
   workloadSeconds: number | undefined;
+  /** The workload maps files directly, as under `fauxdax run`. */
+  isDax: boolean;
+  /** Flush instructions of a program's own count as nothing, instead of ending it. */
+  ignoresOwnFlushes: boolean;
 }
 
 export function addRecordOptions(command: Command): Command {
@@ -34,7 +40,9 @@ export function addRecordOptions(command: Command): Command {
     .requiredOption('--workload <CMD>', 'what to record: a line for /bin/sh')
     .option('--setup <CMD>', 'run before, on the same directory; all of it is durable')
     .option('--size <SIZE>', 'size of the filesystem', '256M')
-    .option('--workload-seconds <N>', 'kill the workload after so long, as a server wants it');
+    .option('--workload-seconds <N>', 'kill the workload after so long, as a server wants it')
+    .option('--dax', 'mappings are the region itself: see each store, flush and drain')
+    .option('--own-flushes <WHAT>', 'refuse (default) or ignore clwb and its kin outside libpmem');
 }
 
 export function parseRecordOptions(words: RecordWords): RecordWishes {
@@ -47,7 +55,16 @@ export function parseRecordOptions(words: RecordWords): RecordWishes {
     setup: words.setup === undefined ? null : command('--setup', words.setup),
     sizeBytes,
     workloadSeconds: seconds('--workload-seconds', words.workloadSeconds),
+    isDax: words.dax === true,
+    ignoresOwnFlushes: parseOwnFlushes(words),
   };
+}
+
+function parseOwnFlushes({ dax, ownFlushes }: RecordWords): boolean {
+  if (ownFlushes === undefined) return false;
+  if (dax !== true) throw new UsageError('--own-flushes says nothing without --dax');
+  if (ownFlushes === 'ignore' || ownFlushes === 'refuse') return ownFlushes === 'ignore';
+  throw new UsageError(`--own-flushes ${ownFlushes}: expected refuse or ignore`);
 }
 
 export interface ExploreWords {

@@ -11,6 +11,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WIRE_RUN_NO_DATA, WIRE_RUN_OWN_FLUSHES } from '../fs/dax/wire.js';
 import { Warden, type WardenOutcome } from '../fs/explorer/warden.js';
 import { type Mount, mount } from '../fs/mount.js';
 import type { MountOptions } from '../fs/options.js';
@@ -19,6 +20,7 @@ import { makeImage } from '../lib/image.js';
 import { loadNative } from '../lib/native.js';
 import { writeBase } from '../lib/trace/base.js';
 import type { RecordWishes } from './crash_options.js';
+import { assertKernel, beginRun, shimEnvironment, shimPath } from './direct.js';
 import { EXIT_USAGE, Failure } from './failure.js';
 import { EXIT_ENVIRONMENT } from './namespace.js';
 import { visibleLines } from './report/visible.js';
@@ -135,10 +137,11 @@ async function recordWorkload(
     setup: wishes.setup,
     startedAt: new Date().toISOString(),
     fauxdaxVersion: version(),
-    mountOptions: 'canary',
+    mountOptions: wishes.isDax ? 'canary,dax=always' : 'canary',
   };
   writeBase(places.image, trace, info, { lockFile: loadNative().lockFile });
-  const mounted = await mount(places.image, dir, OPTIONS, {
+  const options: Partial<MountOptions> = wishes.isDax ? { ...OPTIONS, dax: 'always' } : OPTIONS;
+  const mounted = await mount(places.image, dir, options, {
     diesWithUs: true,
     record: {
       trace,
@@ -152,10 +155,12 @@ async function recordWorkload(
   void mounted.exited.then(() => warden.stop());
   try {
     run.signal.throwIfAborted();
+    const environment = { ...lineBuffered(), FAUXDAX_DIR: dir, FAUXDAX_MARK: mark };
+    if (wishes.isDax) Object.assign(environment, await underShim(mounted, wishes, environment));
     const outcome = await warden.run({
       command: wishes.workload,
       dir,
-      environment: { ...lineBuffered(), FAUXDAX_DIR: dir, FAUXDAX_MARK: mark },
+      environment,
       stdoutPath: stdout,
       stderrPath: stderr,
       ...(wishes.workloadSeconds === undefined ? {} : { timeoutMs: wishes.workloadSeconds * 1000 }),
@@ -173,6 +178,22 @@ async function recordWorkload(
     await mounted.kill();
     throw error;
   }
+}
+
+/** Has the workload's mappings served as those of `fauxdax run`. */
+async function underShim(
+  { control, dir }: Mount,
+  { ignoresOwnFlushes }: RecordWishes,
+  { LD_PRELOAD }: Record<string, string>,
+): Promise<Record<string, string>> {
+  const command = 'recording';
+  assertKernel(command);
+  const shim = shimPath(command);
+  const ticket = await beginRun(command, control, dir);
+  // Stores are found in mappings: those by read and write go to the daemon, which sees them.
+  const flags = WIRE_RUN_NO_DATA | (ignoresOwnFlushes ? WIRE_RUN_OWN_FLUSHES : 0);
+  const preloaded = LD_PRELOAD ?? process.env['LD_PRELOAD'];
+  return shimEnvironment(ticket, { dir, shim, flags, preloaded });
 }
 
 /** The end in its order; the trace is whole when the daemon has ended. */

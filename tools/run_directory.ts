@@ -25,20 +25,25 @@ export interface Run {
 /**
  * Does `work` in a run directory and a mount namespace of its own. Its result, and every error, is
  * the exit status of the process: 1 only ever means that a failure was found.
+ * `inMemory`: the directory is on tmpfs, as mappings of an image in it need it
  */
-export async function inRunDirectory(work: (run: Run) => Promise<number>): Promise<void> {
+export async function inRunDirectory(
+  work: (run: Run) => Promise<number>,
+  { inMemory = false } = {},
+): Promise<void> {
   const inherited = process.env[RUN_DIRECTORY];
-  process.exitCode = inherited === undefined ? await outside() : await inside(inherited, work);
+  process.exitCode =
+    inherited === undefined ? await outside(inMemory) : await inside(inherited, work);
 }
 
-async function outside(): Promise<number> {
+async function outside(inMemory: boolean): Promise<number> {
   if (!existsSync(FUSE_DEVICE)) {
     const hint = `modprobe fuse; a container needs --device ${FUSE_DEVICE} --cap-add SYS_ADMIN`;
     throw new Failure(`${FUSE_DEVICE} is missing: ${hint}`, EXIT_ENVIRONMENT);
   }
   // From here on a signal ends the inner process, or keeps it from starting; never us alone.
   for (const signal of SIGNALS) process.on(signal, () => undefined);
-  const scratch = await Scratch.make();
+  const scratch = await Scratch.make(inMemory);
   process.env[RUN_DIRECTORY] = scratch.dir;
   // Commands find their way back: shells take OLDPWD from the environment.
   process.env['OLDPWD'] = process.cwd();

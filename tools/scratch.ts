@@ -5,14 +5,18 @@
  * of a session of its own, so that what a terminal or a shell sends to our group spares it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, statfsSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { TMPFS_MAGIC } from '../fs/dax/ability.js';
 import { Failure } from './failure.js';
 import { EXIT_ENVIRONMENT } from './namespace.js';
 
 /** Directories outside the run's own that it made, innermost first, each ended by a zero byte. */
 const MADE_NAME = 'made';
+
+/** Where a tmpfs is on every Linux. */
+const MEMORY_DIR = '/dev/shm';
 
 /**
  * A daemon that was killed lets go of its files a moment later: removing is tried for a second. A
@@ -38,9 +42,12 @@ export class Scratch {
     private readonly keeper: Keeper,
   ) {}
 
-  /** @throws {Failure} there is no place for it */
-  static async make(): Promise<Scratch> {
-    const parent = tmpdir();
+  /**
+   * @param inMemory on tmpfs, wherever TMPDIR is
+   * @throws {Failure} there is no place for it
+   */
+  static async make(inMemory: boolean): Promise<Scratch> {
+    const parent = inMemory && !isMemory(tmpdir()) ? MEMORY_DIR : tmpdir();
     if (!existsSync(parent)) {
       throw new Failure(`${parent}: no such directory: set TMPDIR`, EXIT_ENVIRONMENT);
     }
@@ -57,6 +64,10 @@ export class Scratch {
     const { status, said } = await this.keeper.ended;
     if (status !== 0) process.stderr.write(`fauxdax: left behind ${this.dir}: ${said}\n`);
   }
+}
+
+function isMemory(dir: string): boolean {
+  return existsSync(dir) && statfsSync(dir).type === TMPFS_MAGIC;
 }
 
 class Keeper {

@@ -6,7 +6,7 @@
 import { statfsSync } from 'node:fs';
 import type { MountOptions } from '../options.js';
 
-const TMPFS_MAGIC = 0x01021994;
+export const TMPFS_MAGIC = 0x01021994;
 
 /**
  * @param regionPath of an image that is there

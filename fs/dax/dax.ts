@@ -17,6 +17,7 @@ import type {
   FaultServer,
   FaultServerEvent,
   FaultServerOptions,
+  MappingCall,
   Native,
   NativeRegion,
   Recorder,
@@ -88,7 +89,7 @@ interface Serving {
 }
 
 export class Dax {
-  readonly scheduler = new LiveScheduler();
+  readonly scheduler: LiveScheduler;
   readonly #fs: Filesystem;
   readonly #parts: DaxParts;
   readonly #clients = new Clients();
@@ -100,6 +101,7 @@ export class Dax {
   constructor(fs: Filesystem, parts: DaxParts) {
     this.#fs = fs;
     this.#parts = parts;
+    this.scheduler = new LiveScheduler(parts.recorder);
   }
 
   /** Whether any run has begun. */
@@ -210,7 +212,7 @@ export class Dax {
         this.#unmapped(serving, event.mapping, event);
         return;
       case 'sync':
-        this.#sync(serving, event.call, event.parts);
+        this.#sync(serving, event);
         return;
       case 'fallocate':
         this.#fallocate(serving, event);
@@ -291,20 +293,60 @@ export class Dax {
     // Times of stores that are only noted are kept for shared files.
     if (isWrite && inode !== undefined) this.#fs.sharing.share(inode);
     const kind = event.isProtected ? 'protected' : 'missing';
-    this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite), {
-      done: (why) => (why === undefined ? wake() : bus(why)),
-      failed: (error) => {
-        // The commit that MAP_SYNC needs met a full host disk.
-        if (error instanceof Errno) bus('no-space');
-        else this.#parts.failed(error);
-      },
-    });
+    const start = (recorded: (error: number) => void): void =>
+      this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite), {
+        done: (why) => {
+          recorded(why === undefined ? 0 : POWER_CUT);
+          if (why === undefined) wake();
+          else bus(why);
+        },
+        failed: (error) => {
+          if (!(error instanceof Errno)) return this.#parts.failed(error);
+          // The commit that MAP_SYNC needs met a full host disk.
+          recorded(error.errno);
+          bus('no-space');
+        },
+      });
+    // A load changes nothing.
+    if (!isWrite) {
+      start(() => {});
+      return;
+    }
+    const place = { ino: mapping.ino, offset: filePage * PAGE_BYTES, lengthBytes: PAGE_BYTES };
+    this.#asCall(
+      event.client,
+      { operation: 'DAX_FAULT', tid: event.tid, flags: 1, ...place },
+      start,
+    );
+  }
+
+  /**
+   * Runs what a program asked for through a mapping as a call of a recording: the scheduler keeps
+   * what it does later to it, too. `run` says when it has ended, before it is answered.
+   */
+  #asCall(
+    client: number,
+    call: Omit<MappingCall, 'pid'>,
+    run: (ended: (error: number) => void) => void,
+  ): void {
+    const { recorder } = this.#parts;
+    if (recorder === undefined) {
+      run(() => {});
+      return;
+    }
+    const pid = this.#clients.pid(client) ?? 0;
+    const callId = recorder.begin({ ...call, pid });
+    const before = recorder.serve(callId);
+    try {
+      run((error) => recorder.end(callId, error));
+    } finally {
+      recorder.serve(before);
+    }
   }
 
   #sync(
     { server, engine }: Serving,
-    call: number,
-    parts: { mapping: number; filePage: number; pageCount: number }[],
+    { call, client, tid, parts }: FaultServerEvent & { type: 'sync' },
   ): void {
     const mapped = parts.flatMap((part) => {
       const mapping = this.#clients.mapping(part.mapping);
@@ -315,7 +357,18 @@ export class Dax {
       for (const ino of new Set(mapped.map(({ ino }) => ino))) content.fsync(fs, 'fdatasync', ino);
       return 0;
     }
-    this.#answering(sync(this.#fs), (error) => server.reply(call, error));
+    const [first] = mapped;
+    const last = mapped.at(-1);
+    const offset = (first?.part.filePage ?? 0) * PAGE_BYTES;
+    const end = ((last?.part.filePage ?? 0) + (last?.part.pageCount ?? 0)) * PAGE_BYTES;
+    const lengthBytes = Math.max(0, end - offset);
+    const what = { ino: first?.ino ?? 0, offset, lengthBytes, flags: 0 };
+    this.#asCall(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
+      this.#answering(sync(this.#fs), (error) => {
+        ended(error);
+        server.reply(call, error);
+      });
+    });
   }
 
   #fallocate({ server, engine }: Serving, event: FaultServerEvent & { type: 'fallocate' }): void {
@@ -326,10 +379,14 @@ export class Dax {
       content.fallocate(this.#fs, ino, range, mode);
       return 0;
     };
-    this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
-      // Size and times changed behind the kernel's back.
-      this.#parts.session.invalidateInode(ino, -1, 0);
-      server.reply(call, error);
+    const what = { ino, ...range, flags: mode, tid: event.tid };
+    this.#asCall(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
+      this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
+        ended(error);
+        // Size and times changed behind the kernel's back.
+        this.#parts.session.invalidateInode(ino, -1, 0);
+        server.reply(call, error);
+      });
     });
   }
 

@@ -5,6 +5,7 @@
  * with drain().
  */
 import type { Task } from '../../lib/dax/task.js';
+import type { Recorder } from '../../lib/native.js';
 
 export interface Ending<T> {
   done(value: T): void;
@@ -19,10 +20,19 @@ interface Running {
   abandon(): void;
 }
 
+/** Whose changes are recorded: nobody's on a mount that is not. */
+const NOBODY: Pick<Recorder, 'serve'> = { serve: () => 0 };
+
 export class LiveScheduler {
+  readonly #calls: Pick<Recorder, 'serve'>;
   readonly #running = new Set<Running>();
   #ready: Running[] = [];
   #isDraining = false;
+
+  /** @param recorder of a recorded mount: each task goes on as part of the call that started it */
+  constructor(recorder: Recorder | undefined) {
+    this.#calls = recorder ?? NOBODY;
+  }
 
   /** Tasks that wait. */
   get waitingCount(): number {
@@ -31,8 +41,17 @@ export class LiveScheduler {
 
   /** Runs a task as far as it goes now. `ending` is called once, perhaps before it returns. */
   start<T>(task: Task<T>, ending: Ending<T>): void {
+    const callId = this.#calls.serve(0);
+    this.#calls.serve(callId);
     const running: Running = {
-      advance: () => this.#advance(running, task, ending),
+      advance: () => {
+        const before = this.#calls.serve(callId);
+        try {
+          this.#advance(running, task, ending);
+        } finally {
+          this.#calls.serve(before);
+        }
+      },
       abandon: () => {
         task.return(undefined as T);
         ending.abandoned?.();

@@ -8,6 +8,8 @@ export const WIRE_ENV_DEVICE = 'FAUXDAX_DEVICE';
 export const WIRE_ENV_FLAGS = 'FAUXDAX_FLAGS';
 export const WIRE_RUN_NO_DATA = 1;
 export const WIRE_RUN_VERBOSE = 2;
+/** In a recording: programs with flush instructions of their own run. */
+export const WIRE_RUN_OWN_FLUSHES = 4;
 
 export const WIRE_MAP_SHARED = 1;
 export const WIRE_MAP_SYNC = 2;

@@ -146,9 +146,16 @@ t.test('a call of a mapping is between the calls of FUSE, with what was done for
   const region = scratchRegion(t, 16);
   region.record(recorder);
   const flags = 1;
-  const fault = { operation: 'DAX_FAULT', tid: process.pid, ino: 7, offset: 4096 } as const;
+  const fault = { operation: 'DAX_FAULT', pid: process.pid, tid: 5, ino: 7, offset: 4096 } as const;
   const first = recorder.begin({ ...fault, lengthBytes: 8192, flags });
-  const other = { operation: 'DAX_DRAIN', tid: 0, ino: 0, offset: 0, lengthBytes: 0 } as const;
+  const other = {
+    operation: 'DAX_DRAIN',
+    pid: 0,
+    tid: 0,
+    ino: 0,
+    offset: 0,
+    lengthBytes: 0,
+  } as const;
   const second = recorder.begin({ ...other, flags: 0 });
   t.equal(recorder.serve(first), 0);
   region.zeroFlushed(4096, 64);
@@ -165,7 +172,7 @@ t.test('a call of a mapping is between the calls of FUSE, with what was done for
     ...[number(body, 48), number(body, 56), body.readUInt32LE(64), body.readUInt32LE(68)],
   ]);
   t.same(numbers, [
-    [first, MAPPING_OP.DAX_FAULT, process.pid, 7, 4096, 8192, flags, process.pid],
+    [first, MAPPING_OP.DAX_FAULT, process.pid, 7, 4096, 8192, flags, 5],
     [second, MAPPING_OP.DAX_DRAIN, 0, 0, 0, 0, 0, 0],
   ]);
   const done = events.filter(({ kind }) => kind !== KIND.call && kind !== KIND.process);

@@ -64,7 +64,7 @@ void Map(Region* region, Recorder* recorder, uint64_t index, uint64_t* random) {
   using Operation = fauxdax::MappingOperation;
   const auto thread = static_cast<uint32_t>(index + 1);
   const uint64_t offset = Next(random) % kRegionBytes;
-  const uint64_t call = recorder->Begin({Operation::kFlush, thread, 7, offset, 1, 0});
+  const uint64_t call = recorder->Begin({Operation::kFlush, 0, thread, 7, offset, 1, 0});
   const uint64_t before = Recorder::Serve(call);
   {
     const std::unique_lock order = recorder->Order();

@@ -55,20 +55,25 @@ Example:
 async function record(options: RecordWords & TraceWords): Promise<void> {
   const wishes = parseRecordOptions(options);
   const output = parseTraceOption(options.output, options);
-  await inRunDirectory(async (run) => {
-    const progress = new ProgressLine();
-    progress.step('recording the workload');
-    const trace = join(run.runDir, 'trace');
-    try {
-      const { durationMs } = await recordWorkload(wishes, trace, run);
-      rmSync(output, { force: true });
-      copyFileSync(trace, output);
-      const size = formatSize(statSync(output).size);
-      progress.clear();
-      process.stdout.write(`${options.output}: ${size}, ${formatMs(durationMs)} of the workload\n`);
-    } finally {
-      progress.clear();
-    }
-    return 0;
-  });
+  await inRunDirectory(
+    async (run) => {
+      const progress = new ProgressLine();
+      progress.step('recording the workload');
+      const trace = join(run.runDir, 'trace');
+      try {
+        const { durationMs } = await recordWorkload(wishes, trace, run);
+        rmSync(output, { force: true });
+        copyFileSync(trace, output);
+        const size = formatSize(statSync(output).size);
+        progress.clear();
+        process.stdout.write(
+          `${options.output}: ${size}, ${formatMs(durationMs)} of the workload\n`,
+        );
+      } finally {
+        progress.clear();
+      }
+      return 0;
+    },
+    { inMemory: wishes.isDax },
+  );
 }

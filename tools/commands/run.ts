@@ -3,34 +3,25 @@
  * could not work is found first, and then nothing is started.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, openSync, statSync } from 'node:fs';
-import { constants, release } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, openSync } from 'node:fs';
+import { constants } from 'node:os';
 import { Command } from 'commander';
 import { type Control, connect } from '../../fs/mount.js';
 import type { RunTicket } from '../../fs/dax/dax.js';
-import {
-  WIRE_ENV_DEVICE,
-  WIRE_ENV_FLAGS,
-  WIRE_ENV_SOCKET,
-  WIRE_RUN_NO_DATA,
-  WIRE_RUN_VERBOSE,
-  WIRE_VERSION,
-} from '../../fs/dax/wire.js';
-import { Errno } from '../../lib/errno.js';
-import { builtFolder, loadNative } from '../../lib/native.js';
+import { WIRE_ENV_DEVICE, WIRE_RUN_NO_DATA, WIRE_RUN_VERBOSE } from '../../fs/dax/wire.js';
 import { findExecutable, whyNotPreloaded } from '../executable.js';
+import {
+  assertKernel,
+  beginRun,
+  cannot,
+  deviceOf,
+  EXIT_CANNOT,
+  shimEnvironment,
+  shimPath,
+} from '../direct.js';
 import { Failure } from '../failure.js';
 import type { MountEntry } from '../mountinfo.js';
 import { requireMount } from '../target.js';
-
-/** The program was not started, and could not be. */
-const EXIT_CANNOT = 3;
-
-const SHIM_NAME = 'shim.so';
-
-/** PAGEMAP_SCAN. */
-const KERNEL_MIN = [6, 7] as const;
 
 /** Passed on; ^C reaches the program by itself when it comes from a terminal. */
 const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR2', 'SIGWINCH'];
@@ -69,24 +60,21 @@ Example:
 async function run(path: string, words: string[], options: Options): Promise<void> {
   const mount = findRunMount(path);
   assertNotNested(mount);
-  assertKernel();
+  assertKernel('run');
   const command = words[0] ?? '';
   const executable = findExecutable('run', command);
   const why = whyNotPreloaded('run', executable);
-  if (why !== undefined) throw cannot(`${command}: ${why}`);
-  const shim = shimPath();
+  if (why !== undefined) throw cannot('run', `${command}: ${why}`);
+  const shim = shimPath('run');
   const control = await connectTo(mount);
   try {
-    const ticket = await begin(control, mount);
+    const ticket = await beginRun('run', control, mount.dir);
     const environment = environmentOf(ticket, mount, shim, options);
     process.exitCode = await runProgram(executable, words, environment);
   } finally {
     control.close();
   }
 }
-
-/** Nothing was started. @param reason what is wrong, and what to do */
-const cannot = (reason: string): Failure => new Failure(`run: ${reason}`, EXIT_CANNOT);
 
 function findRunMount(path: string): MountEntry {
   try {
@@ -99,42 +87,11 @@ function findRunMount(path: string): MountEntry {
 
 function assertNotNested(mount: MountEntry): void {
   const device = process.env[WIRE_ENV_DEVICE];
-  if (device === undefined || device === deviceOf(mount)) return;
-  throw cannot(`${mount.dir}: this is inside a run on another mount: one process, one mount`);
-}
-
-function assertKernel(): void {
-  const [major = 0, minor = 0] = release().split('.').map(Number);
-  const [majorMin, minorMin] = KERNEL_MIN;
-  const needed = `Linux ${majorMin}.${minorMin} or newer`;
-  if (major < majorMin || (major === majorMin && minor < minorMin)) {
-    throw cannot(`this is Linux ${release()}: direct mappings need ${needed}`);
-  }
-  try {
-    const missing = loadNative().probeUserfault();
-    if (missing === 0) return;
-    const bits = `0x${missing.toString(16)}`;
-    throw cannot(
-      `this kernel's userfaultfd lacks features ${bits}: build it with PTE_MARKER_UFFD_WP`,
-    );
-  } catch (error) {
-    if (!(error instanceof Errno)) throw error;
-    if (error.code !== 'EPERM') {
-      throw cannot(
-        `this kernel has no userfaultfd (${error.code}): build it with CONFIG_USERFAULTFD`,
-      );
-    }
-    throw cannot(
-      'you may not use userfaultfd: as root, sysctl vm.unprivileged_userfaultfd=1, ' +
-        'or give yourself read and write on /dev/userfaultfd',
-    );
-  }
-}
-
-function shimPath(): string {
-  const path = join(builtFolder(), SHIM_NAME);
-  if (!existsSync(path)) throw cannot(`${path} was not built: run npm run build:native`);
-  return path;
+  if (device === undefined || device === deviceOf(mount.dir)) return;
+  throw cannot(
+    'run',
+    `${mount.dir}: this is inside a run on another mount: one process, one mount`,
+  );
 }
 
 async function connectTo(mount: MountEntry): Promise<Control> {
@@ -143,55 +100,21 @@ async function connectTo(mount: MountEntry): Promise<Control> {
   } catch (error) {
     const reason = (error as Error).message;
     throw cannot(
+      'run',
       `${mount.dir}: the daemon does not answer (${reason}): run it as its user, or umount`,
     );
   }
 }
 
-async function begin(control: Control, mount: MountEntry): Promise<RunTicket> {
-  const again = 'umount it and mount it again';
-  let ticket: RunTicket;
-  try {
-    ticket = await control.beginRun();
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    if (code === 'ENOSYS')
-      throw cannot(`${mount.dir}: its daemon is of an older version: ${again}`);
-    if (code === undefined) throw error;
-    throw cannot(`${mount.dir}: ${message}`);
-  }
-  if (ticket.wireVersion !== WIRE_VERSION) {
-    throw cannot(`${mount.dir}: its daemon is of another version: ${again}`);
-  }
-  if (ticket.uid !== process.geteuid?.()) {
-    throw cannot(
-      `${mount.dir}: mounted by user ${ticket.uid}: only that user's programs may run so`,
-    );
-  }
-  return ticket;
-}
-
-/** st_dev as the program sees it. */
-function deviceOf(mount: MountEntry): string {
-  return String(statSync(mount.dir, { bigint: true }).dev);
-}
-
 function environmentOf(
   ticket: RunTicket,
-  mount: MountEntry,
+  { dir }: MountEntry,
   shim: string,
   { data, verbose }: Options,
 ): NodeJS.ProcessEnv {
   const flags = (data ? 0 : WIRE_RUN_NO_DATA) | (verbose === true ? WIRE_RUN_VERBOSE : 0);
-  const preloaded = process.env['LD_PRELOAD'] ?? '';
-  const isThere = preloaded.split(/[ :]/).includes(shim);
-  return {
-    ...process.env,
-    LD_PRELOAD: isThere ? preloaded : [preloaded, shim].filter((word) => word !== '').join(':'),
-    [WIRE_ENV_SOCKET]: ticket.socketPath,
-    [WIRE_ENV_DEVICE]: deviceOf(mount),
-    [WIRE_ENV_FLAGS]: String(flags),
-  };
+  const preloaded = process.env['LD_PRELOAD'];
+  return { ...process.env, ...shimEnvironment(ticket, { dir, shim, flags, preloaded }) };
 }
 
 /** @returns the exit status: the program's, or 128 and the signal that ended it */

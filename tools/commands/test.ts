@@ -48,16 +48,19 @@ async function test(options: Options): Promise<void> {
   const exploreWishes = parseExploreOptions(options, process.env);
   const reports = parseReportOptions(options);
   const kept = options.output === undefined ? undefined : parseTraceOption(options.output, options);
-  await inRunDirectory(async (run) => {
-    const trace = join(run.runDir, 'trace');
-    const progress = new ProgressLine();
-    progress.step('recording the workload');
-    try {
-      await record(recordWishes, trace, run);
-    } finally {
-      progress.clear();
-    }
-    if (kept !== undefined) copyFileSync(trace, kept);
-    return await exploreTrace(trace, exploreWishes, reports, run);
-  });
+  await inRunDirectory(
+    async (run) => {
+      const trace = join(run.runDir, 'trace');
+      const progress = new ProgressLine();
+      progress.step('recording the workload');
+      try {
+        await record(recordWishes, trace, run);
+      } finally {
+        progress.clear();
+      }
+      if (kept !== undefined) copyFileSync(trace, kept);
+      return await exploreTrace(trace, exploreWishes, reports, run);
+    },
+    { inMemory: recordWishes.isDax },
+  );
 }
