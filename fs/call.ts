@@ -81,7 +81,10 @@ export class Call {
 
   attributes(inode: Inode): number {
     const { reply } = this;
-    reply[REPLY.attrTimeoutSec] = FOREVER_SEC;
+    const { dax, nodes } = this.#fs;
+    // Stores through direct mappings move the times, and the kernel does not see them.
+    const isDax = dax !== undefined && nodes.get(inode.ino)?.isDax === true;
+    reply[REPLY.attrTimeoutSec] = isDax ? 0 : FOREVER_SEC;
     reply[REPLY.ino] = inode.ino;
     reply[REPLY.size] = isDirectory(inode) ? PAGE_BYTES : inode.sizeBytes;
     reply[REPLY.blocks] = isRegular(inode) ? this.#fs.metadata.extents(inode).pageCount * 8 : 0;

@@ -182,6 +182,7 @@ class Daemon {
         }
         const added = fs.faults.add(wish);
         fs.sharing.watch(fs.faults.watchesData);
+        if (fs.faults.watchesData) fs.dax?.catchNoStores();
         return added;
       },
       'fault-list': () => fs.faults.list(),
@@ -325,6 +326,7 @@ class Daemon {
    */
   #failed(error: unknown): void {
     this.#log.fatal({ err: error }, 'stopping the mount: nothing further is committed');
+    this.#fs.dax?.close();
     this.#transport?.close();
     this.#control?.close();
     const exit = (): never => process.exit(70);

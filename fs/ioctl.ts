@@ -97,6 +97,7 @@ function setFlags(fs: Filesystem, inode: Inode, flags: number, projectId?: numbe
   });
   // Immutable files must not be written natively; the next access shares the file anew.
   fs.sharing.drop(inode.ino);
+  if (fs.dax?.isMapped(inode.ino) === true) fs.sharing.share(inode);
   fs.endOperation();
 }
 

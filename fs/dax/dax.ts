@@ -165,9 +165,10 @@ export class Dax {
       if (inode === undefined) return [];
       return this.#fs.metadata.extents(inode).slice(filePage, filePage + pageCount);
     };
-    const mmu = new LiveMmu({ server, extents, watchesStores });
+    const keepsTimes = (ino: number): boolean => this.#fs.sharing.has(ino);
+    const mmu = new LiveMmu({ server, extents, watchesStores, keepsTimes });
     const engine = new DaxEngine({
-      region: watchesStores ? new WatchedRegion(region, server) : region,
+      region: watchesStores ? new WatchedRegion(region, server, () => mmu.isSettled) : region,
       metadata: image.metadata,
       allocator: image.allocator,
       fileData: image.fileData,
@@ -252,6 +253,8 @@ export class Dax {
     if (mapping === undefined) return [0, errnoOf('ESTALE')];
     this.#fs.sharing.share(inode);
     engine.attach(mapping);
+    // It may have cached times from before the file was DAX, for ever; see Call.attributes().
+    this.#parts.session.invalidateInode(event.ino, -1, 0);
     return [mapping.id, 0];
   }
 
@@ -423,8 +426,8 @@ export class Dax {
   }
 
   /**
-   * The power is about to be cut: no store of a mapping reaches the region from here on, and those
-   * made so far are known to it. Who waits for a request learns of the cut.
+   * The power is about to be cut: no store of a mapping reaches the region from here on; those made
+   * so far the cut finds itself. Who waits for a request learns of the cut.
    *
    * @returns what follows the cut: once it has resolved, every access through a mapping sees what
    * the cut left
@@ -435,7 +438,6 @@ export class Dax {
     this.scheduler.abandonAll();
     this.#busPages.clear();
     const reset = serving.engine.reset();
-    serving.server.sweep();
     return async () => {
       await new Promise<void>((resolve, reject) => {
         this.scheduler.start(reset, { done: resolve, failed: reject, abandoned: resolve });
@@ -446,6 +448,21 @@ export class Dax {
         serving.server.wake(id, filePage, pageCount);
       }
     };
+  }
+
+  /**
+   * Every store to a page that was not stored to since its last writeback comes to the engine: where
+   * files are not shared with the session, nobody else keeps their times.
+   */
+  catchNoStores(): void {
+    const serving = this.#serving;
+    for (const ino of serving?.engine.inos ?? []) serving?.mmu.catchStores(ino, ALL_PAGES, false);
+  }
+
+  /** At once, and nobody is told: for a mount that is stopped because of a bug. */
+  close(): void {
+    this.#serving?.server.close();
+    this.#serving = undefined;
   }
 
   info(): DaxInfo | null {
@@ -468,7 +485,7 @@ export class Dax {
     if (serving === undefined || this.#isEnding) return;
     this.#isEnding = true;
     this.#busPages.clear();
-    const { server, mmu, engine } = serving;
+    const { mmu, engine } = serving;
     const mappings = [...this.#clients.mappings()];
     const shown = mappings.map((mapping) => {
       mmu.protect(mapping, mapping);
@@ -494,8 +511,7 @@ export class Dax {
       this.scheduler.start(engine.writeback(ino, ALL_PAGES), { done: () => {}, failed: () => {} });
     }
     this.scheduler.drain();
-    server.close();
-    this.#serving = undefined;
+    this.close();
   }
 }
 

@@ -42,6 +42,8 @@ export interface MmuParts {
   extents(ino: number, range: PageRange): Extent[];
   /** Stores to mapped pages have to be found by comparing. */
   watchesStores: boolean;
+  /** Whether stores that are only noted move the file's times. */
+  keepsTimes(ino: number): boolean;
 }
 
 export class LiveMmu implements Mmu {
@@ -55,9 +57,9 @@ export class LiveMmu implements Mmu {
     this.#parts = parts;
   }
 
-  /** Commands that no process has answered yet. */
-  get pendingCount(): number {
-    return [...this.#pending.values()].reduce((sum, list) => sum + list.length, 0);
+  /** No process has been told anything that it has not done. */
+  get isSettled(): boolean {
+    return this.#pending.size === 0;
   }
 
   install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
@@ -90,6 +92,7 @@ export class LiveMmu implements Mmu {
   }
 
   catchStores(ino: number, range: PageRange, on: boolean): void {
+    if (on && !this.#parts.keepsTimes(ino)) return;
     const pageCount = Math.min(range.pageCount, PAGES_MAX - range.filePage);
     this.#server.catchStores(ino, range.filePage, pageCount, on);
   }

@@ -1,6 +1,8 @@
 /**
- * The region of a mount on which stores of mappings are found by comparing: what is about to be
- * flushed is compared first, since a store that the region does not know of would not be flushed.
+ * The region of a mount on which stores of mappings are found by comparing. The engine flushes a
+ * page when it has been protected in all mappings, so from then on nobody need look at it: the next
+ * store is told, and has it watched anew. But a page that a process is just being shown, storable,
+ * may become so after it was protected; while any command is under way, pages stay watched.
  */
 import type { CrashCount, Keep, Region } from '../../lib/region.js';
 import type { FaultServer } from '../../lib/native.js';
@@ -9,20 +11,22 @@ import { pageOf, pagesFor } from '../../lib/units.js';
 export class WatchedRegion implements Region {
   readonly #region: Region;
   readonly #server: FaultServer;
+  readonly #mayForget: () => boolean;
 
-  constructor(region: Region, server: FaultServer) {
+  /** @param mayForget no command to a process is under way */
+  constructor(region: Region, server: FaultServer, mayForget: () => boolean) {
     this.#region = region;
     this.#server = server;
+    this.#mayForget = mayForget;
   }
 
   get pageCount(): number {
     return this.#region.pageCount;
   }
 
-  /** What is flushed is clean afterwards: the next store to it is told, and watches it anew. */
   flush(offset: number, lengthBytes: number): void {
     const page = pageOf(offset);
-    this.#server.sweepPages(page, pagesFor(offset + lengthBytes) - page, true);
+    this.#server.sweepPages(page, pagesFor(offset + lengthBytes) - page, this.#mayForget());
     this.#region.flush(offset, lengthBytes);
   }
 

@@ -1,5 +1,5 @@
 // Direct mappings beside everything else that changes a file: what one stores the others see.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { cannotMap, daxMount, Mapper } from './place.js';
@@ -255,6 +255,36 @@ t.test(
       t.equal(await plain.call(`write A pang${turn} ${at}`), String(length));
       t.equal(await a.call(`load M ${at} ${length}`), `pang${turn}`);
       if (turn % 5 === 0) t.equal(await b.call('msync M 0 65536'), '0');
+    }
+  },
+);
+
+t.test(
+  'the first store to a clean page moves the modification time',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir } = await daxMount(t);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['truncate A 4096', '0'],
+      ['map M A 0 4096 shared', '0'],
+    ]);
+    const times = () => statSync(join(dir, 'f'), { bigint: true });
+    let last = times();
+    const steps: [call: string, moves: boolean][] = [
+      ['load M 0 1', false],
+      ['store M 0 x', true],
+      ['load M 0 1', false],
+      ['msync M 0 4096', false],
+      ['store M 0 y', true],
+    ];
+    for (const [call, moves] of steps) {
+      await mapper.call(call);
+      const now = times();
+      t.equal(now.mtimeNs > last.mtimeNs, moves, `mtime after ${call}`);
+      t.equal(now.ctimeNs > last.ctimeNs, moves, `ctime after ${call}`);
+      last = now;
     }
   },
 );

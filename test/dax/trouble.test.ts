@@ -4,14 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { cannotMap, type DaxPlace, daxMount, fauxdax, Mapper, mapperPids } from './place.js';
 
-/** Waits until the daemon knows of no process and no mapping any more. */
+/** Waits until the daemon knows of no process, no mapping and no file that was mapped any more. */
 async function allGone(t: Test, { mount }: DaxPlace): Promise<void> {
+  const none = { runs: 0, clients: 0, mappings: 0, files: 0, waiting: 0 };
   for (let tries = 0; tries < 200; tries++) {
     const { dax } = (await mount.info()).daemon;
-    if (dax?.clients === 0 && dax.mappings === 0 && dax.waiting === 0 && dax.runs === 0) return;
+    if (dax !== null && Object.keys(none).every((key) => dax[key as keyof typeof none] === 0))
+      break;
     await sleep(50);
   }
-  t.match((await mount.info()).daemon.dax, { clients: 0, mappings: 0, waiting: 0, runs: 0 });
+  t.match((await mount.info()).daemon.dax, none);
 }
 
 async function stored(t: Test, dir: string, name = 'f'): Promise<Mapper> {

@@ -35,7 +35,8 @@ export function mountCommand(): Command {
 Mount options:
   ro, rw                    read only, or not (default)
   allow_other               users other than you may enter
-  dax=never|inode|always    which files may be mapped directly (default inode: by chattr +x)
+  dax=never|inode|always    which files fauxdax run maps directly (default inode: those opened
+                            while it runs, and at any time those with chattr +x)
   crashable                 keep what is durable apart from what is merely stored, for crash
   canary                    fill freed pages with a pattern that names page and last owner
   commit=SECONDS            commit at least this often (default 5)
