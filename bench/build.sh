@@ -37,7 +37,8 @@ build() {
 build noop fuse3 bench/peers/noop.c bench/peers/serve.c
 build passthrough fuse3 bench/peers/passthrough.c bench/peers/nodes.c \
   bench/peers/serve.c
-build client "" bench/client/main.c bench/client/data.c bench/client/names.c bench/client/measure.c
+build client "" bench/client/main.c bench/client/data.c bench/client/names.c \
+  bench/client/maps.c bench/client/measure.c
 build lmdb_commits lmdb bench/client/lmdb_commits.c bench/client/measure.c
 
 if stale persist bench/persist.cc native/persist.cc native/persist.h; then

@@ -102,7 +102,8 @@ async function measureMounting(
       plan.progress(round === 0 ? 'warm-up' : `round ${round} of ${part.rounds}`);
       const turn = round % 2 === 0 ? part.order : [...part.order].reverse();
       for (const side of turn) {
-        const sample = await sampleOf(row, mounts[side] as Mounted, plan);
+        const job = side === 0 ? row.job : (row.peerJob ?? row.job);
+        const sample = await sampleOf(row, job, mounts[side] as Mounted, plan);
         if (round > 0) samples[side].push(sample);
       }
       loadMax = Math.max(loadMax, loadNow());
@@ -113,9 +114,9 @@ async function measureMounting(
   return loadMax;
 }
 
-async function sampleOf(row: RateRow, mounted: Mounted, plan: Plan): Promise<Sample> {
+async function sampleOf(row: RateRow, job: Job, mounted: Mounted, plan: Plan): Promise<Sample> {
   const startNs = cpuNs(mounted.daemonPid);
-  const result = await runJob(row.job, mounted, plan);
+  const result = await runJob(job, mounted, plan);
   const usedNs = cpuNs(mounted.daemonPid) - startNs;
   return {
     value: row.unit === 'MB/s' ? result.bytesPerSecond / 1e6 : result.opsPerSecond,
@@ -128,17 +129,17 @@ async function sampleOf(row: RateRow, mounted: Mounted, plan: Plan): Promise<Sam
 /** Runs one client on a mount and returns what it printed. */
 export async function runJob(job: Job, mounted: Mounted, plan: Plan): Promise<JobResult> {
   const count = String(Math.max(1, Math.round(job.count * plan.scale)));
-  const words = clientPrefix(plan.placement);
+  const words = [...clientPrefix(plan.placement), ...mounted.launch];
   if (job.client === 'client') {
     words.push(join(built, 'client'), job.job, mounted.directory, '--count', count);
     if (job.threads) words.push('--threads', String(job.threads));
     if (job.blockBytes) words.push('--block', String(job.blockBytes));
     if (job.sizeMib) words.push('--size-mib', String(job.sizeMib));
   } else if (job.client === 'lmdb_commits') {
-    words.push(join(built, 'lmdb_commits'), mounted.directory, count);
+    words.push(join(built, 'lmdb_commits'), mounted.directory, count, ...(job.words ?? []));
   } else {
     words.push(process.execPath, join(import.meta.dirname, `${job.client}.js`));
-    words.push(mounted.directory, count);
+    words.push(mounted.directory, count, ...(job.words ?? []));
   }
   return JSON.parse(await runChild(words, jobMsMax, { ahead: true })) as JobResult;
 }

@@ -26,6 +26,8 @@ export interface Job {
   threads?: number;
   blockBytes?: number;
   sizeMib?: number;
+  /** What else the commit clients are told. */
+  words?: string[];
 }
 
 /** A row that compares a rate on two systems. */
@@ -38,6 +40,8 @@ export interface RateRow {
   unit: 'op/s' | 'MB/s';
   prepare?: Job;
   job: Job;
+  /** What the peer does, where that is not the same. */
+  peerJob?: Job;
   /** Least ratio subject / peer of the medians; undefined where the row only informs. */
   atLeast?: number;
 }
@@ -129,6 +133,100 @@ const statFiles: Job = { client: 'client', job: 'stat-files', count: 10_000 };
 const sqlite: Job = { client: 'sqlite_commits', job: 'sqlite', count: 2_000 };
 const lmdb: Job = { client: 'lmdb_commits', job: 'lmdb', count: 2_000 };
 
+const mapMib = 1024;
+const faultMib = 64;
+/** About 100,000 pages, and 1,000. */
+const manyPagesMib = 391;
+const fewPagesMib = 4;
+const lmdbMap: Job = { ...lmdb, words: ['writemap'] };
+const sqliteMap: Job = { ...sqlite, words: ['mmap'] };
+
+/** A row about mappings: the client runs under `fauxdax run`. */
+function daxRow(
+  name: string,
+  what: string,
+  against: { peer: SystemName; peerJob?: Job; atLeast: number; unit?: 'op/s' | 'MB/s' },
+  job: Job,
+  prepare?: Job,
+): RateRow {
+  const row: RateRow = {
+    kind: 'rate',
+    name: `dax-${name}`,
+    what,
+    subject: 'fauxdax-run',
+    peer: against.peer,
+    unit: against.unit ?? 'op/s',
+    job,
+    atLeast: against.atLeast,
+  };
+  if (against.peerJob !== undefined) row.peerJob = against.peerJob;
+  if (prepare !== undefined) row.prepare = prepare;
+  return row;
+}
+
+/** Accesses to a mapping of 1 GiB without faults, against tmpfs. */
+function accessRow(name: string, what: string, job: string, count: number): RateRow {
+  const prepare = mapJob('prepare-map', 1, mapMib);
+  const against = { peer: 'tmpfs', atLeast: 0.97, unit: 'MB/s' } as const;
+  return daxRow(name, what, against, mapJob(job, count, mapMib), prepare);
+}
+
+function mapJob(job: string, count: number, sizeMib: number): Job {
+  return { client: 'client', job, count, sizeMib };
+}
+
+function bufferedRow(name: string, what: string, job: string): RateRow {
+  const against = { peer: 'tmpfs', atLeast: 0.5 } as const;
+  return daxRow(name, what, against, mapJob(job, 300_000, dataMib), prepareData);
+}
+
+const prepareFaults = mapJob('prepare-map', 1, faultMib);
+const storeFaults = mapJob('store-faults', 60_000, faultMib);
+
+const daxRows: readonly RateRow[] = [
+  accessRow('load', 'loads from a warm mapping of 1 GiB, in order', 'load-sequential', 262_144),
+  accessRow('load-random', 'the same at random places', 'load-random', 20_000),
+  accessRow('store', 'stores to it, in order', 'store-sequential', 262_144),
+  accessRow('store-random', 'the same at random places', 'store-random', 20_000),
+  daxRow(
+    'store-fault',
+    'first store to a clean page, 4 KiB steps, against a handler that only lets it through',
+    { peer: 'tmpfs', peerJob: mapJob('store-faults-bare', 60_000, faultMib), atLeast: 0.8 },
+    storeFaults,
+    prepareFaults,
+  ),
+  daxRow(
+    'store-fault-2m',
+    'the same with 2 MiB entries, against 4 KiB ones',
+    { peer: 'fauxdax-run', peerJob: storeFaults, atLeast: 20 },
+    mapJob('store-faults-huge', 60_000, faultMib),
+    prepareFaults,
+  ),
+  daxRow(
+    'load-hole',
+    'first load of each page of a hole, against anonymous memory',
+    { peer: 'tmpfs', peerJob: mapJob('load-anonymous', 500_000, dataMib), atLeast: 0.9 },
+    mapJob('load-holes', 500_000, dataMib),
+  ),
+  daxRow(
+    'fsync',
+    'fsync of 1 dirty page of 100,000 mapped, against 1,000',
+    {
+      peer: 'fauxdax-run',
+      peerJob: mapJob('sync-mapped', 2_000, fewPagesMib),
+      atLeast: 1 / 1.5,
+    },
+    mapJob('sync-mapped', 2_000, manyPagesMib),
+    mapJob('prepare-map', 1, manyPagesMib),
+  ),
+  bufferedRow('pread', '4 KiB random pread', 'buffered-read'),
+  bufferedRow('pwrite', '4 KiB random pwrite', 'buffered-write'),
+  daxRow('lmdb', 'LMDB commits, MDB_WRITEMAP', { peer: 'fauxdax-memory', atLeast: 1 }, lmdbMap),
+  daxRow('lmdb-tmpfs', 'the same', { peer: 'tmpfs', atLeast: 0.7 }, lmdbMap),
+  daxRow('sqlite', 'SQLite commits, mmap', { peer: 'fauxdax-memory', atLeast: 1 }, sqliteMap),
+  daxRow('sqlite-tmpfs', 'the same', { peer: 'tmpfs', atLeast: 0.7 }, sqliteMap),
+];
+
 /** Recording may take half as long again. */
 const recordedAtLeast = 1 / 1.5;
 
@@ -212,6 +310,7 @@ export const rows: readonly Row[] = [
     { subject: 'fauxdax-recorded', peer: 'fauxdax', atLeast: recordedAtLeast },
     sqlite,
   ),
+  ...daxRows,
   {
     kind: 'persist',
     name: 'persist',

@@ -2,12 +2,14 @@
  * The systems that rows compare, each mounted from nothing in a directory of its own.
  *
  * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line
- * of this project on a fresh image; `fauxdax-recorded` the same, appending to a trace beside it. A mounted system knows the process that serves it, which is
- * where placement and CPU time are read and set.
+ * of this project on a fresh image; `fauxdax-recorded` the same, appending to a trace beside it.
+ * `fauxdax-run` has its image in memory and its clients under `fauxdax run`, `fauxdax-memory` the same
+ * image and ordinary clients, `tmpfs` is the kernel's. A mounted system knows the process that serves
+ * it, which is where placement and CPU time are read and set.
  */
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type * as Package from '../fs/index.js';
 import { writeBase } from '../lib/trace/base.js';
@@ -29,6 +31,9 @@ export const systemNames = [
   'fauxdax-native',
   'fauxdax-host',
   'fauxdax-recorded',
+  'fauxdax-run',
+  'fauxdax-memory',
+  'tmpfs',
   'noop',
   'noop-uncached',
   'passthrough',
@@ -41,7 +46,10 @@ export interface Mounted {
   name: SystemName;
   directory: string;
   image: string;
+  /** 0 when the kernel serves it. */
   daemonPid: number;
+  /** Words before the command line of a client. */
+  launch: readonly string[];
   stop(): Promise<void>;
 }
 
@@ -50,7 +58,14 @@ const mountWords: Partial<Record<SystemName, readonly string[]>> = {
   fauxdax: [],
   'fauxdax-native': ['--transport', 'fuse-native'],
   'fauxdax-host': ['-o', 'durable=host'],
+  'fauxdax-run': [],
+  'fauxdax-memory': [],
 };
+
+/** Systems whose image lies in memory, with its size; files of 1 GiB fit. */
+const inMemory = new Set<SystemName>(['fauxdax-run', 'fauxdax-memory']);
+const memoryImageSize = '1536M';
+const memoryFolder = '/dev/shm';
 
 const traceInfo: TraceInfo = {
   dir: '',
@@ -79,7 +94,7 @@ export async function start(
   mkdirSync(directory, { recursive: true });
   const forget = onEnd(() => detach(directory));
   const mounted = await startSystem(name, directory, below);
-  place(mounted.daemonPid, placement);
+  if (mounted.daemonPid !== 0) place(mounted.daemonPid, placement);
   return {
     ...mounted,
     async stop() {
@@ -91,6 +106,8 @@ export async function start(
 
 function startSystem(name: SystemName, directory: string, below: string): Promise<Mounted> {
   if (name === 'fauxdax-recorded') return startRecorded(directory, below);
+  if (name === 'tmpfs') return startTmpfs(directory);
+  if (inMemory.has(name)) return startInMemory(name, directory);
   if (mountWords[name] !== undefined) return startFauxdax(name, directory, below);
   return startPeer(name, directory, below);
 }
@@ -116,9 +133,41 @@ async function startPeer(name: SystemName, directory: string, below: string): Pr
     directory,
     image: below,
     daemonPid,
+    launch: [],
     async stop() {
       child.kill('SIGTERM');
       await waitUntil(`${name} ending`, umountMsMax, () => !isAlive(daemonPid));
+      forget();
+    },
+  };
+}
+
+async function startTmpfs(directory: string): Promise<Mounted> {
+  await runChild(['mount', '-t', 'tmpfs', '-o', 'size=4G', 'bench', directory], mountMsMax);
+  return {
+    name: 'tmpfs',
+    directory,
+    image: '',
+    daemonPid: 0,
+    launch: [],
+    async stop() {
+      await runChild(['umount', directory], umountMsMax);
+    },
+  };
+}
+
+async function startInMemory(name: SystemName, directory: string): Promise<Mounted> {
+  const folder = mkdtempSync(join(memoryFolder, 'fauxdax-bench-'));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
+  const forget = onEnd(remove);
+  const image = join(folder, 'image');
+  await fauxdax(['mkfs', image, '--size', memoryImageSize], mountMsMax);
+  const mounted = await mountFauxdax(name, directory, image);
+  return {
+    ...mounted,
+    async stop() {
+      await mounted.stop();
+      remove();
       forget();
     },
   };
@@ -147,6 +196,7 @@ async function startRecorded(directory: string, image: string): Promise<Mounted>
     directory,
     image,
     daemonPid: mounted.pid,
+    launch: [],
     async stop() {
       await mounted.unmount();
       rmSync(trace);
@@ -171,6 +221,7 @@ export async function mountFauxdax(
     directory,
     image,
     daemonPid,
+    launch: name === 'fauxdax-run' ? [process.execPath, command, 'run', directory, '--'] : [],
     async stop() {
       await fauxdax(['umount', directory], umountMsMax);
       await waitUntil(`${name} ending`, umountMsMax, () => !isAlive(daemonPid));
@@ -204,9 +255,10 @@ function place(daemonPid: number, placement: Placement): void {
   if (result.status !== 0) throw new Error(`taskset: ${result.stderr}`);
 }
 
-/** CPU time of all threads of a process so far, nanoseconds. */
+/** CPU time of all threads of a process so far, nanoseconds; of process 0 none. */
 export function cpuNs(pid: number): number {
   let total = 0;
+  if (pid === 0) return total;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     total += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
   }

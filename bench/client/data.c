@@ -1,4 +1,5 @@
-// Data jobs: O_DIRECT reads and writes of the file `data`, in place, one request an operation.
+// Data jobs: reads and writes, O_DIRECT but for those called buffered, of the file `data`, in
+// place, one request an operation.
 //
 // Every 8-byte word of the file holds its own offset, so each block read can be checked by its
 // first and last word; a filesystem that answers quickly with the wrong bytes ends the client. Each
@@ -26,6 +27,7 @@ struct worker {
   int index;
   bool writes;
   bool random;
+  bool direct;
 };
 
 static void FillPattern(char* buffer, uint64_t offset, uint64_t length_bytes) {
@@ -68,7 +70,7 @@ static void* Work(void* argument) {
   uint64_t block_count = settings->size_bytes / block_bytes;
   // Sequential workers begin at equal distances, so that together they read the file once.
   uint64_t block = block_count / (uint64_t)settings->threads * (uint64_t)worker->index;
-  int descriptor = OpenData(O_RDWR | O_DIRECT);
+  int descriptor = OpenData(worker->direct ? O_RDWR | O_DIRECT : O_RDWR);
   char* buffer = BufferNew(block_bytes);
   pthread_barrier_wait(worker->barrier);
   uint64_t start_ns = NowNs();
@@ -92,7 +94,7 @@ static void* Work(void* argument) {
   return NULL;
 }
 
-static void RunWorkers(const struct settings* settings, bool writes, bool random) {
+static void RunWorkers(const struct settings* settings, bool writes, bool random, bool direct) {
   if (settings->threads > kThreadsMax) FAIL("at most %d threads", kThreadsMax);
   if (settings->size_bytes < settings->block_bytes) FAIL("the file is smaller than a block");
   struct worker workers[kThreadsMax];
@@ -106,7 +108,8 @@ static void RunWorkers(const struct settings* settings, bool writes, bool random
                                  .random_state = 0x9e3779b97f4a7c15u * ((uint64_t)i + 1),
                                  .index = i,
                                  .writes = writes,
-                                 .random = random};
+                                 .random = random,
+                                 .direct = direct};
     if (pthread_create(&workers[i].thread, NULL, Work, &workers[i]) != 0) FAIL("no thread");
   }
   pthread_barrier_wait(&barrier);
@@ -142,10 +145,18 @@ void JobPrepare(const struct settings* settings) {
   close(descriptor);
 }
 
-void JobReadRandom(const struct settings* settings) { RunWorkers(settings, false, true); }
+void JobReadRandom(const struct settings* settings) { RunWorkers(settings, false, true, true); }
 
-void JobWriteRandom(const struct settings* settings) { RunWorkers(settings, true, true); }
+void JobWriteRandom(const struct settings* settings) { RunWorkers(settings, true, true, true); }
 
-void JobReadSequential(const struct settings* settings) { RunWorkers(settings, false, false); }
+void JobReadSequential(const struct settings* settings) {
+  RunWorkers(settings, false, false, true);
+}
 
-void JobWriteSequential(const struct settings* settings) { RunWorkers(settings, true, false); }
+void JobWriteSequential(const struct settings* settings) {
+  RunWorkers(settings, true, false, true);
+}
+
+void JobBufferedRead(const struct settings* settings) { RunWorkers(settings, false, true, false); }
+
+void JobBufferedWrite(const struct settings* settings) { RunWorkers(settings, true, true, false); }

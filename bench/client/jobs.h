@@ -3,6 +3,8 @@
 #ifndef BENCH_CLIENT_JOBS_H
 #define BENCH_CLIENT_JOBS_H
 
+#include <stdbool.h>
+
 #include "measure.h"
 
 struct settings {
@@ -21,6 +23,28 @@ void JobReadRandom(const struct settings* settings);
 void JobWriteRandom(const struct settings* settings);
 void JobReadSequential(const struct settings* settings);
 void JobWriteSequential(const struct settings* settings);
+
+/** The same reads and writes without O_DIRECT, of 4 KiB at random places. */
+void JobBufferedRead(const struct settings* settings);
+void JobBufferedWrite(const struct settings* settings);
+
+/** Writes all of `mapped`, which the jobs of maps.c map, and fsyncs it. */
+void JobPrepareMap(const struct settings* settings);
+/** Loads from, or stores to, a mapping of all of it that has no fault left. */
+void JobLoadSequential(const struct settings* settings);
+void JobLoadRandom(const struct settings* settings);
+void JobStoreSequential(const struct settings* settings);
+void JobStoreRandom(const struct settings* settings);
+/** The first store to each page after an msync, where 4 KiB or 2 MiB are mapped at once. */
+void JobStoreFaults(const struct settings* settings);
+void JobStoreFaultsHuge(const struct settings* settings);
+/** The same with a handler of the client's own, which only lets the store through. */
+void JobStoreFaultsBare(const struct settings* settings);
+/** The first load of each page of a hole; of anonymous memory. */
+void JobLoadHoles(const struct settings* settings);
+void JobLoadAnonymous(const struct settings* settings);
+/** fsync(2) after a store to one page of a file that is mapped and was stored to everywhere. */
+void JobSyncMapped(const struct settings* settings);
 
 /** statx(2) on a descriptor, forced to ask the filesystem. */
 void JobGetAttributes(const struct settings* settings);

@@ -2,17 +2,13 @@
 //
 //   client JOB DIRECTORY [--count N] [--threads N] [--block BYTES] [--size-mib N]
 //
-// It refuses to measure anything that is not a FUSE mount: a mount that failed leaves an ordinary
-// directory behind, and that is very fast.
+// It refuses to measure anything that is not a mount: one that failed leaves an ordinary directory
+// behind, and that is very fast.
 
-#include <errno.h>
 #include <string.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "jobs.h"
-
-static const long kFuseMagic = 0x65735546;
 
 struct job {
   const char* name;
@@ -25,6 +21,19 @@ static const struct job jobs[] = {
     {"write-random", JobWriteRandom},
     {"read-sequential", JobReadSequential},
     {"write-sequential", JobWriteSequential},
+    {"buffered-read", JobBufferedRead},
+    {"buffered-write", JobBufferedWrite},
+    {"prepare-map", JobPrepareMap},
+    {"load-sequential", JobLoadSequential},
+    {"load-random", JobLoadRandom},
+    {"store-sequential", JobStoreSequential},
+    {"store-random", JobStoreRandom},
+    {"store-faults", JobStoreFaults},
+    {"store-faults-huge", JobStoreFaultsHuge},
+    {"store-faults-bare", JobStoreFaultsBare},
+    {"load-holes", JobLoadHoles},
+    {"load-anonymous", JobLoadAnonymous},
+    {"sync-mapped", JobSyncMapped},
     {"getattr", JobGetAttributes},
     {"pairs", JobPairs},
     {"small-files", JobSmallFiles},
@@ -67,9 +76,7 @@ static struct settings ReadSettings(int count, char** words) {
 
 int main(int count, char** words) {
   struct settings settings = ReadSettings(count, words);
-  struct statfs numbers;
-  if (chdir(words[2]) < 0 || statfs(".", &numbers) < 0) FAIL("%s: %s", words[2], strerror(errno));
-  if (numbers.f_type != kFuseMagic) FAIL("%s is not a FUSE mount", words[2]);
+  EnterMount(words[2]);
   for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
     if (strcmp(jobs[i].name, settings.job) == 0) {
       jobs[i].run(&settings);

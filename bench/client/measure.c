@@ -2,8 +2,19 @@
 
 #include "measure.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
+
+void EnterMount(const char* directory) {
+  struct stat here, above;
+  if (chdir(directory) < 0 || stat(".", &here) < 0 || stat("..", &above) < 0) {
+    FAIL("%s: %s", directory, strerror(errno));
+  }
+  if (here.st_dev == above.st_dev) FAIL("%s is not a mount", directory);
+}
 
 struct measure MeasureNew(size_t count_max) {
   struct measure measure = {.count_max = count_max};

@@ -24,6 +24,9 @@ struct measure {
   size_t count_max;
 };
 
+/** Makes the root of a mounted filesystem the working directory; ends the client on any other. */
+void EnterMount(const char* directory);
+
 struct measure MeasureNew(size_t count_max);
 
 /** Clock for one operation's start and end, nanoseconds, monotonic. */

@@ -106,7 +106,7 @@ program_dax_pmemobj_examples() {
   pmempool check -v tree
   program=$(dax_compile "$from/pi.c" libpmemobj)
   "$program" pi c 2 500
-  "$program" pi p | grep -q '^pi: 3.14'
+  "$program" pi p | grep -q '^pi: 3.1'
   pmempool check -v pi
   program=$(dax_compile "$from/queue/queue.c" libpmemobj)
   pmempool create obj --layout=queue queue
