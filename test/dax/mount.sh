@@ -26,8 +26,11 @@ dax_umount() {
   fauxdax umount "$mount" && fauxdax fsck "$image"
 }
 
-# A hung daemon is ended before the umount, which would wait for it.
+# After a failure what the daemon said is shown. A hung daemon is ended before the umount, which would
+# wait for it.
 dax_end() {
+  local status=$?
+  [ $status -eq 0 ] || [ ! -s "$image/daemon.log" ] || tail -n 20 "$image/daemon.log" | cut -c-2000 >&2
   if mountpoint -q "$mount" && ! timeout 20 node "$here/dist/tools/fauxdax.js" umount "$mount"; then
     [ -z "${daemon:-}" ] || kill -KILL "$daemon"
     umount -l "$mount"
