@@ -151,9 +151,9 @@ static int ShowStorable(const struct showing* show, int sharing) {
   const long result = SysMmap(show->start, show->length, show->part->prot, sharing | MAP_FIXED,
                               shim_helper.region, show->region_offset);
   if (IsError(result)) return (int)-result;
-  const int error = Register(show->start, show->length, UFFDIO_REGISTER_MODE_WP);
-  if (error == 0 && show->is_shared) Populate(show, show->start);
-  return error;
+  // Before a sync can protect any of it: this thread must not fault, the daemon waits for it.
+  if (show->is_shared) Populate(show, show->start);
+  return Register(show->start, show->length, UFFDIO_REGISTER_MODE_WP);
 }
 
 static int ShowProtected(const struct showing* show) {

@@ -92,9 +92,7 @@ static bool Watch(const pid_t* children, int count, long seconds) {
     if (is_stuck && !shadow->has_failed) {
       fprintf(stderr, "STUCK for %d s, seed %llu:", kStuckSeconds,
               (unsigned long long)shadow->seed);
-      for (int i = 0; i < kWorkersMax && shadow->workers[i].doing != NULL; i++)
-        fprintf(stderr, " %d %s,", i, shadow->workers[i].doing);
-      fputc('\n', stderr);
+      ShowDoing(stderr);
     }
     if (is_stuck || (shadow->has_failed && time(NULL) - begin >= 1)) {
       for (int i = 0; i < count; i++) kill(children[i], SIGKILL);

@@ -67,7 +67,7 @@ struct shadow {
   struct event events[kRing];
   struct {
     _Atomic uint64_t operations;
-    _Atomic(const char*) doing;
+    _Atomic int doing;  // 1 + index of the operation; 0 before the first, -1 at the end
   } workers[kWorkersMax];
   _Atomic uint64_t counts[64];  // by operation
   struct line lines[];          // files one after the other

@@ -564,7 +564,7 @@ static void Step(bool maps) {
     pick -= kOperations[at].weight;
   }
   if (is_child && kOperations[at].run == DoFork) return;
-  shadow->workers[worker].doing = kOperations[at].name;
+  shadow->workers[worker].doing = 1 + at;
   kOperations[at].run((int)Random(kFiles));
   shadow->workers[worker].operations++;
   shadow->counts[at]++;
@@ -609,7 +609,7 @@ void Work(int number, bool maps) {
   random_state = (shadow->seed + 1) * 0x9e3779b97f4a7c15u ^ ((uint64_t)number + 1) << 32;
   for (int i = 0; i < 8; i++) Random(2);
   while (!shadow->ends) Step(maps);
-  shadow->workers[number].doing = "ended";
+  shadow->workers[number].doing = -1;
 }
 
 void CheckAll(bool maps) {
@@ -641,6 +641,14 @@ void Plant(const char* kind) {
     LineUnlock(0, line);
     usleep(1000);
   }
+}
+
+void ShowDoing(FILE* out) {
+  for (int i = 0; i < kWorkersMax && shadow->workers[i].doing != 0; i++) {
+    int doing = shadow->workers[i].doing;
+    fprintf(out, " %d %s,", i, doing < 0 ? "ended" : kOperations[doing - 1].name);
+  }
+  fputc('\n', out);
 }
 
 void ShowCounts(FILE* out) {

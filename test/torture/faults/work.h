@@ -19,6 +19,9 @@ void CheckAll(bool maps);
 /** Breaks lines behind the shadow's back, to see it found: flip, lost, stale or foreign bytes. */
 void Plant(const char* kind);
 
+/** What each worker is doing. */
+void ShowDoing(FILE* out);
+
 /** One line of counts by operation. */
 void ShowCounts(FILE* out);
 
