@@ -24,7 +24,8 @@ for (const example of examples) {
       variant,
     };
     const fill = (text = '') => text.replaceAll(/\{(here|out|variant)\}/g, (_, key) => places[key]);
-    for (const model of MODELS) {
+    // libpmem's promises are those of persistent memory: disks keep none of them.
+    for (const model of example.models ?? MODELS) {
       const expected = variant === 'buggy' && example.fails.includes(model) ? 1 : 0;
       const args = ['--model', model, ...(example.options ?? [])];
       if (example.setup !== undefined) args.push('--setup', fill(example.setup));

@@ -133,7 +133,7 @@ Recorder::Serving::Serving(Recorder* recorder, const Request& request, bool pick
 
 Recorder::Serving::~Serving() { current_call = before_; }
 
-uint32_t Recorder::Look(uint32_t tid, std::optional<Process>* news) {
+uint32_t Recorder::LookAt(uint32_t tid, std::optional<Process>* news) {
   if (tid == 0) return 0;
   uint32_t pid = tid;
   Process process;
@@ -144,7 +144,7 @@ uint32_t Recorder::Look(uint32_t tid, std::optional<Process>* news) {
 void Recorder::Call(const Request& request) {
   const std::lock_guard looking(looking_);
   std::optional<Process> news;
-  const uint32_t pid = Look(request.header->pid, &news);
+  const uint32_t pid = LookAt(request.header->pid, &news);
   const std::lock_guard lock(order_);
   DrainOutputs();
   if (news) PutProcess(*news);
@@ -154,7 +154,7 @@ void Recorder::Call(const Request& request) {
 uint64_t Recorder::Begin(const MappingCall& call) {
   const std::lock_guard looking(looking_);
   std::optional<Process> news;
-  Look(call.pid, &news);
+  LookAt(call.pid, &news);
   const std::lock_guard lock(order_);
   DrainOutputs();
   if (news) PutProcess(*news);
@@ -164,7 +164,7 @@ uint64_t Recorder::Begin(const MappingCall& call) {
 void Recorder::SetMapper(uint32_t pid) {
   const std::lock_guard looking(looking_);
   std::optional<Process> news;
-  Look(pid, &news);
+  LookAt(pid, &news);
   const std::lock_guard lock(order_);
   if (news) PutProcess(*news);
   mapper_ = pid;
@@ -317,6 +317,11 @@ void Recorder::DrainOutputs() {
   // Programs under the shim have their stores found before they print: what is found now was stored
   // since.
   SweepStores();
+}
+
+void Recorder::Look() {
+  const std::lock_guard lock(order_);
+  DrainOutputs();
 }
 
 void Recorder::Drain() {

@@ -125,7 +125,9 @@ class Recorder {
   // workload takes what the outputs still hold, also an unfinished line.
   void Append(Note note, std::string_view text, int64_t value);
 
-  // Takes what the outputs hold, and hands all records so far to the writer.
+  // Takes what the outputs hold, then what was stored through mappings.
+  void Look();
+  // The same, and hands all records so far to the writer.
   void Drain();
   // All records so far are in the file. 0, or the file's first error.
   int Sync();
@@ -143,7 +145,7 @@ class Recorder {
   // As a record; its number. With order_ held.
   uint64_t PutMappingCall(const MappingCall& call);
   // With looking_ held: the process of a thread, 0 for thread 0. *news is set when there is some.
-  uint32_t Look(uint32_t tid, std::optional<Process>* news);
+  uint32_t LookAt(uint32_t tid, std::optional<Process>* news);
   // With order_ held, all below.
   uint8_t* Put(uint8_t kind, uint8_t flags, size_t body_bytes);
   void DrainOutputs();

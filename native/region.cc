@@ -240,7 +240,14 @@ void Region::WatchPages(uint64_t page, uint64_t page_count) {
   watch_.Add(page, page_count);
 }
 
-void Region::Sweep() { SweepPages(0, page_count_, false); }
+void Region::Sweep() {
+  if (recorder_) {
+    // What programs printed came before what is found now.
+    recorder_->Look();
+  } else {
+    SweepPages(0, page_count_, false);
+  }
+}
 
 void Region::SweepPages(uint64_t page, uint64_t page_count, bool forget) {
   CheckRange(page << kPageShift, page_count << kPageShift);
@@ -257,14 +264,10 @@ void Region::FindStores(uint64_t page, uint64_t page_count) {
       [&](uint64_t at, uint64_t lines, const uint8_t* before, const uint8_t* after) {
         if (tracks_undecided()) undecided_->StoreFound(at, lines, before);
         if (!recorder_) return;
-        // Adjacent lines are one record.
-        while (lines != 0) {
-          const uint64_t first = static_cast<uint64_t>(std::countr_zero(lines));
-          const uint64_t count = static_cast<uint64_t>(std::countr_one(lines >> first));
-          const uint64_t line_offset = first * kLineBytes;
-          recorder_->StoreFound((at << kPageShift) + line_offset, after + line_offset,
-                                count * kLineBytes);
-          lines = first + count == kLinesPerPage ? 0 : lines >> (first + count) << (first + count);
+        // Each line is a store of its own: nobody knows in which order they were made.
+        for (; lines != 0; lines &= lines - 1) {
+          const uint64_t line_offset = static_cast<uint64_t>(std::countr_zero(lines)) * kLineBytes;
+          recorder_->StoreFound((at << kPageShift) + line_offset, after + line_offset, kLineBytes);
         }
       });
 }

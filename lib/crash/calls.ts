@@ -5,6 +5,7 @@
 import { CallTexts } from '../trace/call_text.js';
 import type { CallEvent, OutputEvent } from '../trace/event.js';
 import type { TraceSource } from '../trace/source.js';
+import { LINE_BYTES } from '../units.js';
 import type { CallText } from './result.js';
 
 /** More than a workload for a crash test makes; later ones stay nameless. */
@@ -28,6 +29,17 @@ export interface KnownCall {
   /** Positions before its first and after its last change; undefined when it changed nothing. */
   changes?: { from: number; to: number };
 }
+
+/** Why a store through a mapping was not durable: nobody flushed the line after it, or fenced. */
+export type StoreFate =
+  | { kind: 'never-flushed' }
+  /** The last flush of the line came before the store, when there was nothing to flush. */
+  | { kind: 'flushed-early'; flush: KnownCall }
+  /** After the crash. */
+  | { kind: 'flushed-late'; flush: KnownCall }
+  /** Whoever flushed it had not drained. */
+  | { kind: 'not-drained'; flush: KnownCall }
+  | { kind: 'drained-by-another'; flush: KnownCall };
 
 export class CallBook {
   private readonly calls = new Map<number, KnownCall>();
@@ -95,6 +107,37 @@ export class CallBook {
       if (call.text.position >= position && call.event.isWriteback === true) return call;
     }
     return undefined;
+  }
+
+  /**
+   * What became of a store through a mapping, in a line of its file, up to the position of a crash.
+   * @param offset of the line, in the file
+   */
+  flushesOf(store: KnownCall, offset: number, crash: number): StoreFate {
+    const { ino } = store.event;
+    const touches = ({ event }: KnownCall): boolean => {
+      const { offset: from = 0, lengthBytes = 0 } = event;
+      return event.ino === ino && from < offset + LINE_BYTES && from + lengthBytes > offset;
+    };
+    const stored = store.text.position;
+    let early: KnownCall | undefined;
+    let flush: KnownCall | undefined;
+    let late: KnownCall | undefined;
+    let drain: KnownCall | undefined;
+    for (const call of this.calls.values()) {
+      const { operation } = call.event;
+      const { position } = call.text;
+      if (position < stored && operation === 'DAX_STORE' && touches(call)) early = undefined;
+      if (operation === 'DAX_FLUSH' && touches(call)) {
+        if (position < stored) early = call;
+        else if (position < crash) flush = call;
+        else late ??= call;
+      }
+      if (operation === 'DAX_DRAIN' && flush !== undefined && position < crash) drain = call;
+    }
+    if (flush !== undefined) return { kind: drain ? 'drained-by-another' : 'not-drained', flush };
+    if (early !== undefined) return { kind: 'flushed-early', flush: early };
+    return late === undefined ? { kind: 'never-flushed' } : { kind: 'flushed-late', flush: late };
   }
 
   /** What makes two calls of a loop the same mistake. */

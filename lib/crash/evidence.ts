@@ -4,7 +4,7 @@
  * it into words.
  */
 import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
-import type { CallBook, KnownCall } from './calls.js';
+import type { CallBook, KnownCall, StoreFate } from './calls.js';
 import { type Exploration, NOTHING_LOST } from './exploration.js';
 import {
   choiceOf,
@@ -44,6 +44,8 @@ export interface Evidence {
   missing: KnownCall | undefined;
   /** Bytes of the smallest thing that the model loses. */
   pieceBytes: number;
+  /** The first lost line, and why, when it was stored through a DAX mapping. */
+  lostStore: { offset: number; lengthBytes: number; fate: StoreFate } | undefined;
 }
 
 export class Witness {
@@ -71,7 +73,22 @@ export class Witness {
       survivor: await this.survivor(site, minimal, lost),
       missing,
       pieceBytes: (loss.lines[0]?.unit.lineCount ?? 1) * LINE_BYTES,
+      lostStore: this.lostStore(minimal, lost),
     };
+  }
+
+  private lostStore(
+    { loss, position }: Minimal,
+    [first]: readonly KnownCall[],
+  ): Evidence['lostStore'] {
+    if (first?.event.operation !== 'DAX_STORE') return undefined;
+    const { callId } = first.text;
+    const units = loss.lines.filter((line) => lostCallsOf(line).includes(callId));
+    const [unit] = units.map((line) => line.unit);
+    if (unit === undefined) return undefined;
+    const offset = unit.filePage * PAGE_BYTES + ((unit.line * LINE_BYTES) % PAGE_BYTES);
+    const lengthBytes = units.length * unit.lineCount * LINE_BYTES;
+    return { offset, lengthBytes, fate: this.book.flushesOf(first, offset, position) };
   }
 
   /** The first call to come after which, nothing lost, the check passes. */

@@ -3,13 +3,13 @@
  * lost, what is there although it depends on that, what the files look like now, which order is
  * missing. Says only what evidence.ts saw in runs and what differences.ts found in the files.
  */
-import { directoryOf, type KnownCall, NAME_OPERATIONS } from './calls.js';
+import { directoryOf, type KnownCall, NAME_OPERATIONS, type StoreFate } from './calls.js';
 import type { ModelName } from './choice.js';
 import type { Evidence, Survivor } from './evidence.js';
 import type { CallText, Explanation, FileDifference } from './result.js';
 import { LINE_BYTES } from '../units.js';
 
-const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64']);
+const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64', 'DAX_STORE']);
 const ATTRIBUTE_OPERATIONS = /^(SETXATTR|REMOVEXATTR|SETATTR)$/;
 const SHOWN_MAX = 8;
 
@@ -48,6 +48,9 @@ function wordingOf(what: ToExplain): Wording {
   if (evidence.losesLines && lost.some(({ event }) => event.isWriteback === true)) {
     return mapping(first, survivor);
   }
+  if (what.model === 'dax' && evidence.lostStore !== undefined) {
+    return notFlushed(evidence.lostStore, first, survivor);
+  }
   if (survivor?.kind === 'acknowledgement') return acknowledged(evidence, first, survivor);
   if (survivor?.kind === 'rest-of-call') return torn(evidence, first, survivor);
   if (survivor?.kind === 'call') return dependent(evidence, first, survivor.call);
@@ -66,6 +69,43 @@ function mapping(first: KnownCall, survivor: Survivor | undefined): Wording {
     `${survivor === undefined ? '' : `, but ${survivorText(survivor)}`}.`;
   const needs = `msync(MS_SYNC) of the range of ${quote(path)} that was stored to${beforeText(survivor)}`;
   return { text, needs };
+}
+
+/** A store through a DAX mapping that no flush and fence of one thread followed. */
+function notFlushed(
+  { offset, lengthBytes, fate }: NonNullable<Evidence['lostStore']>,
+  first: KnownCall,
+  survivor: Survivor | undefined,
+): Wording {
+  const path = quote(first.text.path);
+  const lines =
+    lengthBytes > LINE_BYTES
+      ? `from line ${offset / LINE_BYTES} on`
+      : `line ${offset / LINE_BYTES}`;
+  const where = `offset ${offset} (${lines})`;
+  const but = survivor === undefined ? '' : `, but ${survivorText(survivor)}`;
+  const text = `The store to ${path} at ${where}${by(first)} ${fateText(fate)}${but}.`;
+  const drain = `a drain by the same thread`;
+  const isFlushed = fate.kind === 'not-drained' || fate.kind === 'drained-by-another';
+  const what = isFlushed
+    ? `${drain} after the flush of ${path} at ${where}`
+    : `a flush of ${path} at ${where} after the store, and ${drain} (pmem_persist does both)`;
+  return { text, needs: `${what}${beforeText(survivor)}` };
+}
+
+function fateText(fate: StoreFate): string {
+  switch (fate.kind) {
+    case 'never-flushed':
+      return 'was never flushed';
+    case 'flushed-early':
+      return `was not flushed: ${quote(fate.flush.text.text)} came before it, at position ${fate.flush.text.position}`;
+    case 'flushed-late':
+      return `had not been flushed when the power went: ${quote(fate.flush.text.text)} comes later`;
+    case 'not-drained':
+      return 'was flushed, and not drained when the power went';
+    case 'drained-by-another':
+      return 'was flushed, and only another thread drained: a fence covers what its own thread flushed';
+  }
 }
 
 /** The crash took nothing that the filesystem had been given. */

@@ -98,6 +98,10 @@ class Linter {
       case 'force':
         this.forced(event, position);
         return;
+      case 'commit':
+        // MAP_SYNC: a page may be stored to once everything that shows it is durable.
+        if (this.calls.get(event.callId)?.call.operation === 'DAX_FAULT') this.coverAll(position);
+        return;
       case 'output':
         if (event.stream === 'stdout') this.printed(event.lines);
         return;
@@ -217,8 +221,7 @@ class Linter {
     const { ino, kind } = event;
     const isDataOnly = kind === 'fdatasync' || kind === 'odsync';
     if (kind === 'syncfs' || ino === 0) {
-      for (const file of this.files.values()) this.coverFile(file, false, position);
-      for (const directory of [...this.names.keys()]) this.coverNames(directory);
+      this.coverAll(position);
     } else {
       const file = this.file(ino);
       const isNeeded = file.data !== undefined || (!isDataOnly && file.hasChangedAttributes);
@@ -228,6 +231,11 @@ class Linter {
     }
     this.lastForcePosition = position;
     this.epoch++;
+  }
+
+  private coverAll(position: number): void {
+    for (const file of this.files.values()) this.coverFile(file, false, position);
+    for (const directory of [...this.names.keys()]) this.coverNames(directory);
   }
 
   private coverFile(file: FileState, isDataOnly: boolean, position: number): void {

@@ -14,6 +14,7 @@ import {
   type RecordWords,
   type ReportWords,
 } from '../crash_options.js';
+import { UsageError } from '../../fs/options.js';
 import { exploreTrace } from '../exploration.js';
 import { ProgressLine } from '../progress.js';
 import { record } from '../recording.js';
@@ -46,6 +47,10 @@ Examples:
 async function test(options: Options): Promise<void> {
   const recordWishes = parseRecordOptions(options);
   const exploreWishes = parseExploreOptions(options, process.env);
+  if (recordWishes.isDax && exploreWishes.models.includes('eadr')) {
+    const why = 'stores of a mapping are found by comparing, and eadr is about their order';
+    throw new UsageError(`--dax contradicts --model ${options.model}: ${why}`);
+  }
   const reports = parseReportOptions(options);
   const kept = options.output === undefined ? undefined : parseTraceOption(options.output, options);
   await inRunDirectory(
