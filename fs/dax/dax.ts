@@ -9,7 +9,6 @@
 import { join } from 'node:path';
 import { DaxEngine } from '../../lib/dax/engine.js';
 import type { BusError, Mapping, PageRange } from '../../lib/dax/mmu.js';
-import type { Task } from '../../lib/dax/task.js';
 import { Errno } from '../../lib/errno.js';
 import type { Log } from '../../lib/log.js';
 import { type Inode, isRegular } from '../../lib/metadata/inode.js';
@@ -17,7 +16,6 @@ import type {
   FaultServer,
   FaultServerEvent,
   FaultServerOptions,
-  MappingCall,
   Native,
   NativeRegion,
   Recorder,
@@ -25,14 +23,14 @@ import type {
 } from '../../lib/native.js';
 import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
 import { touchModified } from '../attributes.js';
-import * as content from '../content.js';
 import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
 import { BusPages } from './bus_pages.js';
 import { Clients } from './clients.js';
 import { LiveMmu } from './live_mmu.js';
-import { ALL_PAGES, fallocatePlan, runPlan } from './plans.js';
+import { ALL_PAGES } from './plans.js';
 import { LiveScheduler } from './scheduler.js';
+import { ShimCalls } from './shim_calls.js';
 import { WatchedRegion } from './watched_region.js';
 import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
 
@@ -93,6 +91,7 @@ export class Dax {
   readonly #fs: Filesystem;
   readonly #parts: DaxParts;
   readonly #clients = new Clients();
+  readonly #calls: ShimCalls;
   readonly #busPages = new BusPages((mapping, range) => this.#trap(mapping, range));
   #serving: Serving | undefined;
   #runCount = 0;
@@ -102,6 +101,7 @@ export class Dax {
     this.#fs = fs;
     this.#parts = parts;
     this.scheduler = new LiveScheduler(parts.recorder);
+    this.#calls = new ShimCalls(fs, parts, { scheduler: this.scheduler, clients: this.#clients });
   }
 
   /** Whether any run has begun. */
@@ -213,10 +213,10 @@ export class Dax {
         this.#unmapped(serving, event.mapping, event);
         return;
       case 'sync':
-        this.#sync(serving, event);
+        this.#calls.sync(serving, event);
         return;
       case 'fallocate':
-        this.#fallocate(serving, event);
+        this.#calls.fallocate(serving, event);
         return;
       case 'fault':
         this.#fault(serving, event);
@@ -316,92 +316,11 @@ export class Dax {
       return;
     }
     const place = { ino: mapping.ino, offset: filePage * PAGE_BYTES, lengthBytes: PAGE_BYTES };
-    this.#asCall(
+    this.#calls.recorded(
       event.client,
       { operation: 'DAX_FAULT', tid: event.tid, flags: 1, ...place },
       start,
     );
-  }
-
-  /**
-   * Runs what a program asked for through a mapping as a call of a recording: the scheduler keeps
-   * what it does later to it, too. `run` says when it has ended, before it is answered.
-   */
-  #asCall(
-    client: number,
-    call: Omit<MappingCall, 'pid'>,
-    run: (ended: (error: number) => void) => void,
-  ): void {
-    const { recorder } = this.#parts;
-    if (recorder === undefined) {
-      run(() => {});
-      return;
-    }
-    const pid = this.#clients.pid(client) ?? 0;
-    const callId = recorder.begin({ ...call, pid });
-    const before = recorder.serve(callId);
-    try {
-      run((error) => recorder.end(callId, error));
-    } finally {
-      recorder.serve(before);
-    }
-  }
-
-  #sync(
-    { server, engine }: Serving,
-    { call, client, tid, parts }: FaultServerEvent & { type: 'sync' },
-  ): void {
-    const mapped = parts.flatMap((part) => {
-      const mapping = this.#clients.mapping(part.mapping);
-      return mapping === undefined || !mapping.isShared ? [] : [{ ino: mapping.ino, part }];
-    });
-    function* sync(fs: Filesystem): Task<number> {
-      for (const { ino, part } of mapped) yield* engine.writeback(ino, part);
-      for (const ino of new Set(mapped.map(({ ino }) => ino))) content.fsync(fs, 'fdatasync', ino);
-      return 0;
-    }
-    const [first] = mapped;
-    const last = mapped.at(-1);
-    const offset = (first?.part.filePage ?? 0) * PAGE_BYTES;
-    const end = ((last?.part.filePage ?? 0) + (last?.part.pageCount ?? 0)) * PAGE_BYTES;
-    const lengthBytes = Math.max(0, end - offset);
-    const what = { ino: first?.ino ?? 0, offset, lengthBytes, flags: 0 };
-    this.#asCall(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
-      this.#answering(sync(this.#fs), (error) => {
-        ended(error);
-        server.reply(call, error);
-      });
-    });
-  }
-
-  #fallocate({ server, engine }: Serving, event: FaultServerEvent & { type: 'fallocate' }): void {
-    const { ino, mode, offset, lengthBytes, call } = event;
-    const range = { offset, lengthBytes };
-    const run = (): number => {
-      if (this.#fs.nodes.get(ino)?.isDax !== true) return NOT_DAX;
-      content.fallocate(this.#fs, ino, range, mode);
-      return 0;
-    };
-    const what = { ino, ...range, flags: mode, tid: event.tid };
-    this.#asCall(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
-      this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
-        ended(error);
-        // Size and times changed behind the kernel's back.
-        this.#parts.session.invalidateInode(ino, -1, 0);
-        server.reply(call, error);
-      });
-    });
-  }
-
-  #answering(task: Task<number>, answer: (error: number) => void): void {
-    this.scheduler.start(task, {
-      done: answer,
-      failed: (error) => {
-        if (error instanceof Errno) answer(error.errno);
-        else this.#parts.failed(error);
-      },
-      abandoned: () => answer(POWER_CUT),
-    });
   }
 
   #trap(mapping: Mapping, range: PageRange): void {

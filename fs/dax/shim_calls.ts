@@ -1,0 +1,135 @@
+/**
+ * Calls that shims make for their programs: msync, and the fallocate that the kernel does not pass on.
+ * Each is answered when it has been carried out; in a recording each is a call of its process.
+ */
+import type { DaxEngine } from '../../lib/dax/engine.js';
+import type { Task } from '../../lib/dax/task.js';
+import { Errno } from '../../lib/errno.js';
+import type {
+  FaultServer,
+  FaultServerEvent,
+  MappingCall,
+  Recorder,
+  Session,
+} from '../../lib/native.js';
+import { PAGE_BYTES } from '../../lib/units.js';
+import * as content from '../content.js';
+import type { Filesystem } from '../filesystem.js';
+import type { Clients } from './clients.js';
+import { fallocatePlan, runPlan } from './plans.js';
+import type { LiveScheduler } from './scheduler.js';
+
+const POWER_CUT = new Errno('EIO', 'power cut').errno;
+const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
+
+interface Served {
+  server: FaultServer;
+  engine: DaxEngine;
+}
+
+interface Parts {
+  session: Session;
+  recorder: Recorder | undefined;
+  failed(error: unknown): void;
+}
+
+export class ShimCalls {
+  readonly #fs: Filesystem;
+  readonly #parts: Parts;
+  readonly #scheduler: LiveScheduler;
+  readonly #clients: Clients;
+
+  constructor(
+    fs: Filesystem,
+    parts: Parts,
+    { scheduler, clients }: { scheduler: LiveScheduler; clients: Clients },
+  ) {
+    this.#fs = fs;
+    this.#parts = parts;
+    this.#scheduler = scheduler;
+    this.#clients = clients;
+  }
+
+  /**
+   * Runs what a program asked for through a mapping as a call of a recording: the scheduler keeps
+   * what it does later to it, too. `run` says when it has ended, before it is answered.
+   */
+  recorded(
+    client: number,
+    call: Omit<MappingCall, 'pid'>,
+    run: (ended: (error: number) => void) => void,
+  ): void {
+    const { recorder } = this.#parts;
+    if (recorder === undefined) {
+      run(() => {});
+      return;
+    }
+    const pid = this.#clients.pid(client) ?? 0;
+    const callId = recorder.begin({ ...call, pid });
+    const before = recorder.serve(callId);
+    try {
+      run((error) => recorder.end(callId, error));
+    } finally {
+      recorder.serve(before);
+    }
+  }
+
+  /** msync(2) with MS_SYNC. */
+  sync(
+    { server, engine }: Served,
+    { call, client, tid, parts }: FaultServerEvent & { type: 'sync' },
+  ): void {
+    const mapped = parts.flatMap((part) => {
+      const mapping = this.#clients.mapping(part.mapping);
+      return mapping === undefined || !mapping.isShared ? [] : [{ ino: mapping.ino, part }];
+    });
+    function* sync(fs: Filesystem): Task<number> {
+      for (const { ino, part } of mapped) yield* engine.writeback(ino, part);
+      for (const ino of new Set(mapped.map(({ ino }) => ino))) content.fsync(fs, 'fdatasync', ino);
+      return 0;
+    }
+    const [first] = mapped;
+    const last = mapped.at(-1);
+    const offset = (first?.part.filePage ?? 0) * PAGE_BYTES;
+    const end = ((last?.part.filePage ?? 0) + (last?.part.pageCount ?? 0)) * PAGE_BYTES;
+    const lengthBytes = Math.max(0, end - offset);
+    const what = { ino: first?.ino ?? 0, offset, lengthBytes, flags: 0 };
+    this.recorded(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
+      this.#answering(sync(this.#fs), (error) => {
+        ended(error);
+        server.reply(call, error);
+      });
+    });
+  }
+
+  /** What the kernel's FUSE refuses, and MADV_REMOVE. */
+  fallocate({ server, engine }: Served, event: FaultServerEvent & { type: 'fallocate' }): void {
+    const { ino, mode, offset, lengthBytes, call } = event;
+    const range = { offset, lengthBytes };
+    const run = (): number => {
+      if (this.#fs.nodes.get(ino)?.isDax !== true) return NOT_DAX;
+      content.fallocate(this.#fs, ino, range, mode);
+      return 0;
+    };
+    const what = { ino, ...range, flags: mode, tid: event.tid };
+    this.recorded(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
+      this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
+        ended(error);
+        // Size and times changed behind the kernel's back.
+        this.#parts.session.invalidateInode(ino, -1, 0);
+        server.reply(call, error);
+      });
+    });
+  }
+
+  #answering(task: Task<number>, answer: (error: number) => void): void {
+    this.#scheduler.start(task, {
+      done: answer,
+      failed: (error) => {
+        if (error instanceof Errno) answer(error.errno);
+        else this.#parts.failed(error);
+      },
+      abandoned: () => answer(POWER_CUT),
+    });
+  }
+}
