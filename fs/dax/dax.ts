@@ -297,7 +297,7 @@ export class Dax {
     if (isWrite && inode !== undefined) this.#fs.sharing.share(inode);
     const kind = event.isProtected ? 'protected' : 'missing';
     const start = (recorded: (error: number) => void): void =>
-      this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite), {
+      this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite, event.tid), {
         done: (why) => {
           recorded(why === undefined ? 0 : POWER_CUT);
           if (why === undefined) wake();

@@ -98,13 +98,21 @@ export class DaxEngine {
    * Serves a fault. Afterwards the thread is to be let go on: the page is there, or it faults again.
    * With an error the caller shows SIGBUS at the page first, until it is zapped; for what may pass
    * (no-space, media-error) it may show a trap again itself.
+   *
+   * @param thread tells threads of the process apart
    */
-  *fault(mapping: Mapping, filePage: number, kind: FaultKind, isWrite: boolean): FaultTask {
+  *fault(
+    mapping: Mapping,
+    filePage: number,
+    kind: FaultKind,
+    isWrite: boolean,
+    thread = 0,
+  ): FaultTask {
     const file = this.files.get(mapping.ino);
     const view = file?.viewOf(mapping);
     if (file === undefined || view === undefined) return undefined;
     const { cuts } = this;
-    const request = { mapping, filePage, kind, isWrite };
+    const request = { mapping, filePage, kind, isWrite, thread };
     const fault = new Fault(this.parts, file, view, request, () => this.cuts === cuts);
     try {
       return yield* fault.serve();

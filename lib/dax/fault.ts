@@ -30,6 +30,7 @@ export interface FaultRequest {
   readonly filePage: number;
   readonly kind: FaultKind;
   readonly isWrite: boolean;
+  readonly thread: number;
 }
 
 export class Fault {
@@ -79,11 +80,12 @@ export class Fault {
       const { filePage, view, request } = this;
       const shown = view.shownAt(filePage);
       if (request.kind === 'protected' && (shown === 'none' || shown === 'own')) return undefined;
-      if (request.kind === 'missing' && this.isStale()) return undefined;
+      const mayBeOwn = this.mayBeOwn(shown);
+      if (mayBeOwn && (yield* this.isStale())) return undefined;
       const inode = this.inode();
       if (inode === undefined || filePage >= pagesFor(inode.sizeBytes)) return 'beyond-end';
       const part = view.partAt(filePage)!;
-      const isFree = mayBeHuge && !this.hasPagesAround();
+      const isFree = mayBeHuge && !mayBeOwn && !this.hasPagesAround();
       const wish = this.look(inode, isFree, part);
       if (wish.isPoisoned) return 'media-error';
       yield { point: 'dax/fault untilDone: lock the entry', saw: { mayBeHuge, shown, wish } };
@@ -108,6 +110,7 @@ export class Fault {
       // Whoever faulted beside us may have had something shown since we looked: an entry over
       // theirs would leave their page table behind, or hide what they stored.
       if (this.view.shownAt(this.filePage) !== shownBefore) return undefined;
+      if (this.mayBeOwn(shownBefore) && !this.isDoubted()) return undefined;
       if (wish.isHuge && this.hasPagesAround()) return 'again';
     }
     const part = this.view.partAt(this.filePage)!;
@@ -263,16 +266,30 @@ export class Fault {
   /**
    * A page is told as missing although it was shown: the telling was on its way meanwhile, or the
    * program threw the page away itself. A shared page is shown once more, which changes nothing. A
-   * private one may by now be the process's own, which must not be covered: the first time the
-   * thread is sent to look again.
+   * private one may by now be the process's own, which must not be covered.
    */
-  private isStale(): boolean {
-    const { view, filePage, mapping } = this;
-    const shown = view.shownAt(filePage);
-    if (mapping.isShared || (shown !== 'zero' && shown !== 'region')) return false;
-    if (view.doubted.delete(filePage)) return false;
-    view.doubted.add(filePage);
+  private mayBeOwn(shown: Shown): boolean {
+    const { mapping, request } = this;
+    return !mapping.isShared && request.kind === 'missing' && shown !== 'none' && shown !== 'bus';
+  }
+
+  /**
+   * Whether the thread is sent to look again: while the page is on its way, and once after. When it
+   * then comes back, and nobody showed the page since, the page is missing indeed.
+   */
+  private *isStale(): Task<boolean> {
+    const { filePage, file, view, request } = this;
+    if (file.locks.isHeld(filePage)) {
+      file.locks.release(yield* file.locks.acquire({ filePage, pageCount: 1 }));
+      return true;
+    }
+    if (this.isDoubted()) return false;
+    view.doubt(filePage, request.thread);
     return true;
+  }
+
+  private isDoubted(): boolean {
+    return this.view.isDoubted(this.filePage, this.request.thread);
   }
 
   private hasPagesAround(): boolean {

@@ -24,8 +24,8 @@ export class View {
   /** What is left of the mapping, in order. */
   private parts: PageRange[];
   private readonly chunks = new Map<number, Chunk>();
-  /** Pages of which a fault was told although they are marked; see fault.ts. */
-  readonly doubted = new Set<number>();
+  /** Pages of which faults were told although they are marked, and of which threads; see fault.ts. */
+  private readonly doubted = new Map<number, Set<number>>();
 
   constructor(readonly mapping: Mapping) {
     this.parts = [{ filePage: mapping.filePage, pageCount: mapping.pageCount }];
@@ -89,9 +89,19 @@ export class View {
       if (mark === 0 && chunk.marks.every((each) => each === 0)) this.chunks.delete(number);
     }
     if (this.doubted.size === 0) return;
-    for (const page of this.doubted) {
+    for (const page of this.doubted.keys()) {
       if (range.filePage <= page && page < endPage) this.doubted.delete(page);
     }
+  }
+
+  /** A thread says that a page is missing, and is sent to look again. Held until the page is marked. */
+  doubt(filePage: number, thread: number): void {
+    const threads = this.doubted.get(filePage) ?? new Set();
+    this.doubted.set(filePage, threads.add(thread));
+  }
+
+  isDoubted(filePage: number, thread: number): boolean {
+    return this.doubted.get(filePage)?.has(thread) ?? false;
   }
 
   /** Runs of pages in the range that are marked as one of `kinds`, in order. */
@@ -128,7 +138,9 @@ export class View {
     );
     const huge = [...this.chunks].flatMap(([number, { isHuge }]) => (isHuge ? [number] : []));
     const parts = this.parts.map(({ filePage, pageCount }) => `${filePage}+${pageCount}`);
-    const doubted = [...this.doubted].sort((a, b) => a - b);
+    const doubted = [...this.doubted]
+      .map(([page, threads]) => `${page}:${[...threads].sort()}`)
+      .sort();
     return [
       ...marks,
       'huge',
