@@ -16,6 +16,7 @@ import { markCommand } from './commands/mark.js';
 import { mergeCommand } from './commands/merge.js';
 import { mkfsCommand } from './commands/mkfs.js';
 import { mountCommand } from './commands/mount.js';
+import { raceCommand } from './commands/race.js';
 import { recordCommand } from './commands/record.js';
 import { replayCommand } from './commands/replay.js';
 import { runCommand } from './commands/run.js';
@@ -74,6 +75,7 @@ Example:
     markCommand(),
     traceCommand(),
     lintCommand(),
+    raceCommand(),
   ];
   for (const command of commands) inherit(program, command);
   return program;

@@ -1,0 +1,81 @@
+/**
+ * What a page holds, for simulated memory: one value in all its words, but for some. A word is 8 bytes
+ * that hold a number below 2^32. Contents are immutable and interned: equal ones are one object, so
+ * that zeroing, copying and comparing pages cost nothing and their numbers tell states apart.
+ */
+import assert from 'node:assert/strict';
+import { PAGE_BYTES } from '../units.js';
+
+export const WORD_BYTES = 8;
+export const WORDS_PER_PAGE = PAGE_BYTES / WORD_BYTES;
+
+export interface Content {
+  /** Its number among the contents seen so far. */
+  readonly id: number;
+  readonly fill: number;
+  /** Words that differ from the fill, by index. */
+  readonly words: ReadonlyMap<number, number>;
+}
+
+export class Contents {
+  private readonly byText = new Map<string, Content>();
+
+  /** All words alike. */
+  filled(fill: number): Content {
+    return this.intern(fill, new Map());
+  }
+
+  /** As `content`, with one other word. */
+  with(content: Content, index: number, value: number): Content {
+    if (wordOf(content, index) === value) return content;
+    const words = new Map(content.words);
+    words.set(index, value);
+    return this.intern(content.fill, words);
+  }
+
+  /** As `under`, with words [first, end) of `over`. */
+  spliced(under: Content, over: Content, first: number, end: number): Content {
+    if (under === over || (first === 0 && end === WORDS_PER_PAGE)) return over;
+    assert(under.fill === over.fill || end - first <= 8, 'parts of pages are lines');
+    let made = under;
+    for (const index of new Set([...under.words.keys(), ...over.words.keys()])) {
+      if (first <= index && index < end) made = this.with(made, index, wordOf(over, index));
+    }
+    if (under.fill !== over.fill) {
+      for (let index = first; index < end; index++) {
+        made = this.with(made, index, wordOf(over, index));
+      }
+    }
+    return made;
+  }
+
+  /** The bytes of whole words, laid over `content` from word `first` on. */
+  parsed(content: Content, first: number, bytes: Uint8Array): Content {
+    assert(bytes.length % WORD_BYTES === 0);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const count = bytes.length / WORD_BYTES;
+    let made =
+      count === WORDS_PER_PAGE ? this.filled(view.getUint32(PAGE_BYTES - 8, true)) : content;
+    for (let index = 0; index < count; index++) {
+      assert(view.getUint32(index * WORD_BYTES + 4, true) === 0, 'a word holds less than 2^32');
+      const value = view.getUint32(index * WORD_BYTES, true);
+      if (wordOf(made, first + index) !== value) made = this.with(made, first + index, value);
+    }
+    return made;
+  }
+
+  private intern(fill: number, words: Map<number, number>): Content {
+    const kept = [...words].filter(([, value]) => value !== fill).sort(([a], [b]) => a - b);
+    const text = `${fill};${kept.join(';')}`;
+    let content = this.byText.get(text);
+    if (content === undefined) {
+      content = { id: this.byText.size, fill, words: new Map(kept) };
+      this.byText.set(text, content);
+    }
+    return content;
+  }
+}
+
+export function wordOf(content: Content, index: number): number {
+  return content.words.get(index) ?? content.fill;
+}

@@ -1,0 +1,414 @@
+/**
+ * The software MMU: simulated processes with page tables, one TLB for each CPU (a thread of the lab is
+ * alone on its CPU), and the commands through which the engine changes what mappings show (lib/dax/mmu.ts).
+ *
+ * As under `fauxdax run`, commands of a process are carried out one after the other by somebody else than
+ * who gave them: each is a step of its own, and a zap takes one more for every CPU whose TLB still has
+ * the pages. protect() and allowStores() are done at once. Pages count 4 KiB.
+ */
+import assert from 'node:assert/strict';
+import type { Backing, Mapping, Mmu, PageRange } from '../dax/mmu.js';
+import { Signal } from '../dax/signal.js';
+import type { Waitable } from '../dax/task.js';
+import type { Content } from './content.js';
+import { type Footprint, fileBit, processBit } from './footprint.js';
+import type { Journal } from './journal.js';
+import { endOf, type Entry, PageTable, span, type Target } from './page_table.js';
+import type { LabRegion } from './region.js';
+
+/** What an access of one page finds. */
+export type Translation =
+  | { kind: 'missing' | 'protected' | 'bus' }
+  | { kind: 'shown'; target: number | 'zero' | 'own' };
+
+interface CachedEntry {
+  readonly mapping: Mapping;
+  readonly filePage: number;
+  readonly target: number | 'zero' | 'own';
+  readonly isStorable: boolean;
+}
+
+/** The TLB of the CPU that a thread runs on. */
+class Tlb {
+  private entries: CachedEntry[] = [];
+
+  find(mapping: Mapping, filePage: number): CachedEntry | undefined {
+    return this.entries.find((one) => one.mapping === mapping && one.filePage === filePage);
+  }
+
+  put(entry: CachedEntry): void {
+    this.entries = this.entries.filter(
+      (one) => one.mapping !== entry.mapping || one.filePage !== entry.filePage,
+    );
+    this.entries.push(entry);
+  }
+
+  has(mapping: Mapping, range: PageRange): boolean {
+    return this.entries.some((one) => one.mapping === mapping && isIn(one.filePage, range));
+  }
+
+  drop(mapping: Mapping, range: PageRange, butOwn: boolean): void {
+    this.entries = this.entries.filter(
+      (one) =>
+        one.mapping !== mapping || !isIn(one.filePage, range) || (butOwn && one.target === 'own'),
+    );
+  }
+
+  all(): readonly CachedEntry[] {
+    return this.entries;
+  }
+
+  text(): string {
+    return this.entries
+      .map((one) => `${one.mapping.id}:${one.filePage}=${one.target}${one.isStorable ? 'w' : ''}`)
+      .sort()
+      .join(' ');
+  }
+}
+
+/** A command on its way; ready when it is carried out. */
+export class Command extends Signal {
+  /** CPUs that have still to drop the pages from their TLBs; undefined before the page table is changed. */
+  shootdowns: number[] | undefined;
+
+  constructor(
+    readonly mapping: Mapping,
+    readonly does:
+      | { readonly kind: 'install'; readonly backing: Backing; readonly isStorable: boolean }
+      | { readonly kind: 'zap'; readonly range: PageRange; readonly dropOwn: boolean },
+  ) {
+    super();
+  }
+
+  get text(): string {
+    const { id } = this.mapping;
+    if (this.does.kind === 'zap') {
+      const { range, dropOwn } = this.does;
+      return `zap ${id} ${range.filePage}+${range.pageCount}${dropOwn ? ' own' : ''} ${this.shootdowns?.join() ?? ''}`;
+    }
+    const { backing, isStorable } = this.does;
+    const { filePage, pageCount, regionPage, isHuge } = backing;
+    return `install ${id} ${filePage}+${pageCount}=${regionPage}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`;
+  }
+}
+
+/** A process: its mappings' page tables, its CPUs, its queue of commands. */
+export class Process {
+  readonly tables = new Map<Mapping, PageTable>();
+  readonly tlbs = new Map<number, Tlb>();
+  queue: Command[] = [];
+
+  constructor(
+    readonly index: number,
+    readonly name: string,
+  ) {}
+
+  get bit(): number {
+    return processBit(this.index);
+  }
+}
+
+export class SoftwareMmu implements Mmu {
+  private readonly processes: Process[] = [];
+  private readonly owners = new Map<Mapping, Process>();
+  /** Pages of files whose stores need not be told. */
+  private readonly caught = new Map<number, PageRange[]>();
+  private readonly dirtied = new Map<number, Set<number>>();
+
+  constructor(
+    private readonly region: LabRegion,
+    private readonly footprint: Footprint,
+    private readonly journal: Journal,
+    private readonly nameOf: (mapping: Mapping) => string,
+  ) {}
+
+  // Processes
+
+  addProcess(name: string, cpus: readonly number[]): Process {
+    const process = new Process(this.processes.length, name);
+    for (const cpu of cpus) process.tlbs.set(cpu, new Tlb());
+    this.processes.push(process);
+    return process;
+  }
+
+  addMapping(process: Process, mapping: Mapping): void {
+    this.owners.set(mapping, process);
+    process.tables.set(mapping, new PageTable());
+  }
+
+  all(): readonly Process[] {
+    return this.processes;
+  }
+
+  /** The program unmapped it, or exited: at once, on all its CPUs. */
+  removeMapping(mapping: Mapping): { pageTables: number; residentPages: number } {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    const counters = process.tables.get(mapping)!.exitCounters();
+    process.tables.delete(mapping);
+    for (const tlb of process.tlbs.values()) tlb.drop(mapping, EVERYTHING, false);
+    return counters;
+  }
+
+  isMapped(mapping: Mapping): boolean {
+    return this.processOf(mapping).tables.has(mapping);
+  }
+
+  tableOf(mapping: Mapping): PageTable | undefined {
+    return this.processOf(mapping).tables.get(mapping);
+  }
+
+  // Accesses of a program
+
+  /** TLB, then page table; what the walk finds goes into the TLB. */
+  translate(cpu: number, mapping: Mapping, filePage: number, isWrite: boolean): Translation {
+    const process = this.processOf(mapping);
+    this.footprint.reads |= process.bit;
+    const tlb = process.tlbs.get(cpu)!;
+    const cached = tlb.find(mapping, filePage);
+    if (cached !== undefined && (!isWrite || cached.isStorable)) {
+      return { kind: 'shown', target: cached.target };
+    }
+    const table = process.tables.get(mapping)!;
+    const entry = table.find(filePage);
+    const isOwn = table.ownAt(filePage) !== undefined && entry === undefined;
+    const target = isOwn ? ('own' as const) : targetAt(entry, filePage);
+    if (target === undefined) return { kind: 'missing' };
+    if (target === 'bus') return { kind: 'bus' };
+    const isStorable = isOwn || entry!.isStorable;
+    if (isWrite && !isStorable) return { kind: 'protected' };
+    this.footprint.writes |= process.bit;
+    tlb.put({ mapping, filePage, target, isStorable });
+    return { kind: 'shown', target };
+  }
+
+  /**
+   * A store to a protected page: whether it is one that is caught. If so it is noted, and from here on
+   * goes through.
+   */
+  catchStore(mapping: Mapping, filePage: number): boolean {
+    const ranges = this.caught.get(mapping.ino) ?? [];
+    if (!mapping.isShared || mapping.isSync) return false;
+    this.footprint.reads |= fileBit(mapping.ino);
+    if (!ranges.some((range) => isIn(filePage, range))) return false;
+    const process = this.processOf(mapping);
+    const table = process.tables.get(mapping)!;
+    const entry = table.find(filePage)!;
+    this.footprint.writes |= process.bit | fileBit(mapping.ino);
+    const noted = entry.isHuge ? entry : { filePage, pageCount: 1 };
+    const pages = this.dirtied.get(mapping.ino) ?? new Set();
+    for (let page = noted.filePage; page < endOf(noted); page++) pages.add(page);
+    this.dirtied.set(mapping.ino, pages);
+    table.setStorable(noted, true);
+    this.dropCached(process, mapping, noted);
+    this.journal.note(() => `the store is caught: page ${span(noted)} is noted and storable`);
+    return true;
+  }
+
+  /** A store to a page of a private mapping that is there: the process gets a copy. */
+  copy(mapping: Mapping, filePage: number): void {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    const table = process.tables.get(mapping)!;
+    const target = targetAt(table.find(filePage), filePage);
+    assert(target !== undefined && target !== 'bus' && !mapping.isShared);
+    const { contents } = this.region;
+    const content = target === 'zero' ? contents.filled(0) : this.region.content(target);
+    this.dropCached(process, mapping, { filePage, pageCount: 1 });
+    table.putOwn(filePage, content);
+    this.journal.note(() => `page ${filePage} is copied: ${this.nameOf(mapping)} has its own`);
+  }
+
+  setOwn(mapping: Mapping, filePage: number, content: Content): void {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    process.tables.get(mapping)!.putOwn(filePage, content);
+  }
+
+  /** After a fault that failed. */
+  showBus(mapping: Mapping, filePage: number): void {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    const range = { filePage, pageCount: 1 };
+    this.dropCached(process, mapping, range);
+    process.tables.get(mapping)?.put({ ...range, target: 'bus', isStorable: false, isHuge: false });
+  }
+
+  // Commands
+
+  /** Carries out the next part of a process's oldest command. */
+  step(process: Process): void {
+    const command = process.queue[0]!;
+    const { mapping, does } = command;
+    this.footprint.writes |= process.bit;
+    const table = process.tables.get(mapping);
+    const name = this.nameOf(mapping);
+    if (table === undefined) {
+      process.queue.shift();
+      command.set();
+      return;
+    }
+    if (does.kind === 'install') {
+      const { filePage, pageCount, regionPage, isHuge } = does.backing;
+      const { isStorable } = does;
+      table.put({ filePage, pageCount, target: regionPage, isHuge, isStorable });
+      this.dropCached(process, mapping, does.backing);
+      this.journal.note(() => `${name}: ${describe(does.backing, isStorable)}`);
+    } else if (command.shootdowns === undefined) {
+      table.zap(does.range, does.dropOwn);
+      command.shootdowns = [...process.tlbs]
+        .filter(([, tlb]) => tlb.has(mapping, does.range))
+        .map(([cpu]) => cpu);
+      this.journal.note(() => `${name}: pages ${span(does.range)} leave the page table`);
+    } else {
+      const cpu = command.shootdowns.shift()!;
+      process.tlbs.get(cpu)!.drop(mapping, does.range, !does.dropOwn);
+      this.journal.note(() => `${name}: the TLB of CPU ${cpu} drops pages ${span(does.range)}`);
+    }
+    if (command.shootdowns !== undefined && command.shootdowns.length > 0) return;
+    process.queue.shift();
+    command.set();
+  }
+
+  // lib/dax/mmu.ts
+
+  install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
+    return this.give(new Command(mapping, { kind: 'install', backing, isStorable }));
+  }
+
+  zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable {
+    return this.give(new Command(mapping, { kind: 'zap', range, dropOwn }));
+  }
+
+  allowStores(mapping: Mapping, range: PageRange): void {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    process.tables.get(mapping)?.setStorable(range, true);
+    this.dropCached(process, mapping, range);
+    this.journal.note(() => `${this.nameOf(mapping)}: pages ${span(range)} may be stored to`);
+  }
+
+  protect(mapping: Mapping, range: PageRange): void {
+    const process = this.processOf(mapping);
+    this.footprint.writes |= process.bit;
+    const table = process.tables.get(mapping);
+    if (table === undefined) return;
+    const whole = table.find(range.filePage)?.isHuge === true ? table.find(range.filePage)! : range;
+    table.setStorable(whole, false);
+    this.dropCached(process, mapping, whole);
+    this.journal.note(() => `${this.nameOf(mapping)}: pages ${span(range)} are write-protected`);
+  }
+
+  catchStores(ino: number, range: PageRange, on: boolean): void {
+    const ranges = this.caught.get(ino) ?? [];
+    const kept = ranges.flatMap((old) => {
+      const before = { filePage: old.filePage, pageCount: range.filePage - old.filePage };
+      const after = { filePage: endOf(range), pageCount: endOf(old) - endOf(range) };
+      if (endOf(old) <= range.filePage || endOf(range) <= old.filePage) return [old];
+      return [before, after].filter(({ pageCount }) => pageCount > 0);
+    });
+    if (on) kept.push(range);
+    kept.sort((a, b) => a.filePage - b.filePage);
+    if (kept.length === 0) this.caught.delete(ino);
+    else this.caught.set(ino, kept);
+  }
+
+  takeDirtied(ino: number): PageRange[] {
+    const pages = [...(this.dirtied.get(ino) ?? [])].sort((a, b) => a - b);
+    this.dirtied.delete(ino);
+    const ranges: { filePage: number; pageCount: number }[] = [];
+    for (const page of pages) {
+      const last = ranges.at(-1);
+      if (last !== undefined && endOf(last) === page) last.pageCount++;
+      else ranges.push({ filePage: page, pageCount: 1 });
+    }
+    return ranges;
+  }
+
+  /** All of it: the same text, the same state. */
+  text(): string {
+    const parts: string[] = [];
+    for (const process of this.processes) {
+      parts.push(process.name);
+      for (const [mapping, table] of process.tables) parts.push(`${mapping.id}:`, table.text());
+      for (const [cpu, tlb] of process.tlbs) parts.push(`cpu ${cpu}`, tlb.text());
+      for (const command of process.queue) parts.push(command.text);
+    }
+    for (const [ino, ranges] of [...this.caught].sort(byIno)) {
+      parts.push(
+        `caught ${ino}`,
+        ...joined(ranges).map(({ filePage, pageCount }) => `${filePage}+${pageCount}`),
+      );
+    }
+    for (const [ino, pages] of [...this.dirtied].sort(byIno)) {
+      parts.push(`dirtied ${ino}`, ...[...pages].sort((a, b) => a - b).map(String));
+    }
+    return parts.join(' ');
+  }
+
+  /** What a process can reach: page table entries and TLB entries, without its own pages. */
+  *reachable(process: Process): IterableIterator<{ mapping: Mapping; shown: Entry; cpu?: number }> {
+    for (const [mapping, table] of process.tables) {
+      for (const shown of table.all()) yield { mapping, shown };
+    }
+    for (const [cpu, tlb] of process.tlbs) {
+      for (const { mapping, filePage, target, isStorable } of tlb.all()) {
+        if (target === 'own') continue;
+        yield {
+          mapping,
+          cpu,
+          shown: { filePage, pageCount: 1, target, isStorable, isHuge: false },
+        };
+      }
+    }
+  }
+
+  private give(command: Command): Waitable {
+    const process = this.processOf(command.mapping);
+    this.footprint.writes |= process.bit;
+    process.queue.push(command);
+    return command;
+  }
+
+  private dropCached(process: Process, mapping: Mapping, range: PageRange): void {
+    for (const tlb of process.tlbs.values()) tlb.drop(mapping, range, false);
+  }
+
+  private processOf(mapping: Mapping): Process {
+    const process = this.owners.get(mapping);
+    assert(process !== undefined);
+    return process;
+  }
+}
+
+const EVERYTHING: PageRange = { filePage: 0, pageCount: Infinity };
+
+function byIno([a]: [number, unknown], [b]: [number, unknown]): number {
+  return a - b;
+}
+
+function joined(ranges: readonly PageRange[]): PageRange[] {
+  const made: { filePage: number; pageCount: number }[] = [];
+  for (const range of ranges) {
+    const last = made.at(-1);
+    if (last !== undefined && endOf(last) === range.filePage) last.pageCount += range.pageCount;
+    else made.push({ ...range });
+  }
+  return made;
+}
+
+function isIn(page: number, range: PageRange): boolean {
+  return range.filePage <= page && page < endOf(range);
+}
+
+function targetAt(entry: Entry | undefined, filePage: number): Target | undefined {
+  if (entry === undefined || typeof entry.target !== 'number') return entry?.target;
+  return entry.target + (filePage - entry.filePage);
+}
+
+function describe(backing: Backing, isStorable: boolean): string {
+  const { regionPage, pageCount, isHuge } = backing;
+  const what =
+    regionPage === 'zero' ? 'zeroes' : `region page ${span({ filePage: regionPage, pageCount })}`;
+  return `${isHuge ? 'PMD' : 'PTE'} ${span(backing)} shows ${what}, ${isStorable ? 'storable' : 'protected'}`;
+}

@@ -1,0 +1,135 @@
+/**
+ * A schedule told step by step: who, in which file and function, what came of it, and how page tables,
+ * entries and the map look afterwards. Made by running it again with the journal kept.
+ */
+import type { Extent } from '../space/extent_list.js';
+import { WRITTEN } from '../space/extent_list.js';
+import { STEPS_MAX } from './explorer.js';
+import { span } from './page_table.js';
+import { CutViolation, cutText } from './recovery.js';
+import type { Schedule } from './schedule.js';
+import type { Thread } from './thread.js';
+import { Violation } from './violation.js';
+
+export interface StoryStep {
+  /** Number of the actor. */
+  readonly actor: number;
+  /** Thread in whose column it is told. */
+  readonly column: number;
+  /** `file function: what`, or what a program does. */
+  readonly label: string;
+  /** What came of it. */
+  readonly notes: readonly string[];
+  readonly after: Picture;
+}
+
+/** What a person wants to see of a state. */
+export interface Picture {
+  readonly maps: string;
+  readonly tables: readonly { process: string; map: string; text: string }[];
+  readonly tlbs: readonly { cpu: number; text: string }[];
+  readonly entries: readonly string[];
+}
+
+export interface Story {
+  readonly columns: readonly { name: string; process: string }[];
+  readonly steps: readonly StoryStep[];
+  readonly violation: Violation | undefined;
+  /** How the power was cut, when that broke it. */
+  readonly cut: string | undefined;
+}
+
+/** @throws {RangeError} the schedule cannot be run: an actor in it cannot go on */
+export function tell(schedule: Schedule, actors: readonly number[]): Story {
+  const { world } = schedule;
+  const steps: StoryStep[] = [];
+  let violation: Violation | undefined;
+  world.journal.isKept = true;
+  try {
+    schedule.reset();
+    schedule.checkState();
+    if (actors.length > STEPS_MAX) throw new RangeError('the schedule is too long');
+    for (const actor of actors) {
+      if (actor >= schedule.actorCount || !schedule.isEnabled(actor)) {
+        throw new RangeError(`step ${steps.length + 1}: actor ${actor} cannot go on`);
+      }
+      const thread = schedule.threads[actor];
+      const label = thread?.next ?? 'page table';
+      world.journal.take();
+      try {
+        schedule.step(actor);
+      } finally {
+        const notes = [...world.journal.take(), ...sawOf(thread)];
+        steps.push({
+          actor,
+          column: columnOf(schedule, actor),
+          label,
+          notes,
+          after: picture(schedule),
+        });
+      }
+      schedule.checkState();
+    }
+    if (schedule.enabled() === 0) schedule.checkEnd();
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    violation = error;
+  } finally {
+    world.journal.isKept = false;
+  }
+  const columns = schedule.threads.map(({ name, process }) => ({ name, process: process.name }));
+  const cut = violation instanceof CutViolation ? cutText(violation.cut) : undefined;
+  return { columns, steps, violation, cut };
+}
+
+/** A process's commands are told beside its first thread that waits, or its first. */
+function columnOf(schedule: Schedule, actor: number): number {
+  if (actor < schedule.threads.length) return actor;
+  const process = schedule.world.mmu.all()[actor - schedule.threads.length]!;
+  const own = schedule.threads.filter((thread) => thread.process === process);
+  return (own.find(({ waitsFor }) => waitsFor !== undefined) ?? own[0]!).cpu;
+}
+
+function sawOf(thread: Thread | undefined): string[] {
+  if (thread === undefined || thread.isDone) return [];
+  if (thread.waitsFor !== undefined && !thread.waitsFor.isReady) return ['waits'];
+  const text = describe(thread.saw);
+  return text === undefined ? [] : [text];
+}
+
+/** The plain data that the engine's points show (lib/dax/fault.ts, writeback.ts). */
+function describe(saw: unknown): string | undefined {
+  if (saw === undefined || saw === null || typeof saw !== 'object') return undefined;
+  if (Array.isArray(saw)) {
+    return `dirty: ${saw.map((range) => `${range.isHuge ? 'PMD' : 'page'} ${span(range)}`).join(', ')}`;
+  }
+  if ('wish' in saw) {
+    const { state, window, regionPage, isHuge } = saw.wish as {
+      state: string;
+      window: { filePage: number; pageCount: number };
+      regionPage: number | undefined;
+      isHuge: boolean;
+    };
+    const where = regionPage === undefined ? '' : ` at region page ${regionPage}`;
+    return `looks: page ${span(window)} is ${state}${where}; wishes a ${isHuge ? 'PMD' : 'PTE'}`;
+  }
+  if ('regionPage' in saw) {
+    const extent = saw as Extent;
+    const what = extent.state === WRITTEN ? 'written' : 'unwritten';
+    return `has region page ${extent.regionPage} for page ${span(extent)}, ${what}`;
+  }
+  return undefined;
+}
+
+function picture(schedule: Schedule): Picture {
+  const { world } = schedule;
+  const tables = world.mmu.all().flatMap((process) =>
+    [...process.tables].map(([mapping, table]) => {
+      return { process: process.name, map: world.nameOf(mapping), text: table.text() };
+    }),
+  );
+  const tlbs = world.mmu
+    .all()
+    .flatMap((process) => [...process.tlbs].map(([cpu, tlb]) => ({ cpu, text: tlb.text() })));
+  return { maps: world.mapsText(), tables, tlbs, entries: world.engine.text().split('\n') };
+}

@@ -1,0 +1,379 @@
+/**
+ * What one schedule runs on: the filesystem's own code (metadata, allocator, file data, DAX engine) over a
+ * simulated region and MMU, set up as a scenario says, and the model of what its files must hold. It is
+ * made once; reset() takes it back to the beginning for the next schedule, which costs as much as the
+ * last one changed: the metadata's running transaction never ends, and is rolled back.
+ */
+import Database from 'better-sqlite3';
+import assert from 'node:assert/strict';
+import type { BugSwitches } from '../dax/bugs.js';
+import { DaxEngine } from '../dax/engine.js';
+import { FileData } from '../dax/file_data.js';
+import type { Mapping } from '../dax/mmu.js';
+import { type Inode, S_IFREG } from '../metadata/inode.js';
+import { Metadata } from '../metadata/metadata.js';
+import type { MetadataRecord } from '../metadata/records.js';
+import { makeTables } from '../metadata/schema.js';
+import { Transaction } from '../metadata/transaction.js';
+import { Allocator, type AllocateRequest, type PageRun } from '../space/allocator.js';
+import { WRITTEN } from '../space/extent_list.js';
+import { PAGE_BYTES, PAGES_PER_HUGE } from '../units.js';
+import { Footprint, fileBit, JOURNAL, SPACE } from './footprint.js';
+import { Journal } from './journal.js';
+import { ModelFile } from './model.js';
+import { type Process, SoftwareMmu } from './mmu.js';
+import { PrivateStores } from './private_stores.js';
+import { LabRegion } from './region.js';
+import { OLD_BYTES, type Scenario } from './scenario.js';
+
+/** Region pages that a scenario's extents should leave alone: the superblock. */
+const FIRST_DATA_PAGE = 1;
+const SMALL_REGION_PAGES = 32;
+
+export interface LabFile {
+  readonly name: string;
+  readonly ino: number;
+  readonly model: ModelFile;
+}
+
+/** A commit is a mark in the log of records; the transaction goes on. */
+class EndlessTransaction extends Transaction {
+  override commit(): void {
+    // What was done stays in the transaction, for rollback() to undo.
+  }
+}
+
+class LabAllocator extends Allocator {
+  footprint: Footprint | undefined;
+
+  override get freePages(): number {
+    if (this.footprint !== undefined) this.footprint.reads |= SPACE;
+    return super.freePages;
+  }
+
+  override allocate(request: AllocateRequest): PageRun | undefined {
+    if (this.footprint !== undefined) this.footprint.writes |= SPACE;
+    return super.allocate(request);
+  }
+}
+
+export class World {
+  readonly footprint = new Footprint();
+  readonly journal = new Journal();
+  readonly region: LabRegion;
+  readonly metadata: Metadata;
+  readonly allocator: LabAllocator;
+  readonly files = new Map<string, LabFile>();
+  readonly mappings = new Map<string, Mapping>();
+  readonly stored = new PrivateStores();
+  /** Every record since the beginning, and where the commits were. */
+  readonly log: (MetadataRecord | 'commit')[] = [];
+  fileData!: FileData;
+  engine!: DaxEngine;
+  mmu!: SoftwareMmu;
+  processes!: Map<string, Process>;
+
+  private readonly allocatorBase: Allocator;
+  private readonly names = new Map<Mapping, string>();
+  private committedText = '';
+
+  constructor(
+    readonly scenario: Scenario,
+    readonly bugs: Readonly<BugSwitches>,
+  ) {
+    const pageCount = regionPages(scenario);
+    const fills = new Map<number, number>();
+    for (const { extents = [], fill = 0 } of Object.values(scenario.files)) {
+      for (const { regionPage, pageCount: count, state } of extents) {
+        if (state !== WRITTEN) continue;
+        for (let page = regionPage; page < regionPage + count; page++) fills.set(page, fill);
+      }
+    }
+    const options = {
+      fillOf: (page: number) => fills.get(page) ?? OLD_BYTES,
+      poisoned: scenario.poisoned ?? [],
+    };
+    this.region = new LabRegion(pageCount, options, this.footprint);
+    this.allocator = new LabAllocator(pageCount, bugs);
+    const { db, inos } = prepareDatabase(scenario, this.allocator);
+    this.allocatorBase = this.allocator.copy();
+    this.allocator.footprint = this.footprint;
+    const transaction = new EndlessTransaction(db);
+    this.metadata = new Metadata(db, { allocator: this.allocator, bugs, transaction });
+    for (const [name, file] of Object.entries(scenario.files)) {
+      const { pages, extents = [], fill = 0 } = file;
+      const initial = (page: number) =>
+        extents.some(
+          (extent) =>
+            extent.state === WRITTEN &&
+            extent.filePage <= page &&
+            page < extent.filePage + extent.pageCount,
+        )
+          ? fill
+          : 0;
+      this.files.set(name, {
+        name,
+        ino: inos.get(name)!,
+        model: new ModelFile(pages, initial, fill),
+      });
+    }
+    this.makeMappings();
+    this.reset();
+  }
+
+  /** As it was after the constructor. */
+  reset(): void {
+    this.region.reset();
+    this.metadata.rollback();
+    this.metadata.afterCommit.length = 0;
+    const { footprint } = this.allocator;
+    Object.assign(this.allocator, this.allocatorBase.copy(), { footprint });
+    this.log.length = 0;
+    this.metadata.sink = (record) => this.record(record);
+    const { region, metadata, allocator, bugs } = this;
+    this.fileData = new FileData({
+      region,
+      metadata,
+      allocator,
+      bugs,
+      commit: () => this.commit(),
+    });
+    this.mmu = new SoftwareMmu(region, this.footprint, this.journal, (mapping) =>
+      this.nameOf(mapping),
+    );
+    this.engine = new DaxEngine({
+      region,
+      metadata,
+      allocator,
+      fileData: this.fileData,
+      mmu: this.mmu,
+      bugs,
+      force: () => this.commit(),
+      endOperation: () => metadata.endOperation(),
+      touched: (inode) => this.touch(inode),
+    });
+    for (const { model } of this.files.values()) model.reset();
+    this.stored.reset();
+    this.followWords();
+    this.startProcesses();
+    this.committedText = this.mapsText();
+    this.footprint.clear();
+    this.journal.take();
+  }
+
+  /** Fences and commits, as whoever serves a sync. */
+  commit(): void {
+    this.region.fence();
+    this.metadata.endOperation();
+    if (!this.metadata.dirty) return;
+    this.footprint.writes |= JOURNAL | SPACE;
+    for (const { ino } of this.files.values()) this.footprint.writes |= fileBit(ino);
+    const count = this.pendingOperations().length;
+    this.metadata.commit();
+    this.log.push('commit');
+    if (this.scenario.hasCrash === true) this.committedText = this.mapsText();
+    this.journal.note(() => `committed: ${count} operation${count === 1 ? '' : 's'}`);
+  }
+
+  inode(file: LabFile): Inode {
+    return this.metadata.existingInode(file.ino);
+  }
+
+  nameOf(mapping: Mapping): string {
+    return this.names.get(mapping)!;
+  }
+
+  fileOf(mapping: Mapping): LabFile {
+    for (const file of this.files.values()) if (file.ino === mapping.ino) return file;
+    assert.fail();
+  }
+
+  /** Operations of the running transaction, whole ones. */
+  pendingOperations(): MetadataRecord[][] {
+    const operations: MetadataRecord[][] = [];
+    let records: MetadataRecord[] = [];
+    for (let at = this.log.lastIndexOf('commit') + 1; at < this.log.length; at++) {
+      const record = this.log[at] as MetadataRecord;
+      if (record.type !== 'end-operation') records.push(record);
+      else {
+        operations.push(records);
+        records = [];
+      }
+    }
+    return operations;
+  }
+
+  /** Everything that tasks share and, with `hasCrash`, all that a power cut would find. */
+  text(): string {
+    const parts = [this.engine.text(), this.mapsText(), this.allocator.text(), this.mmu.text()];
+    parts.push(this.region.text());
+    for (const { ino, model } of this.files.values()) {
+      const inode = this.metadata.existingInode(ino);
+      parts.push(model.text(), this.metadata.isSettled(inode) ? 'settled' : 'unsettled');
+    }
+    if (this.metadata.dirty) parts.push('dirty');
+    if (this.scenario.hasCrash === true) parts.push(this.durableText());
+    return parts.join('\n');
+  }
+
+  /** What a power cut would find of the metadata. */
+  durableText(): string {
+    const records = this.log.slice(this.log.lastIndexOf('commit') + 1);
+    return `${this.committedText} then ${JSON.stringify(records)}`;
+  }
+
+  /** Maps and sizes of all files, for a person and for comparing. */
+  mapsText(): string {
+    const parts: string[] = [];
+    for (const { name, ino } of this.files.values()) {
+      const inode = this.metadata.existingInode(ino);
+      const extents = [...this.metadata.extents(inode)].map(
+        ({ filePage, regionPage, pageCount, state }) =>
+          `${filePage}+${pageCount}@${regionPage}${state === WRITTEN ? '' : 'u'}`,
+      );
+      parts.push(`${name} ${inode.sizeBytes / PAGE_BYTES}: ${extents.join(' ')}`);
+    }
+    return parts.join('; ');
+  }
+
+  private record(record: MetadataRecord): void {
+    this.footprint.writes |= JOURNAL;
+    if (record.type === 'map' || record.type === 'unmap') this.footprint.writes |= SPACE;
+    if ('ino' in record) this.footprint.writes |= fileBit(record.ino);
+    this.log.push(record);
+    this.journal.note(() => describe(record));
+  }
+
+  private touch(inode: Inode): void {
+    if (inode.mtimeSec === 0) this.metadata.updateInode(inode, { mtimeSec: 1 });
+  }
+
+  private makeMappings(): void {
+    const { processes, files } = this.scenario;
+    const names = Object.keys(processes);
+    let id = 0;
+    for (const [process, maps] of Object.entries(processes)) {
+      for (const [name, map] of Object.entries(maps)) {
+        const { file, page = 0, isPrivate = false, isSync = false } = map;
+        const filePage = page;
+        const pageCount = map.pageCount ?? files[file]!.pages - page;
+        this.addMapping(name, {
+          id: ++id,
+          client: names.indexOf(process),
+          ino: this.files.get(file)!.ino,
+          filePage,
+          pageCount,
+          addressPage: filePage,
+          isShared: !isPrivate,
+          isSync,
+        });
+      }
+    }
+    for (const { process, script } of this.scenario.threads) {
+      for (const op of script) {
+        if (op.op !== 'fork') continue;
+        const child = this.scenario.threads.find(({ name }) => name === op.child)!.process;
+        for (const name of Object.keys(processes[process]!)) {
+          const mapping = this.mappings.get(name)!;
+          const copy = { ...mapping, id: ++id, client: names.indexOf(child) };
+          this.addMapping(forkedName(child, name), copy);
+        }
+      }
+    }
+  }
+
+  private addMapping(name: string, mapping: Mapping): void {
+    assert(!this.mappings.has(name), `two mappings are named ${name}`);
+    this.mappings.set(name, mapping);
+    this.names.set(mapping, name);
+  }
+
+  private startProcesses(): void {
+    const { processes, threads } = this.scenario;
+    this.processes = new Map();
+    for (const [name, maps] of Object.entries(processes)) {
+      const cpus = threads.flatMap((thread, cpu) => (thread.process === name ? [cpu] : []));
+      const process = this.mmu.addProcess(name, cpus);
+      this.processes.set(name, process);
+      for (const map of Object.keys(maps)) {
+        const mapping = this.mappings.get(map)!;
+        this.mmu.addMapping(process, mapping);
+        this.engine.attach(mapping);
+      }
+    }
+  }
+
+  private followWords(): void {
+    for (const { script } of this.scenario.threads) {
+      for (const op of script) {
+        if (!('word' in op)) continue;
+        const mapping = 'map' in op ? this.mappings.get(op.map) : undefined;
+        const file = 'file' in op ? this.files.get(op.file)! : this.fileOf(mapping!);
+        const isPrivateStore = op.op === 'store' && mapping?.isShared === false;
+        if (!isPrivateStore) file.model.follow(op.page, op.word);
+      }
+    }
+  }
+}
+
+/** Name of a child's copy of a mapping. */
+export function forkedName(child: string, map: string): string {
+  return `${child}.${map}`;
+}
+
+function regionPages(scenario: Scenario): number {
+  if (scenario.regionPages !== undefined) return scenario.regionPages;
+  const files = Object.values(scenario.files);
+  const ends = files.flatMap(({ extents = [] }) =>
+    extents.map(({ regionPage, pageCount }) => regionPage + pageCount),
+  );
+  const hasHuge = files.some(({ pages }) => pages >= PAGES_PER_HUGE);
+  const least = Math.max(SMALL_REGION_PAGES, FIRST_DATA_PAGE + 1, ...ends);
+  return hasHuge ? (Math.ceil(least / PAGES_PER_HUGE) + 1) * PAGES_PER_HUGE : least;
+}
+
+/** A database in memory in which the files of the scenario are committed. */
+export function prepareDatabase(
+  scenario: Scenario,
+  allocator: Allocator,
+): { db: Database.Database; inos: Map<string, number> } {
+  const db = new Database(':memory:');
+  db.pragma('foreign_keys = OFF');
+  const uuid = '00000000-0000-4000-8000-000000000000';
+  makeTables(db, { uuid, pageCount: allocator.pageCount, uid: 0, gid: 0, nowMs: 0 });
+  const metadata = new Metadata(db, { allocator });
+  const inos = new Map<string, number>();
+  for (const [name, { pages, extents = [] }] of Object.entries(scenario.files)) {
+    const inode = metadata.createInode({
+      mode: S_IFREG | 0o644,
+      nlink: 1,
+      sizeBytes: pages * PAGE_BYTES,
+    });
+    inos.set(name, inode.ino);
+    for (const extent of extents) {
+      metadata.claimPages(inode, extent);
+      metadata.map(inode, extent);
+    }
+  }
+  metadata.commit();
+  allocator.markCommitted();
+  return { db, inos };
+}
+
+function describe(record: MetadataRecord): string {
+  switch (record.type) {
+    case 'map': {
+      const { filePage, pageCount, regionPage, state } = record;
+      const what = state === WRITTEN ? 'written' : 'unwritten';
+      return `map: file page ${filePage}+${pageCount} is region page ${regionPage}, ${what}`;
+    }
+    case 'unmap':
+      return `map: file page ${record.filePage}+${record.pageCount} is a hole`;
+    case 'shift':
+      return `map: pages from ${record.fromPage} move by ${record.deltaPages}`;
+    case 'set-inode':
+      return `inode: ${JSON.stringify(record.patch)}`;
+    default:
+      return record.type;
+  }
+}
