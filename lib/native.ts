@@ -321,7 +321,7 @@ export interface FaultServer {
   writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): void;
 
   /** Mmu.catchStores() and Mmu.takeDirtied(): the latter as pairs filePage, pageCount. */
-  catchStores(ino: number, filePage: number, pageCount: number, on: boolean): void;
+  catchStores(ino: number, filePage: number, pageCount: number, on: boolean, isHuge: boolean): void;
   takeDirtied(ino: number): Float64Array;
 
   /**
@@ -647,8 +647,14 @@ class NativeFaultServer implements FaultServer {
     this.#server.writeProtect(mapping, filePage, pageCount, on);
   }
 
-  catchStores(ino: number, filePage: number, pageCount: number, on: boolean): void {
-    this.#server.catchStores(ino, filePage, pageCount, on);
+  catchStores(
+    ino: number,
+    filePage: number,
+    pageCount: number,
+    on: boolean,
+    isHuge: boolean,
+  ): void {
+    this.#server.catchStores(ino, filePage, pageCount, on, isHuge);
   }
 
   takeDirtied(ino: number): Float64Array {

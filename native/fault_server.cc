@@ -318,16 +318,13 @@ void FaultServer::WriteProtect(uint64_t mapping_number, uint64_t file_page, uint
   client->Kill();
 }
 
-void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on) {
+void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on,
+                              bool is_huge) {
   const Turn turn(this);
-  const uint64_t first_huge = (file_page + kPagesPerHuge - 1) / kPagesPerHuge * kPagesPerHuge;
-  const uint64_t end_huge = (file_page + page_count) / kPagesPerHuge * kPagesPerHuge;
   if (on) {
     Caught& caught = caught_[ino];
     caught.pages.Add(file_page, page_count);
-    if (first_huge == file_page && end_huge > first_huge) {
-      caught.huge.Add(first_huge, end_huge - first_huge);
-    }
+    if (is_huge) caught.huge.Add(file_page, page_count);
     return;
   }
   const auto found = caught_.find(ino);

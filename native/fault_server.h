@@ -73,7 +73,7 @@ class FaultServer {
                 uint64_t region_page, uint32_t flags);
   void Wake(uint64_t mapping, uint64_t file_page, uint64_t page_count);
   void WriteProtect(uint64_t mapping, uint64_t file_page, uint64_t page_count, bool on);
-  void CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on);
+  void CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on, bool is_huge);
   IntervalSet TakeDirtied(uint64_t ino);
   FaultServerCounters counters();
 
@@ -109,7 +109,7 @@ class FaultServer {
   };
   struct Caught {
     IntervalSet pages;
-    IntervalSet huge;  // of these, what was given as whole aligned 2 MiB
+    IntervalSet huge;  // of these, whole 2 MiB that are one entry
     IntervalSet dirtied;
   };
   // The mutex, held; at its end who is doomed goes, and JavaScript is told what is new.

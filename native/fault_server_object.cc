@@ -271,8 +271,9 @@ void FaultServerObject::CatchStores(const Napi::CallbackInfo& info) {
   const uint64_t ino = CountArgument(info, 0, "ino", kExactMax);
   const PagesArgument pages(info, 1);
   const bool on = BooleanArgument(info, 3, "on");
+  const bool is_huge = BooleanArgument(info, 4, "isHuge");
   if (!server_ || pages.page_count == 0) return;
-  server_->CatchStores(ino, pages.file_page, pages.page_count, on);
+  server_->CatchStores(ino, pages.file_page, pages.page_count, on, is_huge);
 }
 
 Napi::Value FaultServerObject::TakeDirtied(const Napi::CallbackInfo& info) {

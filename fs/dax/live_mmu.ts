@@ -91,10 +91,10 @@ export class LiveMmu implements Mmu {
     this.#server.writeProtect(mapping.id, range.filePage, range.pageCount, true);
   }
 
-  catchStores(ino: number, range: PageRange, on: boolean): void {
+  catchStores(ino: number, range: PageRange, on: boolean, isHuge: boolean): void {
     if (on && !this.#parts.keepsTimes(ino)) return;
     const pageCount = Math.min(range.pageCount, PAGES_MAX - range.filePage);
-    this.#server.catchStores(ino, range.filePage, pageCount, on);
+    this.#server.catchStores(ino, range.filePage, pageCount, on, isHuge);
   }
 
   takeDirtied(ino: number): PageRange[] {

@@ -23,7 +23,7 @@ export function* changeMap<T>(
   const takesGate = !parts.bugs.punchWithoutGate;
   if (takesGate) yield* file.gate.enter('exclusive');
   try {
-    parts.mmu.catchStores(file.ino, range, false);
+    parts.mmu.catchStores(file.ino, range, false, false);
     yield* file.zap(range, dropOwn ? ['zero', 'region', 'bus', 'own'] : SHOWN, dropOwn);
     file.takeDirtied();
     yield { point: 'dax/change changeMap: change the map' };

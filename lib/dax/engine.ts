@@ -166,7 +166,7 @@ export class DaxEngine {
     const file = this.files.get(ino);
     if (file === undefined) return;
     assert(file.views.size === 0, `inode ${ino} is mapped`);
-    this.parts.mmu.catchStores(ino, WHOLE_FILE, false);
+    this.parts.mmu.catchStores(ino, WHOLE_FILE, false, false);
     this.parts.mmu.takeDirtied(ino);
     this.files.delete(ino);
   }
@@ -181,7 +181,7 @@ export class DaxEngine {
     const { mmu } = this.parts;
     const files = [...this.files.values()];
     for (const file of files) {
-      mmu.catchStores(file.ino, WHOLE_FILE, false);
+      mmu.catchStores(file.ino, WHOLE_FILE, false, false);
       for (const view of file.views.values()) {
         for (const run of view.runs(WHOLE_FILE, ['region'])) mmu.protect(view.mapping, run);
       }
@@ -241,7 +241,7 @@ export class DaxEngine {
 
   private dropIdle(file: DaxFile): void {
     if (!file.isIdle || this.files.get(file.ino) !== file) return;
-    this.parts.mmu.catchStores(file.ino, WHOLE_FILE, false);
+    this.parts.mmu.catchStores(file.ino, WHOLE_FILE, false, false);
     this.files.delete(file.ino);
   }
 }

@@ -136,7 +136,7 @@ export class Fault {
     const backing = { ...window, regionPage: isZero ? ('zero' as const) : regionPage!, isHuge };
     const shown = this.parts.mmu.install(mapping, backing, false);
     if (!shown.isReady) yield shown;
-    if (!isZero && mapping.isShared && this.isWanted()) this.catchStores(window);
+    if (!isZero && mapping.isShared && this.isWanted()) this.catchStores(window, isHuge);
     return undefined;
   }
 
@@ -217,7 +217,7 @@ export class Fault {
     if (!this.isWanted()) return undefined;
     file.entries.markDirty(filePage);
     mmu.allowStores(mapping, page);
-    this.catchStores(window);
+    this.catchStores(window, isHuge);
     return undefined;
   }
 
@@ -234,7 +234,7 @@ export class Fault {
     view.mark(window, 'region', isHuge);
     const shown = this.parts.mmu.install(mapping, { ...window, regionPage, isHuge }, true);
     if (!shown.isReady) yield shown;
-    if (this.isWanted()) this.catchStores(window);
+    if (this.isWanted()) this.catchStores(window, isHuge);
     return undefined;
   }
 
@@ -259,8 +259,8 @@ export class Fault {
     return undefined;
   }
 
-  private catchStores(range: PageRange): void {
-    this.parts.mmu.catchStores(this.file.ino, range, true);
+  private catchStores(range: PageRange, isHuge: boolean): void {
+    this.parts.mmu.catchStores(this.file.ino, range, true, isHuge);
   }
 
   /**

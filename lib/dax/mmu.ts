@@ -61,13 +61,14 @@ export interface Mmu {
   /**
    * Stores to these pages through shared mappings that are not MAP_SYNC need not be told to the
    * engine (`on`): whoever catches them notes the page as dirtied and lets them through. They are
-   * region pages with an entry.
+   * region pages with an entry; `isHuge`: whole 2 MiB of one entry, where the first store may let all
+   * others through.
    *
    * Noting a page and letting its stores through is one step with respect to takeDirtied() and
    * protect(): the engine takes first and protects then, so a page that is storable after both is
    * noted for the next time. Notes outlive `off`, zap() and the process, until they are taken.
    */
-  catchStores(ino: number, range: PageRange, on: boolean): void;
+  catchStores(ino: number, range: PageRange, on: boolean, isHuge: boolean): void;
 
   /** Takes and forgets what catchStores() noted. Ascending. */
   takeDirtied(ino: number): PageRange[];

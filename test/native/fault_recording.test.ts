@@ -72,7 +72,7 @@ t.test('a caught store is recorded, and its page looked at from then on', async 
   const { peer, events } = recording(t);
   const { client } = await peer.mapped(3, 16, SHARED);
   await peer.show(3, 0, 16, 100, 0);
-  peer.server.catchStores(5, 0, 16, true);
+  peer.server.catchStores(5, 0, 16, true, false);
   await client.ask('store 2 7');
   await client.ask('store 3 7');
   peer.server.sweepPages(102, 1, true);
@@ -128,7 +128,7 @@ t.test('a crash takes the stores that were not flushed and fenced', async (t) =>
     const peer = new FaultPeer(t, { crashable: true });
     const { client } = await peer.mapped(3, 2, SHARED);
     await peer.show(3, 0, 2, 100, 0);
-    peer.server.catchStores(5, 0, 2, true);
+    peer.server.catchStores(5, 0, 2, true, false);
     await client.ask('store 0 7');
     if (flush !== undefined) t.equal(await client.ask(flush), 'flush 0');
     await client.ask('store 1 8');

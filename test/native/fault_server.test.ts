@@ -148,7 +148,7 @@ t.test('caught stores go through, are noted once, and touch the file', async (t)
   peer.session.shareFile(5, 16 * 4096);
   const { client } = await peer.mapped(3, 16, SHARED);
   await peer.show(3, 0, 16, 100, 0);
-  peer.server.catchStores(5, 0, 8, true);
+  peer.server.catchStores(5, 0, 8, true, false);
   for (const page of [3, 4, 6]) t.equal(await client.ask(`store ${page} 7`), `store ${page} 7`);
   t.equal(peer.number(104), 7);
   t.same([...peer.server.takeDirtied(5)], [3, 2, 6, 1]);
@@ -160,7 +160,7 @@ t.test('caught stores go through, are noted once, and touch the file', async (t)
   t.equal(peer.server.counters().caughtStores, 4);
 
   peer.server.writeProtect(3, 0, 16, true);
-  peer.server.catchStores(5, 3, 1, false);
+  peer.server.catchStores(5, 3, 1, false, false);
   client.tell('store 3 9');
   t.match(await peer.next('fault'), { filePage: 3, isProtected: true }, 'caught no more');
   peer.server.writeProtect(3, 3, 1, false);
@@ -176,7 +176,7 @@ t.test('stores that are not caught are told', async (t) => {
   ] as const) {
     const peer = new FaultPeer(t);
     const { client } = await peer.mapped(3, 4, flags);
-    peer.server.catchStores(5, 0, 4, true);
+    peer.server.catchStores(5, 0, 4, true, false);
     peer.server.show(3, 0, 4, zero ? 'zero' : 'region', 100, 0);
     await peer.next('done');
     client.tell('store 1 1');
@@ -189,9 +189,9 @@ t.test('2 MiB that are caught as one are noted as one', async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.mapped(3, 1024, SHARED);
   await peer.show(3, 0, 1024, 1, 0);
-  peer.server.catchStores(5, 0, 512, true);
-  peer.server.catchStores(5, 512, 512, true);
-  peer.server.catchStores(5, 600, 1, false);
+  peer.server.catchStores(5, 0, 512, true, true);
+  peer.server.catchStores(5, 512, 512, true, true);
+  peer.server.catchStores(5, 600, 1, false, false);
   await client.ask('store 100 7');
   t.same([...peer.server.takeDirtied(5)], [0, 512]);
   await client.ask('store 101 7');
@@ -223,7 +223,7 @@ t.test('no store goes through while a command on its page is under way', async (
     if (flags === SHARED) peer.server.show(3, 0, 4, 'region', 100, 0);
     else peer.server.show(3, 0, 4, 'zero', 0, 0);
     await peer.next('done');
-    peer.server.catchStores(5, 0, 4, true);
+    peer.server.catchStores(5, 0, 4, true, false);
     await client.ask('silent');
     peer.server.show(3, 0, 4, 'trap', 0, 0);
     await client.says('disobeyed');
