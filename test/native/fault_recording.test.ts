@@ -99,15 +99,18 @@ t.test('what the daemon changes in a watched page is its own', async (t) => {
   ]);
 });
 
-t.test('a store comes before what was printed after it', async (t) => {
+t.test('stores that were looked for before a print come before it, later ones after', async (t) => {
   const { recorder, peer, output, events } = recording(t);
   const { client } = await peer.mapped(3, 1, SHARED);
   peer.server.watchPages(100, 1);
   await peer.show(3, 0, 1, 100, STORABLE);
   await client.ask('store 0 7');
+  // What the shim does before a program prints.
+  t.equal(await client.ask('flush 0 0 0'), 'flush 0');
   writeFileSync(output, 'acknowledged\n');
+  await client.ask('store 64 8');
   recorder.drain();
-  t.same(words(events()), [`store ${100 * 4096} 64`, 'output']);
+  t.same(words(events()), [`store ${100 * 4096} 64`, 'output', `store ${100 * 4096 + 64} 64`]);
 });
 
 t.test('a store to a private mapping is nobody’s business', async (t) => {
