@@ -375,7 +375,7 @@ export class Dax {
    */
   catchNoStores(): void {
     const serving = this.#serving;
-    for (const ino of serving?.engine.inos ?? []) serving?.mmu.catchStores(ino, ALL_PAGES, false);
+    for (const ino of serving?.engine.inos ?? []) serving?.mmu.catchStores(ino, ALL_PAGES, false, false);
   }
 
   /** At once, and nobody is told: for a mount that is stopped because of a bug. */
