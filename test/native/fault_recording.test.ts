@@ -106,11 +106,11 @@ t.test('stores that were looked for before a print come before it, later ones af
   await peer.show(3, 0, 1, 100, STORABLE);
   await client.ask('store 0 7');
   // What the shim does before a program prints.
-  t.equal(await client.ask('flush 0 0 0'), 'flush 0');
+  t.equal(await client.ask(`flush 0 0 ${DRAIN}`), 'flush 0');
   writeFileSync(output, 'acknowledged\n');
-  await client.ask('store 64 8');
+  await client.ask('store 0 8');
   recorder.drain();
-  t.same(words(events()), [`store ${100 * 4096} 64`, 'output', `store ${100 * 4096 + 64} 64`]);
+  t.same(words(events()), [`store ${100 * 4096} 64`, 'fence', 'output', `store ${100 * 4096} 64`]);
 });
 
 t.test('a store to a private mapping is nobody’s business', async (t) => {
