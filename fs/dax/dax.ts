@@ -42,6 +42,8 @@ const SOCKET_PATH_BYTES_MAX = 107;
 const END_MS_MAX = 2000;
 
 const POWER_CUT = new Errno('EIO', 'power cut').errno;
+/** Of commands to a process that ended before it carried them out. */
+const GONE = new Errno('ESRCH', 'the process has ended').errno;
 const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
 
 export interface DaxParts {
@@ -223,7 +225,7 @@ export class Dax {
         return;
       case 'done':
         serving.mmu.done(event.client, event.number);
-        if (event.error !== 0) this.#disobeyed(event.client, event.error);
+        if (event.error !== 0 && event.error !== GONE) this.#disobeyed(event.client, event.error);
         return;
     }
   }
