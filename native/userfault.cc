@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "units.h"
 
@@ -23,6 +24,7 @@ using std::chrono::steady_clock;
 // How long the kernel may refuse a change because of an mremap(2) that does not end.
 constexpr std::chrono::seconds kRefusalMax{2};
 constexpr std::chrono::microseconds kRefusalPause{20};
+constexpr size_t kMessagesMax = 16;
 
 }  // namespace
 
@@ -41,21 +43,31 @@ int Userfault::Check(int fd) {
 Userfault::~Userfault() { close(fd_); }
 
 int Userfault::Read(uffd_msg* message) {
-  if (ahead_.empty()) return ReadKernel(message);
+  if (ahead_.empty()) {
+    // What came since is told by poll(2): asking for it costs every single fault a system call.
+    if (std::exchange(drained_, false)) return EAGAIN;
+    const int error = ReadKernel();
+    if (error != 0) return error;
+  }
   *message = ahead_.front();
   ahead_.pop_front();
   return 0;
 }
 
-int Userfault::ReadKernel(uffd_msg* message) {
+int Userfault::ReadKernel() {
+  uffd_msg messages[kMessagesMax];
   for (;;) {
     // The process shares the descriptor's flags: not to wait is asked for with each read.
-    iovec vector = {message, sizeof(*message)};
+    iovec vector = {messages, sizeof(messages)};
     ssize_t count = preadv2(fd_, &vector, 1, -1, RWF_NOWAIT);
-    if (count < 0 && errno == EOPNOTSUPP) count = read(fd_, message, sizeof(*message));
-    if (count == sizeof(*message)) return 0;
+    if (count < 0 && errno == EOPNOTSUPP) count = read(fd_, messages, sizeof(messages));
     if (count < 0 && errno == EINTR) continue;
-    return count < 0 && errno == EAGAIN ? EAGAIN : ENODEV;
+    if (count < 0 && errno == EAGAIN) return EAGAIN;
+    if (count <= 0 || count % sizeof(uffd_msg) != 0) return ENODEV;
+    const size_t message_count = count / sizeof(uffd_msg);
+    ahead_.insert(ahead_.end(), messages, messages + message_count);
+    drained_ = message_count < kMessagesMax;
+    return 0;
   }
 }
 
@@ -71,6 +83,9 @@ int Userfault::Protect(uint64_t address, uint64_t length_bytes) {
 }
 
 int Userfault::Unprotect(uint64_t address, uint64_t length_bytes) {
+  uffdio_writeprotect asked = {};
+  asked.range = {address, length_bytes};
+  if (ioctl(fd_, UFFDIO_WRITEPROTECT, &asked) == 0) return 0;  // and has woken them
   const int error = ProtectRange(address, length_bytes, false);
   // Also where there was nothing to change.
   Wake(address, length_bytes);
@@ -94,8 +109,9 @@ int Userfault::ProtectRange(uint64_t address, uint64_t length_bytes, bool on) {
     }
     if (error == EINTR) continue;
     if (error != EAGAIN || steady_clock::now() > deadline) return error;
-    uffd_msg message;
-    while (ReadKernel(&message) == 0) ahead_.push_back(message);
+    while (ReadKernel() == 0) {
+    }
+    drained_ = false;
     std::this_thread::sleep_for(kRefusalPause);
   }
   return 0;

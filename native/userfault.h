@@ -29,7 +29,7 @@ class Userfault {
   int fd() const { return fd_; }
   bool has_read_ahead() const { return !ahead_.empty(); }
 
-  // 0; EAGAIN when there is none; ENODEV when there never will be.
+  // 0; EAGAIN when there is none that poll(2) would not tell; ENODEV when there never will be.
   int Read(uffd_msg* message);
 
   // Faults of missing pages and stores to protected ones are told. Positive errnos of the ioctl.
@@ -43,11 +43,13 @@ class Userfault {
   void Wake(uint64_t address, uint64_t length_bytes);
 
  private:
-  int ReadKernel(uffd_msg* message);
+  // Adds what the kernel has to `ahead_`, some at least; 0 or the errors of Read().
+  int ReadKernel();
   int ProtectRange(uint64_t address, uint64_t length_bytes, bool on);
 
   const int fd_;
   std::deque<uffd_msg> ahead_;
+  bool drained_ = false;  // the last read took all there was
 };
 
 }  // namespace fauxdax
