@@ -310,10 +310,14 @@ void Recorder::SweepStores() {
   if (sweep_ != nullptr) sweep_(sweep_owner_);
 }
 
-void Recorder::DrainOutputs() {
+void Recorder::TakeOutputs() {
   for (Output& output : outputs_) {
     output.Drain([&](const std::string& lines) { PutLines(output, lines); });
   }
+}
+
+void Recorder::DrainOutputs() {
+  TakeOutputs();
   // Programs under the shim have their stores found before they print: what is found now was stored
   // since.
   SweepStores();

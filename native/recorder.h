@@ -111,6 +111,8 @@ class Recorder {
   void SetMapper(uint32_t pid);
 
   // With Order() held.
+  // What programs printed so far is recorded: by who found a store and has not recorded it yet.
+  void TakeOutputs();
   // Bytes that processes stored through mappings since somebody looked last: a call of its own,
   // whose offset is the region's, for which file that is the extents say.
   void StoreFound(uint64_t offset, const uint8_t* bytes, uint64_t length_bytes);

@@ -94,6 +94,7 @@ export class FaultPeer {
         this.#wake();
       },
       ...(silenceMsMax === undefined ? {} : { silenceMsMax }),
+      ...(options.recorder === undefined ? {} : { recorder: options.recorder }),
     });
   }
 

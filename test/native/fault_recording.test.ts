@@ -113,6 +113,17 @@ t.test('stores that were looked for before a print come before it, later ones af
   t.same(words(events()), [`store ${100 * 4096} 64`, 'fence', 'output', `store ${100 * 4096} 64`]);
 });
 
+t.test('a print comes before the stores that followed it, whoever looks for them', async (t) => {
+  const { peer, output, events } = recording(t);
+  const { client } = await peer.mapped(3, 1, SHARED);
+  peer.server.watchPages(100, 1);
+  await peer.show(3, 0, 1, 100, STORABLE);
+  writeFileSync(output, 'before\n');
+  await client.ask('store 0 7');
+  peer.server.sweepPages(100, 1, false);
+  t.same(words(events()), ['output', `store ${100 * 4096} 64`]);
+});
+
 t.test('a store to a private mapping is nobody’s business', async (t) => {
   const { peer, events } = recording(t);
   const { client } = await peer.mapped(3, 1, 0);
