@@ -5,7 +5,7 @@
 import { Errno } from '../lib/errno.js';
 import { FRAME_SLOTS, Q, REPLY, REQUEST } from '../lib/frame.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
-import type { Session } from '../lib/native.js';
+import type { Session } from '../lib/addon/session.js';
 import { PAGE_BYTES } from '../lib/units.js';
 import type { Caller, Filesystem } from './filesystem.js';
 import { handleOf } from './handles.js';

@@ -11,7 +11,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Errno } from '../lib/errno.js';
 import type { MetadataRecord } from '../lib/metadata/records.js';
-import type { Session } from '../lib/native.js';
+import type { Session } from '../lib/addon/session.js';
 import type { CrashCount, Keep } from '../lib/region.js';
 import type { Filesystem } from './filesystem.js';
 

@@ -1,6 +1,6 @@
 /** What `fauxdax info` shows of an image and, when it is mounted, of its daemon. */
 import type { OpenImage } from '../lib/image.js';
-import type { SessionCounters } from '../lib/native.js';
+import type { SessionCounters } from '../lib/addon/session.js';
 import { PAGE_BYTES } from '../lib/units.js';
 import type { DaxInfo } from './dax/dax.js';
 import type { Filesystem } from './filesystem.js';

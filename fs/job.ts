@@ -1,7 +1,7 @@
 /** What the starter of a daemon hands to it, and the log that both open. */
 import { closeSync, fstatSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RecordedOutput } from '../lib/native.js';
+import type { RecordedOutput } from '../lib/addon/recorder.js';
 import type { MountOptions } from './options.js';
 
 export interface Job {

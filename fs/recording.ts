@@ -10,7 +10,9 @@
  */
 import { Errno } from '../lib/errno.js';
 import type { Metadata } from '../lib/metadata/metadata.js';
-import type { Native, NativeRegion, Recorder } from '../lib/native.js';
+import type { Recorder } from '../lib/addon/recorder.js';
+import type { NativeRegion } from '../lib/addon/region.js';
+import type { Native } from '../lib/native.js';
 import { recordJson } from '../lib/trace/codec.js';
 import type { CommitReason, ForceKind } from '../lib/trace/event.js';
 import type { DurabilityLog } from './filesystem.js';

@@ -6,7 +6,7 @@
 import type { MapPort } from '../lib/dax/file_data.js';
 import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/inode.js';
 import type { Metadata } from '../lib/metadata/metadata.js';
-import type { Session, TouchedTimes } from '../lib/native.js';
+import type { Session, TouchedTimes } from '../lib/addon/session.js';
 import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
 import { isAtimeDue } from './relatime.js';
 import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';

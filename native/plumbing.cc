@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -79,5 +80,10 @@ int AllocateFile(int fd, uint64_t length_bytes) {
 
 // Never repeated after EINTR: Linux has closed the descriptor by then.
 int CloseDescriptor(int fd) { return close(fd) == 0 || errno == EINTR ? 0 : errno; }
+
+int HasFileCapabilities(const std::string& path, bool* has) {
+  *has = getxattr(path.c_str(), "security.capability", nullptr, 0) > 0;
+  return *has || errno == ENODATA || errno == EOPNOTSUPP ? 0 : errno;
+}
 
 }  // namespace fauxdax

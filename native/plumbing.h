@@ -1,7 +1,7 @@
 // System calls that Node lacks and a mount needs: mount and unmount, descriptor passing with
-// fusermount3, whole-file locks, host block allocation. Stateless, any thread. Every function
-// returns 0 or a positive errno and sets its results only on 0; descriptors it makes are
-// close-on-exec.
+// fusermount3, whole-file locks, host block allocation, file capabilities. Stateless, any thread.
+// Every function returns 0 or a positive errno and sets its results only on 0; descriptors it makes
+// are close-on-exec.
 #ifndef FAUXDAX_PLUMBING_H_
 #define FAUXDAX_PLUMBING_H_
 
@@ -34,6 +34,9 @@ int LockFile(int fd, bool* locked);
 int AllocateFile(int fd, uint64_t length_bytes);
 
 int CloseDescriptor(int fd);
+
+// Whether a program gets capabilities from its file, capabilities(7). Errors: those of getxattr(2).
+int HasFileCapabilities(const std::string& path, bool* has);
 
 }  // namespace fauxdax
 

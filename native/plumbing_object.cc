@@ -75,6 +75,14 @@ Napi::Value CallCloseDescriptor(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+// hasFileCapabilities(path: string): boolean
+Napi::Value CallHasFileCapabilities(const Napi::CallbackInfo& info) {
+  const std::string path = TextArgument(info, 0, "path");
+  bool has = false;
+  ThrowIfErrno(info.Env(), HasFileCapabilities(path, &has), path);
+  return Napi::Boolean::New(info.Env(), has);
+}
+
 // decodeName(bytes: Uint8Array): string
 Napi::Value CallDecodeName(const Napi::CallbackInfo& info) {
   const Bytes bytes = BytesArgument(info, 0, "bytes");
@@ -114,6 +122,8 @@ void InitPlumbing(Napi::Env env, Napi::Object exports) {
   exports.Set("lockFile", Napi::Function::New<CallLockFile>(env, "lockFile"));
   exports.Set("allocateFile", Napi::Function::New<CallAllocateFile>(env, "allocateFile"));
   exports.Set("closeDescriptor", Napi::Function::New<CallCloseDescriptor>(env, "closeDescriptor"));
+  exports.Set("hasFileCapabilities",
+              Napi::Function::New<CallHasFileCapabilities>(env, "hasFileCapabilities"));
   exports.Set("decodeName", Napi::Function::New<CallDecodeName>(env, "decodeName"));
   exports.Set("encodeName", Napi::Function::New<CallEncodeName>(env, "encodeName"));
   exports.Set("probeUserfault", Napi::Function::New<CallProbeUserfault>(env, "probeUserfault"));

@@ -20,7 +20,7 @@ static bool ReadEnvironment(struct shim_settings* settings) {
   const char* flags = getenv(WIRE_ENV_FLAGS);
   if (path == NULL || device == NULL) return false;
   const size_t length = strlen(path);
-  if (length == 0 || length >= sizeof(settings->socket_path)) return false;
+  if (path[0] != '/' || length >= sizeof(settings->socket_path)) return false;
   memcpy(settings->socket_path, path, length + 1);
   for (const char* at = device; *at != 0; at++) {
     if (*at < '0' || *at > '9') return false;

@@ -36,9 +36,9 @@ static inline uint64_t PageUp(uint64_t bytes) { return (bytes + PAGE - 1) & ~(PA
 // ---- shim.c ----
 
 struct shim_settings {
-  char socket_path[108];
-  uint64_t device;  // st_dev of the mount
-  uint32_t flags;   // WIRE_RUN_*
+  char socket_path[4096];  // absolute
+  uint64_t device;         // st_dev of the mount
+  uint32_t flags;          // WIRE_RUN_*
 };
 
 extern struct shim_settings shim_settings;

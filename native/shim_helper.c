@@ -30,12 +30,53 @@ enum {
 struct shim_helper shim_helper;
 static _Atomic uint32_t is_over;  // the helper needs the userfaultfd no more
 
+// "/proc/thread-self/fd/<folder>/<name>": the descriptor is the calling thread's, and the shim's
+// threads have a table of their own.
+static long PathThroughFolder(char* path, size_t size, long folder, const char* name) {
+  static const char kPrefix[] = "/proc/thread-self/fd/";
+  char digits[20];
+  size_t digit_count = 0;
+  for (long rest = folder; rest > 0 || digit_count == 0; rest /= 10) {
+    digits[digit_count++] = (char)('0' + rest % 10);
+  }
+  const size_t name_size = strlen(name) + 1;
+  size_t at = sizeof(kPrefix) - 1;
+  if (at + digit_count + 1 + name_size > size) return -ENAMETOOLONG;
+  memcpy(path, kPrefix, at);
+  while (digit_count > 0) path[at++] = digits[--digit_count];
+  path[at++] = '/';
+  memcpy(path + at, name, name_size);
+  return 0;
+}
+
+// A socket's path may have 107 bytes, an image's many more: then by way of its folder.
+static long ConnectThroughFolder(long channel, struct sockaddr_un* address) {
+  const char* path = shim_settings.socket_path;
+  const char* slash = strrchr(path, '/');
+  char parent[sizeof(shim_settings.socket_path)];
+  const size_t length = (size_t)(slash - path);
+  memcpy(parent, path, length);
+  parent[length] = 0;
+  const long folder = Sys4(SYS_openat, AT_FDCWD, (long)parent, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (folder < 0) return folder;
+  long result = PathThroughFolder(address->sun_path, sizeof(address->sun_path), folder, slash + 1);
+  if (result == 0) result = Sys3(SYS_connect, channel, (long)address, sizeof(*address));
+  SysClose(folder);
+  return result;
+}
+
 long ChannelConnect(void) {
   const long channel = Sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (channel < 0) return channel;
   struct sockaddr_un address = {.sun_family = AF_UNIX};
-  memcpy(address.sun_path, shim_settings.socket_path, sizeof(address.sun_path));
-  const long result = Sys3(SYS_connect, channel, (long)&address, sizeof(address));
+  const size_t size = strlen(shim_settings.socket_path) + 1;
+  long result;
+  if (size <= sizeof(address.sun_path)) {
+    memcpy(address.sun_path, shim_settings.socket_path, size);
+    result = Sys3(SYS_connect, channel, (long)&address, sizeof(address));
+  } else {
+    result = ConnectThroughFolder(channel, &address);
+  }
   if (result == 0) return channel;
   SysClose(channel);
   return result;

@@ -16,11 +16,11 @@ import type {
   FaultServer,
   FaultServerEvent,
   FaultServerOptions,
-  Native,
-  NativeRegion,
-  Recorder,
-  Session,
-} from '../../lib/native.js';
+} from '../../lib/addon/fault_server.js';
+import type { Recorder } from '../../lib/addon/recorder.js';
+import type { NativeRegion } from '../../lib/addon/region.js';
+import type { Session } from '../../lib/addon/session.js';
+import type { Native } from '../../lib/native.js';
 import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
 import { touchModified } from '../attributes.js';
 import type { Filesystem } from '../filesystem.js';
@@ -35,8 +35,6 @@ import { WatchedRegion } from './watched_region.js';
 import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
 
 const SOCKET_NAME = 'dax';
-/** sun_path of unix(7), with its end. */
-const SOCKET_PATH_BYTES_MAX = 107;
 
 /** A process that does not do what it is told within this is killed when the mount ends. */
 const END_MS_MAX = 2000;
@@ -131,7 +129,7 @@ export class Dax {
 
   /**
    * A run begins; programs find the daemon by the path that is returned.
-   * @throws {Errno} ENAMETOOLONG, those of bind(2)
+   * @throws {Errno} those of bind(2)
    */
   beginRun(): RunTicket {
     const { socketPath } = this.#serve();
@@ -148,10 +146,6 @@ export class Dax {
     const { image, options } = this.#fs;
     const { native, session, recorder } = this.#parts;
     const socketPath = join(image.dir, SOCKET_NAME);
-    if (Buffer.byteLength(socketPath) > SOCKET_PATH_BYTES_MAX) {
-      const what = `a path of ${SOCKET_PATH_BYTES_MAX} bytes at most`;
-      throw new Errno('ENAMETOOLONG', `${socketPath}: a socket needs ${what}: move the image`);
-    }
     const region = image.region as NativeRegion;
     const serverOptions: FaultServerOptions = {
       socketPath,
@@ -377,7 +371,8 @@ export class Dax {
    */
   catchNoStores(): void {
     const serving = this.#serving;
-    for (const ino of serving?.engine.inos ?? []) serving?.mmu.catchStores(ino, ALL_PAGES, false, false);
+    for (const ino of serving?.engine.inos ?? [])
+      serving?.mmu.catchStores(ino, ALL_PAGES, false, false);
   }
 
   /** At once, and nobody is told: for a mount that is stopped because of a bug. */

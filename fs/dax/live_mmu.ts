@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict';
 import type { Backing, Mapping, Mmu, PageRange } from '../../lib/dax/mmu.js';
 import type { Waitable } from '../../lib/dax/task.js';
-import type { FaultServer, ShowKind } from '../../lib/native.js';
+import type { FaultServer, ShowKind } from '../../lib/addon/fault_server.js';
 import type { Extent } from '../../lib/space/extent_list.js';
 import { FILE_BYTES_MAX, pagesFor } from '../../lib/units.js';
 import { WIRE_DROP_OWN, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';

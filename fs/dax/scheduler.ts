@@ -5,7 +5,7 @@
  * with drain().
  */
 import type { Task } from '../../lib/dax/task.js';
-import type { Recorder } from '../../lib/native.js';
+import type { Recorder } from '../../lib/addon/recorder.js';
 
 export interface Ending<T> {
   done(value: T): void;

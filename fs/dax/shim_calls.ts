@@ -5,13 +5,9 @@
 import type { DaxEngine } from '../../lib/dax/engine.js';
 import type { Task } from '../../lib/dax/task.js';
 import { Errno } from '../../lib/errno.js';
-import type {
-  FaultServer,
-  FaultServerEvent,
-  MappingCall,
-  Recorder,
-  Session,
-} from '../../lib/native.js';
+import type { FaultServer, FaultServerEvent } from '../../lib/addon/fault_server.js';
+import type { MappingCall, Recorder } from '../../lib/addon/recorder.js';
+import type { Session } from '../../lib/addon/session.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import * as content from '../content.js';
 import type { Filesystem } from '../filesystem.js';

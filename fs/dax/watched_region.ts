@@ -5,7 +5,7 @@
  * may become so after it was protected; while any command is under way, pages stay watched.
  */
 import type { CrashCount, Keep, Region } from '../../lib/region.js';
-import type { FaultServer } from '../../lib/native.js';
+import type { FaultServer } from '../../lib/addon/fault_server.js';
 import { pageOf, pagesFor } from '../../lib/units.js';
 
 export class WatchedRegion implements Region {

@@ -17,14 +17,11 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import { FRAME_SLOTS } from '../../lib/frame.js';
-import {
-  type FaultServer,
-  type FaultServerEvent,
-  loadNative,
-  type NativeRegion,
-  type Recorder,
-  type Session,
-} from '../../lib/native.js';
+import type { FaultServer, FaultServerEvent } from '../../lib/addon/fault_server.js';
+import type { Recorder } from '../../lib/addon/recorder.js';
+import type { NativeRegion } from '../../lib/addon/region.js';
+import type { Session } from '../../lib/addon/session.js';
+import { loadNative } from '../../lib/native.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 
 export const SHARED = 1;

@@ -3,7 +3,8 @@ import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { OP } from '../../lib/frame.js';
-import { loadNative, type Recorder } from '../../lib/native.js';
+import type { Recorder } from '../../lib/addon/recorder.js';
+import { loadNative } from '../../lib/native.js';
 import { MAPPING_OP } from '../../lib/trace/request.js';
 import {
   callIdOf,

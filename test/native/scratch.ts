@@ -3,7 +3,8 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { loadNative, type NativeRegion } from '../../lib/native.js';
+import type { NativeRegion } from '../../lib/addon/region.js';
+import { loadNative } from '../../lib/native.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 
 /** A folder of the test's own. */

@@ -5,12 +5,8 @@
  * pages go), FALLOC_FL_INSERT_RANGE undoes that, and has all pages fault again.
  */
 import { join } from 'node:path';
-import {
-  type FaultServer,
-  type FaultServerEvent,
-  loadNative,
-  type ShowKind,
-} from '../../lib/native.js';
+import type { FaultServer, FaultServerEvent, ShowKind } from '../../lib/addon/fault_server.js';
+import { loadNative } from '../../lib/native.js';
 import { FILE_INO, FILE_PAGES, type TinyMount } from './tiny_mount.js';
 
 const ESTALE = 116;

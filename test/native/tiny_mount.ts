@@ -8,7 +8,10 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FRAME_SLOTS, NO_REPLY, OP, Q, REPLY, REQUEST, STATFS_REPLY } from '../../lib/frame.js';
-import { loadNative, type NativeRegion, type Recorder, type Session } from '../../lib/native.js';
+import type { Recorder } from '../../lib/addon/recorder.js';
+import type { NativeRegion } from '../../lib/addon/region.js';
+import type { Session } from '../../lib/addon/session.js';
+import { loadNative } from '../../lib/native.js';
 
 export const ROOT_INO = 1;
 export const FILE_INO = 2;
