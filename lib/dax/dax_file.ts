@@ -44,10 +44,9 @@ export class DaxFile {
    * Takes from all views what of the range they show as one of `kinds`; waits until it is gone. Until
    * then it counts as shown, so that writeback protects it: stores may still go through.
    */
-  *zap(range: PageRange, kinds: readonly Shown[], dropOwn: boolean, but?: View): Task<void> {
+  *zap(range: PageRange, kinds: readonly Shown[], dropOwn: boolean): Task<void> {
     const zapped: { view: View; run: PageRange; gone: Waitable }[] = [];
     for (const view of this.views.values()) {
-      if (view === but) continue;
       for (const run of view.runs(range, kinds)) {
         zapped.push({ view, run, gone: this.mmu.zap(view.mapping, run, dropOwn) });
         // At once: a fault beyond the end needs no lock, and may have it shown again meanwhile.

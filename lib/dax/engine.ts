@@ -61,15 +61,20 @@ export class DaxEngine {
 
   constructor(private readonly parts: EngineParts) {}
 
-  /** A new mapping, which shows nothing yet: all its faults come as `missing`. */
-  attach(mapping: Mapping): void {
+  /**
+   * A new mapping, which shows nothing yet: all its faults come as `missing`.
+   * @param hasOwn a private one of a child of fork, which may have pages of its own from its parent
+   */
+  attach(mapping: Mapping, hasOwn = false): void {
     let file = this.files.get(mapping.ino);
     if (file === undefined) {
       file = new DaxFile(mapping.ino, this.parts.mmu);
       this.files.set(mapping.ino, file);
     }
     assert(file.viewOf(mapping) === undefined, `mapping ${mapping.id} is attached`);
-    file.views.set(mapping.id, new View(mapping));
+    const view = new View(mapping);
+    if (hasOwn && !mapping.isShared) view.mark(mapping, 'own');
+    file.views.set(mapping.id, view);
   }
 
   /**

@@ -4,8 +4,8 @@
  *
  *   gate shared → inside the file? → what backs the page, to know which entry is wished →
  *   lock the entry → is the wish still possible? → what backs the page (now it cannot change) →
- *   a store into a hole: allocate unwritten → zero, flush, fence → convert → (MAP_SYNC: force) →
- *   take zeroes from all who show them → entry → dirty → show it.
+ *   a store into a hole: allocate unwritten → zero, flush, fence → take zeroes from all who show
+ *   them → convert → (MAP_SYNC: force) → entry → dirty → show it.
  *
  * A crash after any step leaves at most an unwritten extent, which reads as zeroes. A thread whose
  * fault ends without a page tries again, and faults again when it still has to.
@@ -171,6 +171,16 @@ export class Fault {
     }
     yield { point: 'dax/fault allocate: fence' };
     region.fence();
+    yield { point: 'dax/fault allocate: take the zeroes away' };
+    // Before write(2) can find the page written and store in place, which nobody here is told. Nobody
+    // can show zeroes again: that needs the entry that is locked here.
+    if (file.entries.hugeAt(window.filePage) === 'zero' && !isHuge) {
+      const chunk = chunkOf(window.filePage);
+      yield* file.zap(chunk, ['zero'], false);
+      file.entries.remove(chunk.filePage, chunk.filePage + chunk.pageCount);
+    } else {
+      yield* file.zap(window, ['zero'], false);
+    }
     yield { point: 'dax/fault allocate: convert' };
     if (!this.isWanted()) return this.endEarly();
     if (!bugs.faultNoCompletion && !bugs.convertBeforeZero) {
@@ -178,16 +188,6 @@ export class Fault {
     }
     const error = this.beginStore();
     if (error !== undefined) return error;
-    yield { point: 'dax/fault allocate: take the zeroes away' };
-    // Nobody can show them again: that needs the entry that is locked here.
-    if (file.entries.hugeAt(window.filePage) === 'zero' && !isHuge) {
-      const chunk = chunkOf(window.filePage);
-      yield* file.zap(chunk, ['zero'], false);
-      file.entries.remove(chunk.filePage, chunk.filePage + chunk.pageCount);
-    } else {
-      yield* file.zap(window, ['zero'], false, this.view);
-    }
-    if (!this.isWanted()) return undefined;
     return yield* this.installStorable(window, extent.regionPage, isHuge);
   }
 

@@ -13,18 +13,21 @@ import type { Waitable } from '../dax/task.js';
 import type { Content } from './content.js';
 import { type Footprint, fileBit, processBit } from './footprint.js';
 import type { Journal } from './journal.js';
-import { endOf, type Entry, PageTable, span, type Target } from './page_table.js';
+import { endOf, type Entry, type OwnPage, PageTable, span, type Target } from './page_table.js';
 import type { LabRegion } from './region.js';
+
+/** What a page shows: a region page, zeroes, or the process's own page. */
+export type Shown = number | 'zero' | OwnPage;
 
 /** What an access of one page finds. */
 export type Translation =
   | { kind: 'missing' | 'protected' | 'bus' }
-  | { kind: 'shown'; target: number | 'zero' | 'own' };
+  | { kind: 'shown'; target: Shown };
 
 interface CachedEntry {
   readonly mapping: Mapping;
   readonly filePage: number;
-  readonly target: number | 'zero' | 'own';
+  readonly target: Shown;
   readonly isStorable: boolean;
 }
 
@@ -50,7 +53,9 @@ class Tlb {
   drop(mapping: Mapping, range: PageRange, butOwn: boolean): void {
     this.entries = this.entries.filter(
       (one) =>
-        one.mapping !== mapping || !isIn(one.filePage, range) || (butOwn && one.target === 'own'),
+        one.mapping !== mapping ||
+        !isIn(one.filePage, range) ||
+        (butOwn && typeof one.target === 'object'),
     );
   }
 
@@ -60,7 +65,10 @@ class Tlb {
 
   text(): string {
     return this.entries
-      .map((one) => `${one.mapping.id}:${one.filePage}=${one.target}${one.isStorable ? 'w' : ''}`)
+      .map(
+        (one) =>
+          `${one.mapping.id}:${one.filePage}=${shownText(one.target)}${one.isStorable ? 'w' : ''}`,
+      )
       .sort()
       .join(' ');
   }
@@ -171,11 +179,11 @@ export class SoftwareMmu implements Mmu {
     }
     const table = process.tables.get(mapping)!;
     const entry = table.find(filePage);
-    const isOwn = table.ownAt(filePage) !== undefined && entry === undefined;
-    const target = isOwn ? ('own' as const) : targetAt(entry, filePage);
+    const own = entry === undefined ? table.ownAt(filePage) : undefined;
+    const target = own ?? targetAt(entry, filePage);
     if (target === undefined) return { kind: 'missing' };
     if (target === 'bus') return { kind: 'bus' };
-    const isStorable = isOwn || entry!.isStorable;
+    const isStorable = own !== undefined || entry!.isStorable;
     if (isWrite && !isStorable) return { kind: 'protected' };
     this.footprint.writes |= process.bit;
     tlb.put({ mapping, filePage, target, isStorable });
@@ -219,10 +227,9 @@ export class SoftwareMmu implements Mmu {
     this.journal.note(() => `page ${filePage} is copied: ${this.nameOf(mapping)} has its own`);
   }
 
-  setOwn(mapping: Mapping, filePage: number, content: Content): void {
-    const process = this.processOf(mapping);
-    this.footprint.writes |= process.bit;
-    process.tables.get(mapping)!.putOwn(filePage, content);
+  setOwn(mapping: Mapping, own: OwnPage, content: Content): void {
+    this.footprint.writes |= this.processOf(mapping).bit;
+    own.content = content;
   }
 
   /** After a fault that failed. */
@@ -353,7 +360,7 @@ export class SoftwareMmu implements Mmu {
     }
     for (const [cpu, tlb] of process.tlbs) {
       for (const { mapping, filePage, target, isStorable } of tlb.all()) {
-        if (target === 'own') continue;
+        if (typeof target === 'object') continue;
         yield {
           mapping,
           cpu,
@@ -395,6 +402,10 @@ function joined(ranges: readonly PageRange[]): PageRange[] {
     else made.push({ ...range });
   }
   return made;
+}
+
+function shownText(target: Shown): string {
+  return typeof target === 'object' ? `own ${target.content.id}` : String(target);
 }
 
 function isIn(page: number, range: PageRange): boolean {

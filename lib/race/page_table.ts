@@ -20,11 +20,16 @@ export interface Entry extends PageRange {
   readonly isHuge: boolean;
 }
 
+/** A page of a process's own: whoever still has it in a TLB reaches it. */
+export interface OwnPage {
+  content: Content;
+}
+
 export class PageTable {
   /** Sorted and disjoint. */
   private entries: Entry[] = [];
   /** Pages that a private mapping copied when it stored to them. */
-  private readonly own = new Map<number, Content>();
+  private readonly own = new Map<number, OwnPage>();
   /** Chunks of 512 pages that have a page table for PTEs. */
   private readonly tables = new Set<number>();
   private pageTableCount = 0;
@@ -38,12 +43,8 @@ export class PageTable {
     );
   }
 
-  ownAt(page: number): Content | undefined {
+  ownAt(page: number): OwnPage | undefined {
     return this.own.get(page);
-  }
-
-  ownPages(): IterableIterator<[number, Content]> {
-    return this.own.entries();
   }
 
   all(): readonly Entry[] {
@@ -79,12 +80,10 @@ export class PageTable {
 
   /** A private mapping's store: the page is the process's own from here on. */
   putOwn(page: number, content: Content): void {
-    if (!this.own.has(page)) {
-      this.cut({ filePage: page, pageCount: 1 }, false);
-      this.residentPages++;
-      this.needTable(chunkOf(page));
-    }
-    this.own.set(page, content);
+    this.cut({ filePage: page, pageCount: 1 }, true);
+    this.residentPages++;
+    this.needTable(chunkOf(page));
+    this.own.set(page, { content });
   }
 
   /** Drops what shows the pages. */
@@ -107,7 +106,7 @@ export class PageTable {
 
   /** Another process's table after fork: its own pages, and nothing shown. */
   copyOwn(from: PageTable): void {
-    for (const [page, content] of from.own) this.putOwn(page, content);
+    for (const [page, { content }] of from.own) this.putOwn(page, content);
   }
 
   /**
@@ -127,7 +126,9 @@ export class PageTable {
       ({ filePage, pageCount, target, isStorable, isHuge }) =>
         `${filePage}+${pageCount}=${target}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`,
     );
-    const own = [...this.own].sort(([a], [b]) => a - b).map(([page, { id }]) => `${page}~${id}`);
+    const own = [...this.own]
+      .sort(([a], [b]) => a - b)
+      .map(([page, { content }]) => `${page}~${content.id}`);
     return [...shown, ...own].join(' ');
   }
 

@@ -7,10 +7,12 @@ import assert from 'node:assert/strict';
 import { WHOLE_FILE } from '../dax/dax_file.js';
 import type { BusError, FaultTask, Mapping, PageRange } from '../dax/mmu.js';
 import type { Task } from '../dax/task.js';
+import { Errno } from '../errno.js';
 import { isWritten } from '../space/pieces.js';
 import { PAGE_BYTES } from '../units.js';
-import { type Content, WORD_BYTES, wordOf } from './content.js';
+import { WORD_BYTES, wordOf } from './content.js';
 import { fileBit, pageBit, THREADS } from './footprint.js';
+import type { Shown } from './mmu.js';
 import { readFirst } from './read_first.js';
 import { type Op, opText } from './scenario.js';
 import type { Thread } from './thread.js';
@@ -34,16 +36,22 @@ export class Program {
     for (const [index, op] of script.entries()) {
       thread.begin(index);
       yield { point: opText(op) };
-      yield* this.perform(thread, op);
+      try {
+        yield* this.perform(thread, op);
+      } catch (error) {
+        if (!(error instanceof Errno)) throw error;
+        thread.results.push(error.code);
+        this.world.journal.note(() => `fails: ${error.code}`);
+      }
     }
   }
 
   private *perform(thread: Thread, op: Op): Task<void> {
     switch (op.op) {
       case 'load':
-        return yield* this.access(thread, op, false, (target, own) => this.load(op, target, own));
+        return yield* this.access(thread, op, false, (target) => this.load(op, target));
       case 'store':
-        return yield* this.access(thread, op, true, (target, own) => this.store(op, target, own));
+        return yield* this.access(thread, op, true, (target) => this.store(op, target));
       case 'persist':
         return yield* this.persist(thread, op);
       case 'fsync':
@@ -78,7 +86,7 @@ export class Program {
     thread: Thread,
     op: WordOp,
     isWrite: boolean,
-    make: (target: number | 'zero' | 'own', own: Content | undefined) => void,
+    make: (target: Shown) => void,
   ): Task<void> {
     const { mmu } = this.world;
     const mapping = this.mapping(op.map);
@@ -86,7 +94,7 @@ export class Program {
       thread.beginAccess();
       const found = mmu.translate(thread.cpu, mapping, op.page, isWrite);
       if (found.kind === 'shown') {
-        return make(found.target, mmu.tableOf(mapping)!.ownAt(op.page));
+        return make(found.target);
       }
       if (found.kind === 'bus') return this.bus(thread, mapping, op.page, undefined);
       if (found.kind === 'protected' && !mapping.isShared) {
@@ -120,20 +128,20 @@ export class Program {
     return engine.fault(mapping, page, kind, isWrite, thread.cpu);
   }
 
-  private load(op: WordOp, target: number | 'zero' | 'own', own: Content | undefined): void {
+  private load(op: WordOp, target: Shown): void {
     const { world } = this;
     const mapping = this.mapping(op.map);
     const { model } = world.fileOf(mapping);
     const value =
-      target === 'own'
-        ? wordOf(own!, op.word)
+      typeof target === 'object'
+        ? wordOf(target.content, op.word)
         : target === 'zero'
           ? 0
           : world.region.word(target, op.word);
     world.journal.note(() => `sees ${valueText(value)} (${targetText(target)})`);
     const stored = world.stored.get(mapping, op.page, op.word);
     const expected = stored ?? model.current(op.page, op.word);
-    if (target === 'own' && stored === undefined) return;
+    if (typeof target === 'object' && stored === undefined) return;
     if (op.page >= model.pages) {
       throw new Violation(
         'load',
@@ -147,16 +155,12 @@ export class Program {
     );
   }
 
-  private store(
-    op: WordOp & { value: number },
-    target: number | 'zero' | 'own',
-    own: Content | undefined,
-  ): void {
+  private store(op: WordOp & { value: number }, target: Shown): void {
     const { world } = this;
     const { map, page, word, value } = op;
     const mapping = this.mapping(map);
-    if (target === 'own') {
-      world.mmu.setOwn(mapping, page, world.region.contents.with(own!, word, value));
+    if (typeof target === 'object') {
+      world.mmu.setOwn(mapping, target, world.region.contents.with(target.content, word, value));
       world.stored.put(mapping, page, word, value);
       world.journal.note(() => `stores ${value} in its own page`);
       return;
@@ -326,7 +330,7 @@ export class Program {
       const copy = this.mapping(forkedName(process, world.nameOf(mapping)));
       footprint.writes |= fileBit(mapping.ino);
       mmu.addMapping(to, copy);
-      engine.attach(copy);
+      engine.attach(copy, true);
       to.tables.get(copy)!.copyOwn(table);
       world.stored.fork(mapping, copy);
     }
@@ -384,7 +388,7 @@ export function valueText(value: number): string {
   return value === 0xdead ? 'the old bytes of a removed file' : String(value);
 }
 
-function targetText(target: number | 'zero' | 'own'): string {
+function targetText(target: Shown): string {
   if (target === 'zero') return 'zero page';
-  return target === 'own' ? 'own page' : `region page ${target}`;
+  return typeof target === 'object' ? 'own page' : `region page ${target}`;
 }

@@ -3,6 +3,7 @@
  * Of the lines that are not durable none, the flushed ones or all are kept; of the operations since the
  * last commit each number of first ones. A cut changes nothing: the schedule goes on beside it.
  */
+import assert from 'node:assert/strict';
 import { NO_BUGS } from '../dax/bugs.js';
 import { FileData } from '../dax/file_data.js';
 import type { Inode } from '../metadata/inode.js';
@@ -12,9 +13,9 @@ import type { Region } from '../region.js';
 import { Allocator, type FreedRun } from '../space/allocator.js';
 import { WRITTEN } from '../space/extent_list.js';
 import { PAGE_BYTES, pageOf } from '../units.js';
-import { WORD_BYTES, WORDS_PER_PAGE, wordOf } from './content.js';
+import { type Content, WORD_BYTES, WORDS_PER_PAGE, wordOf } from './content.js';
 import { valueText } from './program.js';
-import type { Kept, LabRegion } from './region.js';
+import type { Kept } from './region.js';
 import type { Invariant } from './scenario.js';
 import { Violation } from './violation.js';
 import { type LabFile, prepareDatabase, type World } from './world.js';
@@ -45,6 +46,7 @@ export interface Cut {
 export class Recovery {
   private readonly metadata: Metadata;
   private kept: Kept = 'none';
+  private operationsKept = 0;
   private readonly fileData: FileData;
   /** Moments that were looked at and held. */
   private readonly seen = new Set<string>();
@@ -56,7 +58,9 @@ export class Recovery {
     const { db } = prepareDatabase(world.scenario, allocator);
     this.metadata = new Metadata(db, { allocator });
     const { metadata } = this;
-    const region = recoveredRegion(world.region, () => this.kept);
+    const region = recoveredRegion((page) =>
+      world.region.contentAfterCut(page, this.kept, this.operationsKept),
+    );
     this.fileData = new FileData({ region, metadata, allocator, bugs: NO_BUGS });
   }
 
@@ -78,6 +82,7 @@ export class Recovery {
       for (const kept of keeps) {
         this.count++;
         this.kept = kept;
+        this.operationsKept = operationsKept;
         const cut = { kept, operationsKept, operations: operations.length, undecidedPages };
         this.checkFiles(cut, watch);
       }
@@ -114,7 +119,7 @@ export class Recovery {
         }
         owners.set(page, file.name);
         if (state !== WRITTEN) continue;
-        const content = this.world.region.contentAfterCut(page, cut.kept);
+        const content = this.world.region.contentAfterCut(page, cut.kept, cut.operationsKept);
         const values = [content.fill, ...content.words.values()];
         const foreign = values.find((value) => !file.model.ownValues.has(value));
         if (foreign === undefined) continue;
@@ -173,14 +178,33 @@ export function cutText({ kept, operationsKept, operations, undecidedPages }: Cu
 }
 
 /** Reads what a cut left; nobody writes. */
-function recoveredRegion(region: LabRegion, kept: () => Kept): Region {
+function recoveredRegion(contentOf: (page: number) => Content): Region {
   const read = (offset: number, target: Uint8Array) => {
     const view = new DataView(target.buffer, target.byteOffset, target.length);
     for (let done = 0; done < target.length; done += WORD_BYTES) {
       const at = offset + done;
-      const content = region.contentAfterCut(pageOf(at), kept());
-      view.setUint32(done, wordOf(content, (at % PAGE_BYTES) / WORD_BYTES), true);
+      const word = (at % PAGE_BYTES) / WORD_BYTES;
+      view.setUint32(done, wordOf(contentOf(pageOf(at)), word), true);
     }
   };
-  return Object.assign(Object.create(region) as Region, { read });
+  const refuse = () => assert.fail('a cut is only looked at');
+  return {
+    pageCount: Infinity,
+    read,
+    store: refuse,
+    storeFlushed: refuse,
+    zeroFlushed: refuse,
+    copyFlushed: refuse,
+    flush: refuse,
+    fence: refuse,
+    fillCanary: refuse,
+    poison: refuse,
+    heal: refuse,
+    poisonedPages: () => [],
+    trackUndecided: refuse,
+    undecidedLineCount: () => 0,
+    crash: refuse,
+    syncHost: refuse,
+    close: refuse,
+  };
 }

@@ -13,6 +13,8 @@ import { DURABLE, type Footprint, pageBit } from './footprint.js';
 /** What a power cut may leave of lines that are not durable. */
 export type Kept = 'none' | 'flushed' | 'all';
 
+const NOTHING: ReadonlyMap<number, Content> = new Map();
+
 export class LabRegion implements Region {
   readonly contents = new Contents();
   private readonly base: Content[];
@@ -20,6 +22,8 @@ export class LabRegion implements Region {
   private readonly durable: Content[];
   /** Flushed and not fenced. */
   private readonly flushed = new Map<number, Content>();
+  /** What was flushed when each operation since the last commit ended, and is not fenced since. */
+  private marks: ReadonlyMap<number, Content>[] = [];
   private readonly changed = new Set<number>();
   private readonly poisonedBase: readonly number[];
   private readonly poisoned = new Set<number>();
@@ -47,6 +51,7 @@ export class LabRegion implements Region {
     }
     this.changed.clear();
     this.flushed.clear();
+    this.marks = [];
     this.poisoned.clear();
     for (const page of this.poisonedBase) this.poisoned.add(page);
   }
@@ -69,10 +74,20 @@ export class LabRegion implements Region {
     return this.poisoned.has(page);
   }
 
-  /** What the page holds after a power cut. */
-  contentAfterCut(page: number, kept: Kept): Content {
+  /** An operation ends: a commit that keeps it, and not the next, fences what is flushed now. */
+  markOperation(): void {
+    this.marks.push(new Map(this.flushed));
+  }
+
+  forgetOperations(): void {
+    this.marks = [];
+  }
+
+  /** What the page holds after a power cut. @param operations that are kept of the marked ones */
+  contentAfterCut(page: number, kept: Kept, operations: number): Content {
     if (kept === 'all') return this.newest[page]!;
-    return (kept === 'flushed' ? this.flushed.get(page) : undefined) ?? this.durable[page]!;
+    const fenced = this.marks[operations - 1]?.get(page) ?? this.durable[page]!;
+    return (kept === 'flushed' ? this.flushed.get(page) : undefined) ?? fenced;
   }
 
   /** Pages of which something is not durable. */
@@ -112,6 +127,18 @@ export class LabRegion implements Region {
       at = end;
     }
     return parts.join(' ');
+  }
+
+  /** What the marks hold. */
+  marksText(): string {
+    return this.marks
+      .map((mark) =>
+        [...mark]
+          .map(([page, { id }]) => `${page}:${id}`)
+          .sort()
+          .join(','),
+      )
+      .join(';');
   }
 
   // lib/region.ts
@@ -180,6 +207,7 @@ export class LabRegion implements Region {
     this.footprint.writes |= DURABLE;
     for (const [page, content] of this.flushed) this.durable[page] = content;
     this.flushed.clear();
+    this.marks = this.marks.map(() => NOTHING);
   }
 
   poison(page: number): void {

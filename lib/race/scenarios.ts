@@ -1,14 +1,61 @@
 /** All scenarios, in the order in which they are listed: the seeds', then the pairs they do not name. */
 import type { Scenario } from './scenario.js';
-import { holeFaultRace } from './scenarios/hole_fault_race.js';
-import { pmdPteCollision } from './scenarios/pmd_pte_collision.js';
+import { forkPrivate, forkShared, forkTruncate } from './scenarios/fork.js';
+import { holeFaultRace, holeFaultRacePmd, holeFaultThreads } from './scenarios/hole_fault_race.js';
+import {
+  pmdPteCollision,
+  privateThreads,
+  privateTruncate,
+  pteUnderPmd,
+} from './scenarios/pmd_pte_collision.js';
+import {
+  collapseFault,
+  insertFault,
+  punchFault,
+  punchWithoutGate,
+  truncateFault,
+  zeroFault,
+} from './scenarios/punch.js';
+import { readFirst, readFirstPmd } from './scenarios/read_first.js';
+import {
+  mapSync,
+  mapSyncShared,
+  mkcleanOneMapping,
+  reuseBeforeCommit,
+  syncPunch,
+  twoSyncs,
+} from './scenarios/sync.js';
+import { convertBeforeZero, faultNoCompletion, zeroErrorIgnored } from './scenarios/unwritten.js';
+import { writeFault, writeUnwritten } from './scenarios/write_fault.js';
 
-export const SCENARIOS: readonly Scenario[] = [holeFaultRace, pmdPteCollision];
-
-/** @throws {RangeError} naming the known ones */
-export function scenarioOf(name: string): Scenario {
-  const scenario = SCENARIOS.find((one) => one.name === name);
-  if (scenario !== undefined) return scenario;
-  const known = SCENARIOS.map((one) => one.name).join(', ');
-  throw new RangeError(`unknown scenario '${name}': one of ${known}`);
-}
+export const SCENARIOS: readonly Scenario[] = [
+  holeFaultRace,
+  holeFaultRacePmd,
+  readFirst,
+  readFirstPmd,
+  faultNoCompletion,
+  convertBeforeZero,
+  zeroErrorIgnored,
+  pmdPteCollision,
+  pteUnderPmd,
+  punchWithoutGate,
+  mkcleanOneMapping,
+  holeFaultThreads,
+  punchFault,
+  truncateFault,
+  collapseFault,
+  insertFault,
+  zeroFault,
+  writeFault,
+  writeUnwritten,
+  forkShared,
+  forkPrivate,
+  forkTruncate,
+  mapSync,
+  mapSyncShared,
+  reuseBeforeCommit,
+  twoSyncs,
+  syncPunch,
+  privateThreads,
+  privateTruncate,
+];

@@ -171,6 +171,7 @@ export class World {
     const count = this.pendingOperations().length;
     this.metadata.commit();
     this.log.push('commit');
+    this.region.forgetOperations();
     if (this.scenario.hasCrash === true) this.committedText = this.mapsText();
     this.journal.note(() => `committed: ${count} operation${count === 1 ? '' : 's'}`);
   }
@@ -219,7 +220,7 @@ export class World {
   /** What a power cut would find of the metadata. */
   durableText(): string {
     const records = this.log.slice(this.log.lastIndexOf('commit') + 1);
-    return `${this.committedText} then ${JSON.stringify(records)}`;
+    return `${this.committedText} then ${JSON.stringify(records)} ${this.region.marksText()}`;
   }
 
   /** Maps and sizes of all files, for a person and for comparing. */
@@ -241,6 +242,9 @@ export class World {
     if (record.type === 'map' || record.type === 'unmap') this.footprint.writes |= SPACE;
     if ('ino' in record) this.footprint.writes |= fileBit(record.ino);
     this.log.push(record);
+    if (record.type === 'end-operation' && this.scenario.hasCrash === true) {
+      this.region.markOperation();
+    }
     this.journal.note(() => describe(record));
   }
 

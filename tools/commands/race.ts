@@ -144,51 +144,45 @@ function list(options: Options): void {
   process.stdout.write(table(['scenario', 'seed', 'bug', 'script', 'what happens'], rows));
 }
 
+const WIDTHS = { scenario: 22, bug: 22, end: 16, broke: 11 };
+
 function all(options: Options): void {
-  const rows: (string | number)[][] = [];
   const results: object[] = [];
   let isAsExpected = true;
+  if (options.json !== true)
+    process.stdout.write(allRow(['', 'scenario', 'bug', 'end', 'broke'], COUNTS));
   for (const scenario of SCENARIOS) {
     for (const bug of scenario.bug === undefined ? [undefined] : [scenario.bug, undefined]) {
       const result = explore(scenario, bug, options);
       const isRight = result.end === (bug === undefined ? 'space-exhausted' : 'failure-found');
       isAsExpected &&= isRight;
-      const { steps, states, schedules, depth, milliseconds } = result;
-      const seconds = (milliseconds / 1000).toFixed(1);
-      const what = result.failure?.violation.invariant ?? '';
-      rows.push([
-        isRight ? 'ok' : 'WRONG',
-        scenario.name,
-        bug ?? '-',
-        result.end,
-        what,
-        schedules,
-        states,
-        depth,
-        steps,
-        seconds,
-      ]);
       results.push({ scenario: scenario.name, bug: bug ?? null, isRight, ...countsOf(result) });
+      if (options.json === true) continue;
+      const broke = result.failure?.violation.invariant ?? '';
+      const { steps, states, schedules, depth, milliseconds } = result;
+      const counts = [schedules, states, depth, steps, (milliseconds / 1000).toFixed(1)];
+      process.stdout.write(
+        allRow([isRight ? 'ok' : 'WRONG', scenario.name, bug ?? '-', result.end, broke], counts),
+      );
     }
   }
   if (!isAsExpected) process.exitCode = EXIT_FAILURE;
-  if (options.json === true) {
-    printJson(results);
-    return;
-  }
-  const head = [
-    '',
-    'scenario',
-    'bug',
-    'end',
-    'broke',
-    'schedules',
-    'states',
-    'depth',
-    'steps',
-    's',
+  if (options.json === true) printJson(results);
+}
+
+const COUNTS = ['schedules', 'states', 'depth', 'steps', 's'];
+
+/** Written as soon as it is known: all of them take minutes. */
+function allRow(words: string[], counts: (string | number)[]): string {
+  const [ok = '', scenario = '', bug = '', end = '', broke = ''] = words;
+  const left = [
+    ok.padEnd(5),
+    scenario.padEnd(WIDTHS.scenario),
+    bug.padEnd(WIDTHS.bug),
+    end.padEnd(WIDTHS.end),
+    broke.padEnd(WIDTHS.broke),
   ];
-  process.stdout.write(table(head, rows));
+  return `${[...left, ...counts.map((one) => String(one).padStart(9))].join(' ')}\n`;
 }
 
 function replay(id: string, options: Options): void {
