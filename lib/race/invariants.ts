@@ -4,6 +4,7 @@
  *
  * load        a load sees the last store to the word (checked in the load itself, program.ts)
  * content     what the file's map and region hold is what was stored
+ * other-file  no file holds what was stored to another
  * zeroes      nobody is shown zeroes where the file holds something else
  * mapping     every page that a process can reach is the file's page now, and written
  * page-table  no PMD and PTEs for the same pages; at exit the counters are zero
@@ -25,6 +26,7 @@ import type { LabFile, World } from './world.js';
 type Check = (world: World) => void;
 
 const CHECKS: readonly (readonly [Invariant, Check])[] = [
+  ['other-file', checkOtherFiles],
   ['content', checkContents],
   ['zeroes', checkZeroes],
   ['mapping', checkMappings],
@@ -38,6 +40,27 @@ export function checkerOf(watch: readonly Invariant[] | undefined): Check {
   return (world) => {
     for (const [, check] of checks) check(world);
   };
+}
+
+function checkOtherFiles(world: World): void {
+  for (const { name, model, ino } of world.files.values()) {
+    const list = world.metadata.extents(world.metadata.existingInode(ino));
+    for (const at of model.words.keys()) {
+      const [page, word] = [Math.floor(at / WORDS_PER_PAGE), at % WORDS_PER_PAGE];
+      const extent = list.find(page);
+      if (extent?.state !== WRITTEN) continue;
+      const regionPage = extent.regionPage + (page - extent.filePage);
+      const value = world.region.word(regionPage, word);
+      if (model.ownValues.has(value)) continue;
+      for (const other of world.files.values()) {
+        if (!other.model.ownValues.has(value)) continue;
+        throw new Violation(
+          'other-file',
+          `page ${page} of ${name} (region page ${regionPage}) holds ${valueText(value)}, which was stored to ${other.name}; ${name} had ${valueText(model.current(page, word))} there`,
+        );
+      }
+    }
+  }
 }
 
 function checkContents(world: World): void {

@@ -55,10 +55,10 @@ export class Program {
       case 'persist':
         return yield* this.persist(thread, op);
       case 'fsync':
-        return yield* this.sync(this.file(op.file), WHOLE_FILE);
+        return yield* this.sync(thread, this.file(op.file), WHOLE_FILE);
       case 'msync': {
         const range = { filePage: op.page, pageCount: op.pageCount };
-        return yield* this.sync(this.fileOfMap(op.map), range);
+        return yield* this.sync(thread, this.fileOfMap(op.map), range);
       }
       case 'writeback':
         return yield* this.writeback(this.file(op.file), WHOLE_FILE);
@@ -143,13 +143,10 @@ export class Program {
     const expected = stored ?? model.current(op.page, op.word);
     if (typeof target === 'object' && stored === undefined) return;
     if (op.page >= model.pages) {
-      throw new Violation(
-        'load',
-        `a load of page ${op.page} beyond the end of the file went through`,
-      );
+      world.fail('load', `a load of page ${op.page} beyond the end of the file went through`);
     }
     if (value === expected) return;
-    throw new Violation(
+    world.fail(
       'load',
       `a load of ${op.map}[${op.page}] saw ${valueText(value)} (${targetText(target)}); the last store there is ${valueText(expected)}`,
     );
@@ -172,10 +169,7 @@ export class Program {
     file.model.store(page, word, value);
     world.journal.note(() => `stores ${value} in region page ${target}`);
     if (page >= file.model.pages) {
-      throw new Violation(
-        'load',
-        `a store to page ${page} beyond the end of the file went through`,
-      );
+      world.fail('load', `a store to page ${page} beyond the end of the file went through`);
     }
   }
 
@@ -184,6 +178,8 @@ export class Program {
     const mapping = this.mapping(op.map);
     const { model } = world.fileOf(mapping);
     const promised = model.promiseWord(op.page, op.word);
+    thread.keeps = [...promised].join();
+    world.footprint.reads |= fileBit(mapping.ino);
     yield* this.access(thread, op, false, (target) => {
       if (typeof target !== 'number') return;
       world.region.flush(target * PAGE_BYTES + op.word * WORD_BYTES, WORD_BYTES);
@@ -199,20 +195,21 @@ export class Program {
     const { model } = world.fileOf(mapping);
     world.journal.note(() => `SIGBUS${error === undefined ? '' : ` (${error})`}`);
     thread.results.push(`SIGBUS ${error ?? ''}`);
-    if (error !== undefined) world.mmu.showBus(mapping, page);
+    // What may pass is not shown: the next access asks again, as after a moment in the daemon.
+    if (error === 'beyond-end') world.mmu.showBus(mapping, page);
     if (page >= model.pages) return;
-    const isSick = (world.scenario.poisoned ?? []).length > 0;
-    if (error === 'media-error' && isSick) return;
+    if (error === 'media-error' && (world.scenario.poisoned ?? []).length > 0) return;
     if (error === 'no-space' && world.allocator.freePages === 0) return;
-    if (error === undefined && isSick) return;
-    throw new Violation('bus', `an access of page ${page} of ${model.pages} ended in SIGBUS`);
+    world.fail('bus', `an access of page ${page} of ${model.pages} ended in SIGBUS`);
   }
 
   // Calls
 
-  private *sync(file: LabFile, range: PageRange): Task<void> {
+  private *sync(thread: Thread, file: LabFile, range: PageRange): Task<void> {
     const { world } = this;
     const promised = file.model.promise(range.filePage, range.pageCount);
+    thread.keeps = [...promised].join();
+    world.footprint.reads |= fileBit(file.ino);
     yield* this.writeback(file, range);
     yield { point: 'fs fsync: fence and commit' };
     world.commit();
@@ -254,7 +251,7 @@ export class Program {
     const expected = file.model.current(op.page, op.word);
     world.journal.note(() => `sees ${valueText(value)}`);
     if (value === expected) return;
-    throw new Violation(
+    world.fail(
       'load',
       `read(2) of page ${op.page} gave ${valueText(value)}; the last store there is ${valueText(expected)}`,
     );

@@ -63,6 +63,7 @@ export interface ThreadSetup {
 export const INVARIANTS = [
   'load',
   'content',
+  'other-file',
   'zeroes',
   'mapping',
   'page-table',

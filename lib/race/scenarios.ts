@@ -59,3 +59,10 @@ export const SCENARIOS: readonly Scenario[] = [
   privateThreads,
   privateTruncate,
 ];
+
+/** @throws {RangeError} there is none */
+export function scenarioOf(name: string): Scenario {
+  const scenario = SCENARIOS.find((one) => one.name === name);
+  if (scenario === undefined) throw new RangeError(`unknown scenario '${name}'`);
+  return scenario;
+}

@@ -128,6 +128,7 @@ export class Schedule {
     if (at >= 0) this.waiting.splice(at, 1);
     if (done === true) {
       thread.isDone = true;
+      thread.begin(0);
       thread.waitsFor = undefined;
       return;
     }

@@ -22,6 +22,8 @@ export class Thread {
   waitsFor: Waitable | undefined;
   /** SIGBUS, in order. */
   results: string[] = [];
+  /** What the op at hand keeps in its head besides what its points tell. */
+  keeps = '';
   private opIndex = 0;
   private passed: Passed[] = [];
 
@@ -39,6 +41,7 @@ export class Thread {
   begin(opIndex: number): void {
     this.opIndex = opIndex;
     this.passed = [];
+    this.keeps = '';
   }
 
   beginAccess(): void {
@@ -79,7 +82,7 @@ export class Thread {
     const passed = this.passed.map(({ label, saw }) =>
       saw === undefined ? label : `${label} ${JSON.stringify(saw)}`,
     );
-    return `${end} ${this.results.join()} ${passed.join(';')}`;
+    return `${end} ${this.results.join()} ${this.keeps} ${passed.join(';')}`;
   }
 }
 

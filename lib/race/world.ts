@@ -24,7 +24,8 @@ import { ModelFile } from './model.js';
 import { type Process, SoftwareMmu } from './mmu.js';
 import { PrivateStores } from './private_stores.js';
 import { LabRegion } from './region.js';
-import { OLD_BYTES, type Scenario } from './scenario.js';
+import { type Invariant, OLD_BYTES, type Scenario } from './scenario.js';
+import { Violation } from './violation.js';
 
 /** Region pages that a scenario's extents should leave alone: the superblock. */
 const FIRST_DATA_PAGE = 1;
@@ -165,6 +166,7 @@ export class World {
   commit(): void {
     this.region.fence();
     this.metadata.endOperation();
+    this.footprint.reads |= JOURNAL;
     if (!this.metadata.dirty) return;
     this.footprint.writes |= JOURNAL | SPACE;
     for (const { ino } of this.files.values()) this.footprint.writes |= fileBit(ino);
@@ -174,6 +176,12 @@ export class World {
     this.region.forgetOperations();
     if (this.scenario.hasCrash === true) this.committedText = this.mapsText();
     this.journal.note(() => `committed: ${count} operation${count === 1 ? '' : 's'}`);
+  }
+
+  /** An invariant broke, if it is watched. @throws {Violation} */
+  fail(invariant: Invariant, message: string): void {
+    const { watch } = this.scenario;
+    if (watch === undefined || watch.includes(invariant)) throw new Violation(invariant, message);
   }
 
   inode(file: LabFile): Inode {
@@ -210,7 +218,8 @@ export class World {
     parts.push(this.region.text());
     for (const { ino, model } of this.files.values()) {
       const inode = this.metadata.existingInode(ino);
-      parts.push(model.text(), this.metadata.isSettled(inode) ? 'settled' : 'unsettled');
+      const settled = this.metadata.isSettled(inode) ? 'settled' : 'unsettled';
+      parts.push(model.text(), settled, String(inode.mtimeSec));
     }
     if (this.metadata.dirty) parts.push('dirty');
     if (this.scenario.hasCrash === true) parts.push(this.durableText());

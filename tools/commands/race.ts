@@ -9,7 +9,7 @@ import { columnsText } from '../../lib/race/columns.js';
 import type { Exploration, ExploreOptions } from '../../lib/race/explorer.js';
 import { formatReplayId, parseReplayId } from '../../lib/race/replay_id.js';
 import type { Scenario } from '../../lib/race/scenario.js';
-import { SCENARIOS } from '../../lib/race/scenarios.js';
+import { SCENARIOS, scenarioOf } from '../../lib/race/scenarios.js';
 import { exhaust, find, scheduleOf } from '../../lib/race/search.js';
 import { type Story, tell } from '../../lib/race/story.js';
 import { UsageError } from '../../fs/options.js';
@@ -218,9 +218,14 @@ function parsed(id: string): ReturnType<typeof parseReplayId> {
 }
 
 function known(name: string): Scenario {
-  const scenario = SCENARIOS.find((one) => one.name === name);
-  if (scenario !== undefined) return scenario;
-  throw new UsageError(`race: unknown scenario '${name}': fauxdax race lists them`);
+  try {
+    return scenarioOf(name);
+  } catch (error) {
+    if (error instanceof RangeError) {
+      throw new UsageError(`race: ${error.message}: fauxdax race lists them`);
+    }
+    throw error;
+  }
 }
 
 function countsOf(result: Exploration): object {

@@ -44,7 +44,7 @@ export const holeFaultThreads: Scenario = {
   files: { f: { pages: 1 } },
   processes: { both: { a: { file: 'f' } }, other: { b: { file: 'f' } } },
   threads: [
-    { name: 'CPU 0', process: 'both', script: [load('a', 0), load('a', 0)] },
+    { name: 'CPU 0', process: 'both', script: [load('a', 0)] },
     { name: 'CPU 1', process: 'both', script: [store('a', 0, 1)] },
     { name: 'CPU 2', process: 'other', script: [load('b', 0)] },
   ],

@@ -48,7 +48,7 @@ export const punchWithoutGate: Scenario = {
     { name: 'FLUSHER', process: 'flusher', script: [writeback('f')] },
   ],
   // What is mapped and free is caught at once; the story goes on to the other file's bytes.
-  watch: ['load', 'content', 'page-table', 'bus', 'progress'],
+  watch: ['other-file', 'page-table', 'progress'],
   // No other page: g gets what f gives up.
   regionPages: 2,
 };

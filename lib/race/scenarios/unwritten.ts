@@ -45,6 +45,8 @@ export const convertBeforeZero: Scenario = {
     { name: 'Process 2', process: 'writer', script: [write('g', 0, 91), fsync('g')] },
   ],
   hasCrash: true,
+  // What a program would see without a crash is right in the end.
+  watch: ['synced', 'foreign', 'load', 'bus', 'progress'],
 };
 
 export const zeroErrorIgnored: Scenario = {
@@ -60,4 +62,5 @@ export const zeroErrorIgnored: Scenario = {
   ],
   poisoned: [4],
   hasCrash: true,
+  watch: ['media', 'synced', 'foreign', 'bus', 'progress'],
 };

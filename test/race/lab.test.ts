@@ -1,0 +1,122 @@
+/** The lab's own parts: the page table's counters, the region's ages, what the command prints. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { Footprint } from '../../lib/race/footprint.js';
+import { PageTable } from '../../lib/race/page_table.js';
+import { LabRegion } from '../../lib/race/region.js';
+import { formatReplayId, parseReplayId } from '../../lib/race/replay_id.js';
+import { PAGE_BYTES } from '../../lib/units.js';
+
+const CLI = fileURLToPath(new URL('../../dist/tools/fauxdax.js', import.meta.url));
+
+function race(...args: string[]): { status: number | null; stdout: string; stderr: string } {
+  return spawnSync(process.execPath, [CLI, 'race', ...args], { encoding: 'utf8' });
+}
+
+t.test('a page table that is used rightly leaves no counter behind', async (t) => {
+  const table = new PageTable();
+  table.put({ filePage: 0, pageCount: 512, target: 512, isStorable: false, isHuge: true });
+  table.setStorable({ filePage: 0, pageCount: 512 }, true);
+  table.zap({ filePage: 3, pageCount: 2 }, false);
+  t.equal(table.find(5)?.isHuge, false);
+  t.equal(table.find(3), undefined);
+  table.put({ filePage: 3, pageCount: 1, target: 515, isStorable: false, isHuge: false });
+  table.zap({ filePage: 0, pageCount: 512 }, true);
+  t.same(table.exitCounters(), { pageTables: 0, residentPages: 0 });
+  t.equal(table.collision, undefined);
+});
+
+t.test('a PMD over PTEs and a PTE under a PMD are told by the counters', async (t) => {
+  const pte = { filePage: 1, pageCount: 1, target: 513, isStorable: false, isHuge: false };
+  const pmd = { filePage: 0, pageCount: 512, target: 512, isStorable: false, isHuge: true };
+  const over = new PageTable();
+  over.put(pte);
+  over.put(pmd);
+  t.match(over.collision, /PMD was installed/);
+  t.equal(over.exitCounters().pageTables, 1);
+  const under = new PageTable();
+  under.put(pmd);
+  under.put(pte);
+  t.match(under.collision, /under a PMD/);
+  t.equal(under.exitCounters().residentPages, 1);
+});
+
+t.test(
+  'a page of the region has three ages, and a fence makes the flushed one durable',
+  async (t) => {
+    const region = new LabRegion(4, { fillOf: () => 9, poisoned: [] }, new Footprint());
+    region.storeWord(1, 0, 5);
+    region.flush(PAGE_BYTES, 8);
+    region.storeWord(1, 0, 6);
+    const word = (kept: 'none' | 'flushed' | 'all') =>
+      region.contentAfterCut(1, kept, 0).words.get(0);
+    t.same([word('none'), word('flushed'), word('all')], [undefined, 5, 6]);
+    region.fence();
+    t.same([word('none'), word('all')], [5, 6]);
+    region.reset();
+    t.same(region.undecidedPages(), []);
+    t.equal(region.word(1, 0), 9);
+  },
+);
+
+t.test('an operation that is kept brings what was flushed when it ended', async (t) => {
+  const region = new LabRegion(4, { fillOf: () => 9, poisoned: [] }, new Footprint());
+  region.zeroFlushed(PAGE_BYTES, PAGE_BYTES);
+  region.markOperation();
+  t.equal(region.contentAfterCut(1, 'none', 0).fill, 9);
+  t.equal(region.contentAfterCut(1, 'none', 1).fill, 0);
+});
+
+t.test('a replay id says what it was made of', async (t) => {
+  const id = { scenario: 'punch-fault', bug: 'punch-without-gate', actors: [0, 1, 10, 3] };
+  t.same(parseReplayId(formatReplayId(id)), id);
+  t.same(parseReplayId('a/none/0').bug, undefined);
+  t.throws(() => parseReplayId('punch-fault'), /not a replay id/);
+});
+
+t.test('the command prints columns and an id that prints the same again', async (t) => {
+  const found = race('hole-fault-race', '--bug', 'hole-fault-race');
+  t.equal(found.status, 1);
+  t.match(found.stdout, /^Process 1 \(reader\) +Process 2 \(writer\)\n/);
+  t.match(found.stdout, /zeroes: reader is shown the zero page at page 0 of f, where 1 was stored/);
+  t.match(found.stdout, /failure-found: \d+ schedules, \d+ states/);
+  const id = /race replay (\S+)/.exec(found.stdout)![1]!;
+  const again = race('replay', id);
+  t.equal(again.status, 1);
+  t.ok(found.stdout.startsWith(again.stdout));
+  t.match(race('hole-fault-race').stdout, /space-exhausted/);
+  t.equal(race('hole-fault-race').status, 0);
+});
+
+t.test('the command refuses what it does not know', async (t) => {
+  for (const args of [
+    ['nothing'],
+    ['hole-fault-race', '--bug', 'no'],
+    ['replay'],
+    ['replay', 'x'],
+  ]) {
+    const { status, stderr } = race(...args);
+    t.equal(status, 2, args.join(' '));
+    t.match(stderr, /^fauxdax: race: /);
+  }
+  t.equal(race('replay', 'hole-fault-race/none/9').status, 2);
+});
+
+t.test('JSON and the page tell every step', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'fauxdax-race-'));
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }));
+  const page = join(dir, 'race.html');
+  const args = ['fault-no-completion', '--bug', 'fault-no-completion', '--json', '--html', page];
+  const result = JSON.parse(race(...args).stdout) as Record<string, unknown>;
+  t.equal(result['end'], 'failure-found');
+  t.match(result['broke'], { invariant: 'synced' });
+  const steps = result['steps'] as { label: string }[];
+  t.equal(steps[0]!.label, 'store a[0] = 1');
+  const html = readFileSync(page, 'utf8');
+  t.equal(html.split('<li>').length - 1, steps.length);
+  t.notMatch(html, /<script|src=|href="http/);
+});
