@@ -5,6 +5,7 @@
  */
 import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
+import { loadNative } from '../lib/native.js';
 import { Failure } from './failure.js';
 
 /** Exit statuses of env(1) and of shells. */
@@ -27,11 +28,16 @@ const NAMES_BYTES_MAX = 1 << 20;
  */
 export function findExecutable(what: string, command: string): string {
   const folders = command.includes('/') ? [''] : (process.env['PATH'] ?? '').split(':');
-  let isThere = false;
+  let reason = '';
   for (const folder of folders) {
     const path = command.includes('/') ? command : resolve(folder, command);
-    if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) continue;
-    isThere = true;
+    const kind = statSync(path, { throwIfNoEntry: false });
+    if (kind?.isFile() !== true) {
+      if (kind !== undefined && path === command)
+        reason = 'not a program but a directory or device';
+      continue;
+    }
+    reason = 'it may not be executed: chmod +x it, or start it by its interpreter';
     try {
       accessSync(path, constants.X_OK);
       return path;
@@ -39,7 +45,7 @@ export function findExecutable(what: string, command: string): string {
       // As execvp(3): one further on may do.
     }
   }
-  if (isThere) throw new Failure(`${what}: ${command}: permission denied`, EXIT_NOT_EXECUTABLE);
+  if (reason !== '') throw new Failure(`${what}: ${command}: ${reason}`, EXIT_NOT_EXECUTABLE);
   throw new Failure(`${what}: ${command}: no such command`, EXIT_NOT_FOUND);
 }
 
@@ -54,12 +60,16 @@ export function whyNotPreloaded(what: string, path: string, depth = 0): string |
     const head = readAt(fd, 0, HEAD_BYTES);
     if (head.subarray(0, 2).toString('latin1') === '#!') {
       const line = head.subarray(2).toString('latin1').split('\n', 1)[0] ?? '';
-      const [interpreter = ''] = line.trim().split(/[ \t]/, 1);
-      if (depth >= SCRIPT_DEPTH_MAX) return `${path}: interpreters of interpreters`;
-      return whyNotPreloaded(what, findExecutable(what, interpreter), depth + 1);
+      if (depth >= SCRIPT_DEPTH_MAX) return `${path} has an interpreter of an interpreter`;
+      for (const interpreter of interpretersOf(line)) {
+        const why = whyNotPreloaded(what, findExecutable(what, interpreter), depth + 1);
+        if (why !== undefined) return why;
+      }
+      return undefined;
     }
-    if ((statSync(path).mode & 0o6000) !== 0) {
-      return `${path} is set-user-ID or set-group-ID, for which the loader ignores preloads`;
+    const privilege = privilegeOf(path);
+    if (privilege !== undefined) {
+      return `${path} ${privilege}, for which the loader ignores preloads: run a copy made by cp`;
     }
     // What has no format that the kernel knows is a shell script to execvp(3).
     if (head.subarray(0, 4).toString('latin1') !== '\x7fELF') return undefined;
@@ -67,6 +77,22 @@ export function whyNotPreloaded(what: string, path: string, depth = 0): string |
   } finally {
     closeSync(fd);
   }
+}
+
+/** What the file gives a process besides what its caller may do. */
+function privilegeOf(path: string): string | undefined {
+  if ((statSync(path).mode & 0o6000) !== 0) return 'is set-user-ID or set-group-ID';
+  return loadNative().hasFileCapabilities(path) ? 'has file capabilities' : undefined;
+}
+
+/** Of the first line of a script, after `#!`; two when env(1) finds the second. */
+function interpretersOf(line: string): string[] {
+  const [interpreter = '', ...words] = line.trim().split(/[ \t]+/);
+  if (basename(interpreter) !== 'env') return [interpreter];
+  // What env's options take besides -S is rare there, and then nothing is said about the program.
+  const [first = ''] = words[0] === '-S' ? words.slice(1) : words;
+  const found = first.startsWith('-S') ? first.slice(2) : first;
+  return found === '' || /^-|=/.test(found) ? [interpreter] : [interpreter, found];
 }
 
 function whyNotElf(path: string, fd: number, head: Buffer): string | undefined {

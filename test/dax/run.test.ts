@@ -1,11 +1,21 @@
 // `fauxdax run` itself: what it refuses and says, and that it is transparent to the program.
-import { execFileSync, spawn } from 'node:child_process';
-import { copyFileSync, chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Image, mounted } from '../fs/image.js';
-import { cannotMap, compiled, daxMount, fauxdax, program } from './place.js';
+import { cannotMap, compiled, daxMount, fauxdax, Mapper, program } from './place.js';
 
 function scratch(t: Test, parent = tmpdir()): string {
   const dir = mkdtempSync(join(parent, 'fauxdax-run-'));
@@ -31,15 +41,21 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
   foreign.writeUInt16LE(183, 18);
   script(join(at, 'arm'), foreign.toString('latin1'));
   script(join(at, 'by-static'), `#!${isStatic}\n`);
+  script(join(at, 'by-env'), `#!/usr/bin/env ${isStatic}\n`);
+  script(join(at, 'by-env-s'), `#!/usr/bin/env -S ${isStatic} -x\n`);
+  script(join(at, 'by-none'), '#!/usr/bin/env no-such-command\n');
   const cases: [program: string, status: number, reason: RegExp][] = [
     [isStatic, 3, /statically linked/],
     [join(at, 'by-static'), 3, /statically linked/],
-    [join(at, 'setuid'), 3, /set-user-ID/],
+    [join(at, 'by-env'), 3, /statically linked/],
+    [join(at, 'by-env-s'), 3, /statically linked/],
+    [join(at, 'by-none'), 127, /no-such-command: no such command/],
+    [join(at, 'setuid'), 3, /set-user-ID.* run a copy/],
     [join(at, 'arm'), 3, /64-bit x86/],
     [join(at, 'none'), 127, /no such command/],
     ['no-such-command', 127, /no such command/],
-    [join(at, '..'), 127, /no such command/],
-    ['/etc/passwd', 126, /permission denied/],
+    [join(at, '..'), 126, /not a program/],
+    ['/etc/passwd', 126, /chmod \+x/],
   ];
   for (const [name, status, reason] of cases) {
     const done = fauxdax('run', dir, '--', name);
@@ -47,6 +63,59 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
     t.match(done.text, reason);
     t.match(done.text, /^fauxdax: run: [^\n]+\n$/, 'one line');
   }
+});
+
+/** Gives a program CAP_NET_RAW, capabilities(7), where setcap(8) is there and allowed. */
+function withCapability(path: string): boolean {
+  copyFileSync('/bin/true', path);
+  return spawnSync('setcap', ['cap_net_raw+ep', path]).status === 0;
+}
+
+t.test('a program with file capabilities is refused', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const path = join(scratch(t), 'capable');
+  if (!withCapability(path)) {
+    t.pass('a program with capabilities', { skip: 'setcap is not there, or may not' });
+    return;
+  }
+  const done = fauxdax('run', dir, '--', path);
+  t.equal(done.status, 3);
+  t.match(done.text, /file capabilities, .* run a copy made by cp\n$/);
+});
+
+t.test('descriptors of the caller are inherited', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const out = join(scratch(t), 'out');
+  const fd = openSync(out, 'w');
+  const words = [program, 'run', dir, '--', 'sh', '-c', 'echo three >&3; echo nine >&9'];
+  const none = 'ignore' as const;
+  const done = spawnSync(process.execPath, words, {
+    stdio: [none, none, 'pipe', fd, none, none, none, none, none, fd],
+    encoding: 'utf8',
+  });
+  closeSync(fd);
+  t.equal(done.stderr, '');
+  t.equal(readFileSync(out, 'utf8'), 'three\nnine\n');
+});
+
+t.test('an image may have a long path', { skip: cannotMap }, async (t) => {
+  const base = scratch(t, '/dev/shm');
+  const parent = join(base, 'x'.repeat(200));
+  const place = { imageDir: join(parent, 'image'), dir: join(base, 'mnt') };
+  mkdirSync(parent);
+  mkdirSync(place.dir);
+  Image.make(place.imageDir, { sizeBytes: 16 << 20 });
+  await mounted(t, place);
+  const path = join(place.dir, 'f');
+  writeFileSync(path, 'a'.repeat(4096));
+  const mapper = Mapper.direct(t, place.dir);
+  await mapper.check(t, [
+    ['open A f rw', '0'],
+    ['map M A 0 4096 sync', '0'],
+    ['store M 0 long', '0'],
+  ]);
+  t.equal(await mapper.end(), 0);
+  t.equal(readFileSync(path, 'utf8').slice(0, 5), 'longa');
 });
 
 t.test('mounts whose files cannot be mapped are refused', { skip: cannotMap }, async (t) => {

@@ -2,13 +2,14 @@
  * `fauxdax run`: starts a program whose mappings of the mount's files are the region itself. What
  * could not work is found first, and then nothing is started.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type StdioOptions } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { constants } from 'node:os';
 import { Command } from 'commander';
 import { type Control, connect } from '../../fs/mount.js';
 import type { RunTicket } from '../../fs/dax/dax.js';
 import { WIRE_ENV_DEVICE, WIRE_RUN_NO_DATA, WIRE_RUN_VERBOSE } from '../../fs/dax/wire.js';
+import { inheritedDescriptors, stdioWith } from '../descriptors.js';
 import { findExecutable, whyNotPreloaded } from '../executable.js';
 import {
   assertKernel,
@@ -58,6 +59,7 @@ Example:
 }
 
 async function run(path: string, words: string[], options: Options): Promise<void> {
+  const stdio = stdioWith(inheritedDescriptors());
   const mount = findRunMount(path);
   assertNotNested(mount);
   assertKernel('run');
@@ -70,7 +72,7 @@ async function run(path: string, words: string[], options: Options): Promise<voi
   try {
     const ticket = await beginRun('run', control, mount.dir);
     const environment = environmentOf(ticket, mount, shim, options);
-    process.exitCode = await runProgram(executable, words, environment);
+    process.exitCode = await runProgram(executable, words, { env: environment, stdio });
   } finally {
     control.close();
   }
@@ -121,10 +123,10 @@ function environmentOf(
 async function runProgram(
   executable: string,
   words: readonly string[],
-  env: NodeJS.ProcessEnv,
+  given: { env: NodeJS.ProcessEnv; stdio: StdioOptions },
 ): Promise<number> {
   const [argv0 = '', ...args] = words;
-  const child = spawn(executable, args, { argv0, env, stdio: 'inherit' });
+  const child = spawn(executable, args, { argv0, ...given });
   const ended = new Promise<number>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (code, signal) => {
