@@ -234,6 +234,9 @@ void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece);
 
 // Registers the handlers of fork; before anybody else does.
 void ForkPrepare(void);
+// Memory of a mapping that a child made without these handlers is not to have: it would be shown
+// pages that were freed since, and its stores would be noted by nobody.
+void ForkHide(uint64_t start, uint64_t length);
 
 // ---- shim_scan.c ----
 

@@ -1,7 +1,8 @@
-// fork. A child begins with the address space of its parent but without its userfaultfd and its
-// threads. Before fork returns in it, alone, it attaches by itself and tells the daemon of every
-// mapping anew, over fresh memory; pages of its own in private mappings it keeps. The parent
-// waits until then: its mappings, and with them what the child still shows, stay.
+// fork. A child begins with the address space of its parent, but without shared mappings, and
+// without its userfaultfd and its threads. Before fork returns in it, alone, it attaches by itself
+// and tells the daemon of every mapping anew, over fresh memory; pages of its own in private
+// mappings it keeps. The parent waits until then: its mappings, and with them what the child still
+// shows, stay. A child that is made past these handlers has none of it: there an access is SIGSEGV.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,17 @@
 
 #include "shim.h"
 
+void ForkHide(uint64_t start, uint64_t length) { SysMadvise(start, length, MADV_DONTFORK); }
+
+// Private mappings, which may have pages of the process's own, are for children of fork.
+static void AdvisePrivate(int advice) {
+  for (size_t i = 0; i < TableCount(); i++) {
+    const struct shim_part* part = TablePart(i);
+    if (AnchorAt(part->anchor)->is_shared || part->dont_fork) continue;
+    SysMadvise(part->start, part->end - part->start, advice);
+  }
+}
+
 static uint64_t signals_before;
 static int ends[2] = {-1, -1};  // the child closes the second, or dies
 
@@ -17,6 +29,7 @@ static void Prepare(void) {
   const uint64_t signals = BlockSignals();
   Lock(&shim_change_lock);
   Lock(&shim_table_lock);
+  AdvisePrivate(MADV_DOFORK);
   signals_before = signals;
   ends[0] = -1;
   ends[1] = -1;
@@ -24,6 +37,7 @@ static void Prepare(void) {
 }
 
 static void InParent(void) {
+  AdvisePrivate(MADV_DONTFORK);
   Unlock(&shim_table_lock);
   if (ends[1] >= 0) {
     char byte;
@@ -36,11 +50,23 @@ static void InParent(void) {
   RestoreSignals(signals);
 }
 
+// The addresses of shared mappings, which are empty here, before anything else takes them.
+static int ReserveShared(void) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  int error = 0;
+  for (size_t i = 0; i < TableCount(); i++) {
+    const struct shim_part* part = TablePart(i);
+    if (!AnchorAt(part->anchor)->is_shared || part->dont_fork) continue;
+    const long result = SysMmap(part->start, part->end - part->start, part->prot, flags, -1, 0);
+    if (IsError(result)) error = (int)-result;
+  }
+  return error;
+}
+
 static void DropUnforked(void) {
   for (size_t i = 0; i < TableCount();) {
     const struct shim_part part = *TablePart(i);
     if (part.dont_fork) {
-      SysMunmap(part.start, part.end - part.start);
       TableRemove(part.start, part.end);
     } else {
       i++;
@@ -48,15 +74,11 @@ static void DropUnforked(void) {
   }
 }
 
-// Nothing is shown of [start, end), which lies in one part, but pages of the process's own.
-static int Clear(const struct shim_part* part, uint64_t start, uint64_t end) {
-  if (!AnchorAt(part->anchor)->is_shared && part->is_shown) {
-    struct shim_job job = {.run = KeepOwnJob, .from = start, .length = end - start};
-    return JobDo(&job);
-  }
-  const long result = SysMmap(start, end - start, part->prot,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  return IsError(result) ? (int)-result : 0;
+// Nothing is shown of a part but pages of the process's own.
+static int Clear(const struct shim_part* part) {
+  if (AnchorAt(part->anchor)->is_shared || !part->is_shown) return 0;
+  struct shim_job job = {.run = KeepOwnJob, .from = part->start, .length = part->end - part->start};
+  return JobDo(&job);
 }
 
 static void BusAll(uint64_t start, uint64_t end) {
@@ -80,7 +102,7 @@ static size_t TellAgain(size_t index, int error) {
     const bool goes_on = part->number == number && part->offset == offset &&
                          part->start == TablePart(index)->start + (offset - whole.offset);
     if (!goes_on) break;
-    if (error == 0) error = Clear(part, part->start, part->end);
+    if (error == 0) error = Clear(part);
     offset += part->end - part->start;
     whole.end = part->end;
     if (AnchorAt(part->anchor)->is_shared) part->is_shown = false;
@@ -97,8 +119,9 @@ static void InChild(void) {
   if (state == kHelperReady) {
     atomic_store(&shim_helper.state, kHelperNone);
     ThreadsForget();
+    int error = ReserveShared();
     if (TableReserve(2) == 0) DropUnforked();
-    const int error = TableCount() > 0 ? HelperStart() : 0;
+    if (error == 0 && TableCount() > 0) error = HelperStart();
     for (size_t i = 0; i < TableCount();) i = TellAgain(i, error);
     AnchorsDrop();
   }

@@ -74,6 +74,7 @@ int MapTellAgain(const struct shim_part* part) {
   job.request.arguments[2] = anchor->ino;
   job.request.arguments[3] = part->offset;
 
+  ForkHide(part->start, part->end - part->start);
   TablePending();
   int error = ShimCall(&job);
 

@@ -106,11 +106,18 @@ void ShowWake(uint64_t address, uint64_t length) {
 
 // Memory at an address that huge pages can be moved from; a negative errno.
 static long Stage(uint64_t target, uint64_t length, int prot, int flags, long fd, uint64_t offset) {
-  if (length < HUGE_PAGE) return SysMmap(0, length, prot, flags, fd, offset);
-  const long reserved = MapReserve(0, length, target, PROT_NONE, 0);
-  if (IsError(reserved)) return reserved;
-  const long stage = SysMmap((uint64_t)reserved, length, prot, flags | MAP_FIXED, fd, offset);
-  if (IsError(stage)) SysMunmap((uint64_t)reserved, length);
+  long reserved = 0;
+  if (length >= HUGE_PAGE) {
+    reserved = MapReserve(0, length, target, PROT_NONE, 0);
+    if (IsError(reserved)) return reserved;
+    flags |= MAP_FIXED;
+  }
+  const long stage = SysMmap((uint64_t)reserved, length, prot, flags, fd, offset);
+  if (!IsError(stage)) {
+    ForkHide((uint64_t)stage, length);
+  } else if (reserved != 0) {
+    SysMunmap((uint64_t)reserved, length);
+  }
   return stage;
 }
 
@@ -151,6 +158,7 @@ static int ShowStorable(const struct showing* show, int sharing) {
   const long result = SysMmap(show->start, show->length, show->part->prot, sharing | MAP_FIXED,
                               shim_helper.region, show->region_offset);
   if (IsError(result)) return (int)-result;
+  ForkHide(show->start, show->length);
   // Before a sync can protect any of it: this thread must not fault, the daemon waits for it.
   if (show->is_shared) Populate(show, show->start);
   return Register(show->start, show->length, UFFDIO_REGISTER_MODE_WP);

@@ -144,6 +144,12 @@ void ForkCases(void) {
   extern char** environ;
   Must(posix_spawnp(&pid, "true", NULL, NULL, arguments, environ) == 0, "posix_spawn");
   Equal(ChildStatus(pid), 0, "posix_spawn");
+  for (size_t page = 0; page < 2; page++) {
+    volatile char* const at = page == 0 ? shared : own;
+    pid = (int)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) syscall(SYS_exit_group, at[0]);
+    Equal(ChildStatus(pid), 128 + SIGSEGV, "what nobody serves is not there");
+  }
   pid = fork();
   if (pid == 0) execlp("true", "true", NULL);
   Equal(ChildStatus(pid), 0, "exec");
