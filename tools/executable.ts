@@ -89,7 +89,7 @@ function privilegeOf(path: string): string | undefined {
 function interpretersOf(line: string): string[] {
   const [interpreter = '', ...words] = line.trim().split(/[ \t]+/);
   if (basename(interpreter) !== 'env') return [interpreter];
-  // What env's options take besides -S is rare there, and then nothing is said about the program.
+  // Behind another option or an assignment the program is not looked for.
   const [first = ''] = words[0] === '-S' ? words.slice(1) : words;
   const found = first.startsWith('-S') ? first.slice(2) : first;
   return found === '' || /^-|=/.test(found) ? [interpreter] : [interpreter, found];

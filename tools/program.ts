@@ -3,7 +3,7 @@
  * statuses: 2 for usage, what the command says otherwise (tools/failure.ts). Commander names
  * unknown commands and options itself.
  */
-import { Command, CommanderError, Help } from 'commander';
+import { Command, CommanderError, Help, type OutputConfiguration } from 'commander';
 import { crashCommand } from './commands/crash.js';
 import { demoCommand } from './commands/demo.js';
 import { exploreCommand } from './commands/explore.js';
@@ -44,7 +44,7 @@ function makeProgram(): Command {
     .version(version(), '-V, --version')
     .helpCommand('help [COMMAND]', 'display help for a command')
     .configureHelp({ commandUsage: usageLine })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'fauxdax: ')) })
+    .configureOutput(usageErrors('fauxdax', 'fauxdax'))
     .exitOverride()
     .addHelpText(
       'after',
@@ -84,8 +84,22 @@ Example:
 /** Commands made apart take over how the program prints and ends, and so do theirs. */
 function inherit(parent: Command, command: Command): void {
   command.copyInheritedSettings(parent).helpCommand(false);
+  command.configureOutput(usageErrors(`fauxdax: ${command.name()}`, `fauxdax ${command.name()}`));
   parent.addCommand(command);
   for (const child of command.commands) child.copyInheritedSettings(command).helpCommand(false);
+}
+
+/** Commander's message as one line of ours; with its guess at what was meant. */
+function usageErrors(what: string, command: string): OutputConfiguration {
+  return {
+    outputError: (text, write) => {
+      const reason = text
+        .replace(/^error: /, '')
+        .trimEnd()
+        .replaceAll('\n', ' ');
+      write(`${what}: ${reason}: see ${command} --help\n`);
+    },
+  };
 }
 
 /** Commander's own line, but that `fault` takes its directory before the word of its action. */

@@ -90,6 +90,8 @@ t.test('a usage error names the word and exits with 2', async (t) => {
     [['mark', 'a\nb'], /mark: the text is more than one line/],
     [['crash', '/', '--keep', 'some'], /--keep some: expected none, all or seed:N/],
     [['crash', '/', '--at', 'write'], /--at write: expected OP:GLOB:N/],
+    [['run', '/', 'ls', '-l'], /^fauxdax: run: unknown option '-l': see fauxdax run --help\n$/],
+    [['run', '/'], /^fauxdax: run: missing required argument 'CMD': see fauxdax run --help\n$/],
     [['fault'], /Usage/],
     [['fault', '/'], /expected add, list or clear after \//],
     [['fault', '/', 'remove'], /not 'remove'/],

@@ -36,6 +36,7 @@ interface Options {
 export function runCommand(): Command {
   return new Command('run')
     .description('run a program whose mappings of the files in a mount are the region itself')
+    .usage('[options] <MOUNT> -- <CMD...>')
     .argument('<MOUNT>', 'mount point, or any path in a mount')
     .argument('<CMD...>', 'the program and its arguments, after --')
     .option('--no-data', 'read and write always go to the kernel')
@@ -44,8 +45,9 @@ export function runCommand(): Command {
       'after',
       `
 Stores by mmap, MAP_SYNC too, go straight to the region, as on a DAX filesystem; processes that the
-program starts are included. The image has to lie in memory. Files that were open before the run
-began, and programs that a preloaded library does not reach (static ones, Go), are refused.
+program starts are included. The image has to lie in memory. A program that a preloaded library does
+not reach (static, Go, set-user-ID) is refused; where another program starts one, its shared mappings
+fail with ENODEV. A file that is open already when a run begins goes on in the page cache.
 
 Exit status: that of the program, 128 + N when signal N ended it; 3 when it cannot be run so, 126 or
 127 when it cannot be executed or found.
@@ -66,7 +68,9 @@ async function run(path: string, words: string[], options: Options): Promise<voi
   const command = words[0] ?? '';
   const executable = findExecutable('run', command);
   const why = whyNotPreloaded('run', executable);
-  if (why !== undefined) throw cannot('run', `${command}: ${why}`);
+  if (why !== undefined) {
+    throw cannot('run', executable === command ? why : `${command}: ${why}`);
+  }
   const shim = shimPath('run');
   const control = await connectTo(mount);
   try {
