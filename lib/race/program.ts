@@ -132,6 +132,8 @@ export class Program {
     const { world } = this;
     const mapping = this.mapping(op.map);
     const { model } = world.fileOf(mapping);
+    // What it must see depends on all that is done to the file.
+    world.footprint.reads |= fileBit(mapping.ino);
     const value =
       typeof target === 'object'
         ? wordOf(target.content, op.word)

@@ -63,7 +63,7 @@ export const privateThreads: Scenario = {
 
 export const privateTruncate: Scenario = {
   name: 'private-truncate',
-  title: 'a private page is stored to while its file is cut and grown',
+  title: 'a private page is stored to while it is punched out and its file cut and grown',
   files: {
     f: {
       pages: 2,
@@ -74,6 +74,10 @@ export const privateTruncate: Scenario = {
   processes: { one: { a: { file: 'f', isPrivate: true } }, cutter: {} },
   threads: [
     { name: 'CPU 0', process: 'one', script: [store('a', 1, 1), load('a', 1)] },
-    { name: 'CPU 1', process: 'cutter', script: [truncate('f', 1), truncate('f', 2)] },
+    {
+      name: 'CPU 1',
+      process: 'cutter',
+      script: [punch('f', 1), truncate('f', 1), truncate('f', 2)],
+    },
   ],
 };
