@@ -1,0 +1,21 @@
+// Runs scenarios on the library in a directory until one catches something: node mutant.mjs LIB [SCENARIO...]
+import { pathToFileURL } from 'node:url';
+
+const [lib, ...names] = process.argv.slice(2);
+const load = (file) => import(pathToFileURL(`${lib}/${file}`).href);
+const { SCENARIOS } = await load('race/scenarios.js');
+const { exhaust, scheduleOf } = await load('race/search.js');
+
+const chosen = SCENARIOS.filter(({ name }) => names.length === 0 || names.includes(name));
+let caught = '';
+for (const scenario of chosen) {
+  try {
+    const { failure } = exhaust(scheduleOf(scenario, undefined), { statesMax: 20_000 });
+    if (failure === undefined) continue;
+    caught = `${scenario.name} ${failure.violation.invariant}`;
+  } catch (error) {
+    caught = `${scenario.name} ${error.name}`;
+  }
+  break;
+}
+process.stdout.write(`${caught}\n`);
