@@ -134,14 +134,21 @@ bool FaultClient::IsCommanded(const FaultMapping& mapping, uint64_t file_page) c
 
 int64_t FaultClient::SilentNs(int64_t now_ns) {
   if (packets_.empty()) return 0;
-  if (IsStopped()) packets_.front().since_ns = now_ns;
+  if (IsStopped()) {
+    packets_.front().since_ns = now_ns;
+    // The number is the process's word: a thread of another's is none of ours.
+    if (StateOf(TaskPath()) != 0) stopped_helper_.Run(static_cast<pid_t>(helper_tid_));
+  }
   return now_ns - packets_.front().since_ns;
 }
 
+std::string FaultClient::TaskPath() const {
+  return "/proc/" + std::to_string(pid_) + "/task/" + std::to_string(helper_tid_) + "/stat";
+}
+
 bool FaultClient::IsStopped() const {
-  const std::string process = "/proc/" + std::to_string(pid_);
-  const char state = StateOf(process + "/stat");
-  const char helper = StateOf(process + "/task/" + std::to_string(helper_tid_) + "/stat");
+  const char state = StateOf("/proc/" + std::to_string(pid_) + "/stat");
+  const char helper = StateOf(TaskPath());
   return state == 'T' || state == 't' || helper == 'T' || helper == 't';
 }
 

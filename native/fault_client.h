@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fault_mapping.h"
+#include "stopped_helper.h"
 #include "userfault.h"
 #include "wire.h"
 
@@ -82,7 +83,8 @@ class FaultClient {
   void ForEachShownBefore(const FaultMapping& mapping, uint64_t file_page, uint64_t page_count,
                           Take take) const;
 
-  // The helper has not done a packet for that long, while it could run; 0 when nothing is due.
+  // The helper has not done a packet for that long, while it could run; 0 when nothing is due. Of a
+  // process that is stopped it is made to run.
   int64_t SilentNs(int64_t now_ns);
   void Kill();
 
@@ -111,6 +113,8 @@ class FaultClient {
     int64_t since_ns;
   };
 
+  // What /proc says of the helper.
+  std::string TaskPath() const;
   bool IsStopped() const;
 
   const uint64_t number_;
@@ -119,6 +123,7 @@ class FaultClient {
   const int helper_fd_;
   const int pidfd_;
   Userfault userfault_;
+  StoppedHelper stopped_helper_;
   std::map<uint64_t, Part> parts_;  // by address, apart
   std::deque<UnderWay> commands_;   // not done, in order; the first sent_ of them are sent
   size_t sent_ = 0;

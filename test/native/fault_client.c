@@ -164,8 +164,14 @@ static void Obey(const struct wire_command* command) {
   require(mremap(staging, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == at, "mremap");
 }
 
+static _Atomic uint32_t helper_tid;
+static _Atomic int hello_error; /* EINPROGRESS until there is an answer */
+
 static void* Helper(void* unused) {
   (void)unused;
+  helper_tid = (uint32_t)gettid();
+  while (hello_error == EINPROGRESS) usleep(1000);
+  if (hello_error != 0) return NULL;
   struct wire_command commands[WIRE_COMMANDS_MAX];
   for (;;) {
     const ssize_t length = recv(helper_channel, commands, sizeof(commands), 0);
@@ -194,9 +200,15 @@ static int MakeUffd(void) {
 static void Hello(void) {
   uffd = MakeUffd();
   helper_channel = Connect();
-  const struct wire_request request = Request(WIRE_HELLO, 0, 0, 0, 0, 0);
+  struct wire_request request = Request(WIRE_HELLO, 0, 0, 0, 0, 0);
   struct wire_reply reply = {0};
   int fds[2] = {-1, -1};
+  pthread_t thread;
+  helper_tid = 0;
+  hello_error = EINPROGRESS;
+  require(pthread_create(&thread, NULL, Helper, NULL) == 0, "thread");
+  while (helper_tid == 0) usleep(1000);
+  request.tid = helper_tid;
   // A refusal may be there, and the connection closed, before this is sent.
   (void)Send(helper_channel, &request, sizeof(request), &uffd, 1);
   if (!Receive(helper_channel, &reply, fds)) reply.error = -1;
@@ -204,8 +216,7 @@ static void Hello(void) {
   empty_fd = fds[1];
   client = reply.values[0];
   nonce = reply.values[1];
-  pthread_t thread;
-  if (reply.error == 0) require(pthread_create(&thread, NULL, Helper, NULL) == 0, "thread");
+  hello_error = reply.error;
   printf("hello %d %d\n", reply.error, (int)reply.values[2]);
 }
 

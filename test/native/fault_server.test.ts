@@ -1,5 +1,5 @@
 /** The fault server, driven by real processes that speak native/wire.h by themselves. */
-import { statfsSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { loadNative } from '../../lib/native.js';
@@ -287,15 +287,20 @@ t.test('a process that runs and does not obey is killed', async (t) => {
   t.equal(await exited, 'SIGKILL');
 });
 
-t.test('a process that is stopped is waited for', async (t) => {
+t.test('a process that is stopped obeys all the same, and stays stopped', async (t) => {
   const peer = new FaultPeer(t, { silenceMsMax: 2000 });
   const { client } = await peer.mapped(3, 4, SHARED);
-  client.child.kill('SIGSTOP');
-  const command = peer.server.show(3, 0, 4, 'zero', 0, 0);
-  await new Promise((resolve) => setTimeout(resolve, 4500));
-  t.same(peer.events, []);
-  client.child.kill('SIGCONT');
-  t.match(await peer.next('done'), { number: command, error: 0 });
+  const state = () => /\) (.)/.exec(readFileSync(`/proc/${client.child.pid}/stat`, 'utf8'))?.[1];
+  for (let round = 0; round < 2; round++) {
+    client.child.kill('SIGSTOP');
+    for (const kind of ['zero', 'trap'] as const) {
+      const command = peer.server.show(3, 0, 4, kind, 0, 0);
+      t.match(await peer.next('done'), { number: command, error: 0 });
+      t.equal(state(), 'T');
+    }
+    client.child.kill('SIGCONT');
+  }
+  t.ok(await client.ask('silent'), 'and goes on when it may');
 });
 
 const RAW: [string, string][] = [
