@@ -7,7 +7,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ExplorerRunner } from '../fs/explorer/runner.js';
+import { UsageError } from '../fs/options.js';
+import type { ModelName } from '../lib/crash/choice.js';
 import { BrokenCheckError, explore } from '../lib/crash/explorer.js';
+import { whyNotModel } from '../lib/crash/models/index.js';
 import type { Result } from '../lib/crash/result.js';
 import { writeTrace } from '../lib/trace/writer.js';
 import type { ExploreWishes, ReportWords } from './crash_options.js';
@@ -39,7 +42,8 @@ export async function exploreTrace(
   const source = openTrace(trace, EXIT_USAGE);
   const progress = new ProgressLine();
   try {
-    const { dir } = source.info;
+    const { dir, mountOptions } = source.info;
+    assertModels(wishes.models, mountOptions);
     const recoveries = new Map<string, string>();
     makeOutside(run.runDir, dir);
     const runner = new ExplorerRunner({
@@ -73,6 +77,17 @@ export async function exploreTrace(
     throw error instanceof BrokenCheckError ? brokenCheck(error) : error;
   } finally {
     source.close();
+  }
+}
+
+/**
+ * @param mountOptions of the recorded mount
+ * @throws {UsageError} one of the models says nothing about what is recorded on such a mount
+ */
+export function assertModels(models: readonly ModelName[], mountOptions: string): void {
+  for (const model of models) {
+    const why = whyNotModel(model, mountOptions);
+    if (why !== undefined) throw new UsageError(`--dax contradicts --model ${model}: ${why}`);
   }
 }
 

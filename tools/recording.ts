@@ -75,6 +75,11 @@ export async function record(wishes: RecordWishes, trace: string, run: Run): Pro
   }
 }
 
+/** What the trace says of the mount. */
+export function recordedOptions({ isDax }: RecordWishes): string {
+  return isDax ? 'canary,dax=always' : 'canary';
+}
+
 interface Places {
   image: string;
   dir: string;
@@ -137,7 +142,7 @@ async function recordWorkload(
     setup: wishes.setup,
     startedAt: new Date().toISOString(),
     fauxdaxVersion: version(),
-    mountOptions: wishes.isDax ? 'canary,dax=always' : 'canary',
+    mountOptions: recordedOptions(wishes),
   };
   writeBase(places.image, trace, info, { lockFile: loadNative().lockFile });
   const options: Partial<MountOptions> = wishes.isDax ? { ...OPTIONS, dax: 'always' } : OPTIONS;

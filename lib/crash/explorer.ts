@@ -18,6 +18,7 @@ import { FailureBook, type FailureBookParts } from './failures.js';
 import { Landmarks } from './landmarks.js';
 import { lint } from './lint.js';
 import { bySize } from './merge.js';
+import { whyNotModel } from './models/index.js';
 import { exploreNested, type Recovery } from './nested.js';
 import type { Expectation } from './oracles.js';
 import { stateOf } from './points.js';
@@ -120,7 +121,10 @@ class Explorer {
         this.phase = phase;
         this.progress(true);
       },
-      otherModel: (model, like) => this.begin(model, this.budget, like),
+      otherModel: (model, like) => {
+        if (whyNotModel(model, source.info.mountOptions) !== undefined) return undefined;
+        return this.begin(model, this.budget, like);
+      },
       shouldStop: () => this.shouldHurry(),
     };
   }

@@ -14,10 +14,9 @@ import {
   type RecordWords,
   type ReportWords,
 } from '../crash_options.js';
-import { UsageError } from '../../fs/options.js';
-import { exploreTrace } from '../exploration.js';
+import { assertModels, exploreTrace } from '../exploration.js';
 import { ProgressLine } from '../progress.js';
-import { record } from '../recording.js';
+import { record, recordedOptions } from '../recording.js';
 import { inRunDirectory } from '../run_directory.js';
 import { addTraceOption, parseTraceOption, type TraceWords } from './record.js';
 
@@ -47,10 +46,7 @@ Examples:
 async function test(options: Options): Promise<void> {
   const recordWishes = parseRecordOptions(options);
   const exploreWishes = parseExploreOptions(options, process.env);
-  if (recordWishes.isDax && exploreWishes.models.includes('eadr')) {
-    const why = 'stores of a mapping are found by comparing, and eadr is about their order';
-    throw new UsageError(`--dax contradicts --model ${options.model}: ${why}`);
-  }
+  assertModels(exploreWishes.models, recordedOptions(recordWishes));
   const reports = parseReportOptions(options);
   const kept = options.output === undefined ? undefined : parseTraceOption(options.output, options);
   await inRunDirectory(

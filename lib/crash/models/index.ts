@@ -1,4 +1,4 @@
-/** The persistence models by name. */
+/** The persistence models by name, and which of them says something about a trace. */
 import type { ModelName } from '../choice.js';
 import { DAX } from './dax.js';
 import { EADR } from './eadr.js';
@@ -12,3 +12,12 @@ export const MODELS: Readonly<Record<ModelName, PersistenceModel>> = {
   posix: POSIX,
   eadr: EADR,
 };
+
+/**
+ * Why a model says nothing about a trace; undefined where it does.
+ * @param mountOptions of the recorded mount (TraceInfo)
+ */
+export function whyNotModel(model: ModelName, mountOptions: string): string | undefined {
+  if (model !== 'eadr' || !mountOptions.split(',').includes('dax=always')) return undefined;
+  return 'stores of a mapping are found by comparing, and eadr is about their order';
+}
