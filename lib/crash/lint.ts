@@ -7,9 +7,20 @@
  * any file. What the kernel writes back after the workload's end is not looked at.
  */
 import { CallTexts } from '../trace/call_text.js';
-import type { CallEvent, ForceEvent, MetadataEvent, TraceEvent } from '../trace/event.js';
+import type {
+  CallEvent,
+  FenceEvent,
+  FlushEvent,
+  ForceEvent,
+  MetadataEvent,
+  StoreEvent,
+  TraceEvent,
+} from '../trace/event.js';
 import type { TraceSource } from '../trace/source.js';
+import { PAGE_BYTES, pageOf } from '../units.js';
+import { MappedLines } from './mapped_lines.js';
 import type { CallText, LintFinding, LintName } from './result.js';
+import { RunTimeState } from './run_time_state.js';
 import { UnforcedRanges } from './unforced_ranges.js';
 
 /** Different findings; what comes after them only counts where it repeats one. */
@@ -57,6 +68,8 @@ interface FileState {
   data: Pending | undefined;
   /** Whatever fdatasync need not save: attributes, xattrs, the names in a directory. */
   hasChangedAttributes: boolean;
+  /** A program stored through a mapping: a sync may have been meant for that. */
+  hasMappedStores: boolean;
   ranges: UnforcedRanges;
   /** Position of the last force; undefined: none in this trace. */
   forcedAt: number | undefined;
@@ -69,6 +82,8 @@ class Linter {
   private readonly files = new Map<number, FileState>();
   /** By directory and name. */
   private readonly names = new Map<number, Map<string, PendingName>>();
+  private readonly mapped = new MappedLines<OpenCall>();
+  private readonly runTimeState: RunTimeState;
   /** What no printed line has been compared with. */
   private readonly newData = new Set<FileState>();
   private readonly newNames = new Set<PendingName>();
@@ -78,18 +93,28 @@ class Linter {
 
   constructor(source: TraceSource) {
     this.texts = new CallTexts(source.base);
+    this.runTimeState = new RunTimeState(source.base, this.texts.places);
   }
 
   take(event: TraceEvent, position: number): void {
     switch (event.type) {
       case 'call':
-        this.calls.set(event.callId, { call: event, position });
+        this.calls.set(event.callId, { call: this.texts.located(event), position });
         return;
       case 'return':
         this.calls.delete(event.callId);
         return;
       case 'store':
-        this.stored(event.callId, position);
+        this.stored(event, position);
+        return;
+      case 'flush':
+        this.flushed(event);
+        return;
+      case 'fence':
+        this.fenced(event);
+        return;
+      case 'canary':
+        this.mapped.freed(event.page * PAGE_BYTES, event.pageCount * PAGE_BYTES);
         return;
       case 'metadata':
         this.changed(event, position);
@@ -126,8 +151,17 @@ class Linter {
 
   // Changes
 
-  private stored(callId: number, position: number): void {
+  private stored({ callId, offset: at, bytes, isFlushed }: StoreEvent, position: number): void {
     const open = this.calls.get(callId);
+    if (open?.call.operation === 'DAX_STORE') {
+      const { ino, offset = 0 } = open.call;
+      this.runTimeState.stored(ino, offset, bytes);
+      if (this.runTimeState.has(ino, offset)) return;
+      this.mapped.stored(at, bytes.length, open);
+      this.file(ino).hasMappedStores = true;
+      return;
+    }
+    if (isFlushed) this.mapped.overwritten(at, bytes.length);
     const ino = open === undefined ? undefined : storedIno(open.call);
     if (open === undefined || ino === undefined) return;
     const file = this.file(ino);
@@ -224,7 +258,8 @@ class Linter {
       this.coverAll(position);
     } else {
       const file = this.file(ino);
-      const isNeeded = file.data !== undefined || (!isDataOnly && file.hasChangedAttributes);
+      const isData = file.data !== undefined || file.hasMappedStores;
+      const isNeeded = isData || (!isDataOnly && file.hasChangedAttributes);
       if (!isNeeded) this.redundant(event.callId, file.forcedAt);
       this.coverFile(file, isDataOnly, position);
       if (kind === 'fsyncdir') this.coverNames(ino);
@@ -241,6 +276,7 @@ class Linter {
   private coverFile(file: FileState, isDataOnly: boolean, position: number): void {
     file.data = undefined;
     this.newData.delete(file);
+    file.hasMappedStores = false;
     file.ranges.clear();
     if (!isDataOnly) file.hasChangedAttributes = false;
     file.forcedAt = position;
@@ -253,6 +289,24 @@ class Linter {
     this.names.delete(directoryIno);
   }
 
+  private flushed({ callId, offset, lengthBytes, thread }: FlushEvent): void {
+    const wasNeeded = this.mapped.flush(offset, lengthBytes, thread);
+    const open = this.calls.get(callId);
+    if (wasNeeded || open?.call.operation !== 'DAX_FLUSH') return;
+    const text = this.callText(open);
+    const what = `${text.text} has nothing to do: nothing there changed since it was flushed last`;
+    this.found('redundant-flush', 'note', text, what);
+  }
+
+  private fenced({ callId, thread }: FenceEvent): void {
+    const wasNeeded = this.mapped.fence(thread);
+    const open = this.calls.get(callId);
+    if (wasNeeded || open?.call.operation !== 'DAX_DRAIN') return;
+    const text = this.callText(open);
+    const what = `${text.text} has nothing to do: its thread flushed nothing since its last drain`;
+    this.found('redundant-drain', 'note', text, what);
+  }
+
   // Findings
 
   /** Whoever reads the line relies on all that came before it. */
@@ -263,6 +317,9 @@ class Linter {
       if (!this.texts.paths.isNamed(file.ino)) continue;
       this.newData.delete(file);
       this.acknowledgedData(file.data!, shown);
+    }
+    for (const { store, isFlushed } of this.mapped.unread()) {
+      if (this.texts.paths.isNamed(store.call.ino)) this.acknowledgedStore(store, isFlushed, shown);
     }
     const calls = new Set<number>();
     for (const pending of this.newNames) {
@@ -289,6 +346,15 @@ class Linter {
     const severity = isForced ? 'warning' : 'error';
     const how = `fsync ${storedPath(text)} first`;
     this.found('acknowledged-before-durable', severity, text, `${what}: ${how}`);
+  }
+
+  private acknowledgedStore(open: OpenCall, isFlushed: boolean, line: string): void {
+    const text = this.callText(open);
+    const what = `'${line}' was printed before ${text.text} was durable`;
+    const how = isFlushed
+      ? 'it was flushed, and the thread that did it has to drain first'
+      : 'flush and drain it first (pmem_persist), or msync';
+    this.found('acknowledged-before-durable', 'error', text, `${what}: ${how}`);
   }
 
   private renamedBeforeData(rename: CallText, data: Pending, replaces: boolean): void {
@@ -330,7 +396,9 @@ class Linter {
 
   private found(name: LintName, severity: Severity, call: CallText, text: string): void {
     const path = storedPath(call);
-    const key = `${name}\0${path}\0${call.operation}`;
+    // Libraries have state of their own in a mapping: it must not hide what the program forgot.
+    const page = call.operation === 'DAX_STORE' ? pageOf(call.offset ?? 0) : '';
+    const key = `${name}\0${path}\0${call.operation}\0${page}`;
     const known = this.findings.get(key);
     if (known === undefined) {
       if (this.findings.size >= FINDINGS_MAX) return;
@@ -348,8 +416,8 @@ class Linter {
     let file = this.files.get(ino);
     if (file === undefined) {
       const ranges = new UnforcedRanges();
-      const forcedAt = undefined;
-      file = { ino, data: undefined, hasChangedAttributes: false, ranges, forcedAt };
+      const changed = { data: undefined, hasChangedAttributes: false, hasMappedStores: false };
+      file = { ino, ...changed, ranges, forcedAt: undefined };
       this.files.set(ino, file);
     }
     return file;

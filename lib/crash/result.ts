@@ -158,7 +158,9 @@ export type LintName =
   | 'rename-before-data' // rename without fsync of the file
   | 'name-not-synced' // create, rename, unlink, link without fsync of the directory
   | 'overwrite-before-durable' // bytes overwritten in place while their first version was undecided
-  | 'redundant-sync';
+  | 'redundant-sync'
+  | 'redundant-flush' // of lines of a mapping that did not change since they were flushed
+  | 'redundant-drain'; // by a thread that flushed nothing since its last one
 
 export interface LintFinding {
   lint: LintName;

@@ -49,7 +49,7 @@ export class CallTexts {
    * only. One to a page that no file has had stays as it is.
    */
   located(call: CallEvent): CallEvent {
-    if (call.operation !== 'DAX_STORE') return call;
+    if (call.operation !== 'DAX_STORE' || call.ino !== 0) return call;
     const place = this.places.find(call.offset ?? 0);
     return place === undefined ? call : { ...call, ...place };
   }

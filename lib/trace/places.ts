@@ -58,6 +58,11 @@ export class PlaceTracker {
     return { ino: found.ino, offset: found.filePage * PAGE_BYTES + inPage };
   }
 
+  /** The region page of a file's first page before the first event; undefined: a hole. */
+  firstPageInBase(ino: number): number | undefined {
+    return this.baseRuns.find((run) => run.ino === ino && run.filePage === 0)?.regionPage;
+  }
+
   private apply(record: MetadataRecord): void {
     if (record.type === 'map') {
       const { ino, filePage, regionPage, pageCount } = record;

@@ -5,11 +5,13 @@ import type { LintFinding } from '../../lib/crash/result.js';
 import { UnforcedRanges } from '../../lib/crash/unforced_ranges.js';
 import type { MetadataRecord } from '../../lib/metadata/records.js';
 import type { CallEvent, ForceKind, TraceEvent } from '../../lib/trace/event.js';
+import { WRITTEN } from '../../lib/space/extent_list.js';
 import { MemoryTrace } from '../../lib/trace/memory_trace.js';
 import { call, sampleBase } from '../trace/sample.js';
 
 const FILE = 2; // 'file' in the root
 const TMP = 5;
+const MAPPED = 40 * 4096;
 
 /** A program, step by step; inode 1 is the root. */
 class Steps {
@@ -87,6 +89,48 @@ class Steps {
   direct(ino: number): this {
     const made = call('WRITE', { ino, offset: 0, lengthBytes: 16, flags: 0o4010000 });
     return this.#do(made, [{ type: 'force', callId: 0, kind: 'osync', ino }]);
+  }
+
+  /** FILE's pages 0 and 1, mapped directly: page 40 of the region and the next. */
+  mmap(): this {
+    const place = { filePage: 0, regionPage: 40, pageCount: 2, state: WRITTEN } as const;
+    const record = { type: 'map', ino: FILE, ...place } as const;
+    this.events.push({ type: 'metadata', callId: 0, record });
+    return this;
+  }
+
+  /** A store through that mapping; recorded with its place in the region. */
+  store(line: number, text = 'new'): this {
+    const offset = MAPPED + 64 * line;
+    const made = call('DAX_STORE', { ino: 0, offset, lengthBytes: 64 });
+    const bytes = Buffer.alloc(64, `${text}\0`);
+    return this.#do(made, [{ type: 'store', callId: 0, offset, bytes, isFlushed: false }]);
+  }
+
+  flush(line: number, thread = 7, lines = 1): this {
+    const lengthBytes = 64 * lines;
+    const made = call('DAX_FLUSH', { offset: 64 * line, lengthBytes, thread });
+    const offset = MAPPED + 64 * line;
+    return this.#do(made, [{ type: 'flush', callId: 0, offset, lengthBytes, thread }]);
+  }
+
+  drain(thread = 7): this {
+    const made = call('DAX_DRAIN', { ino: 0, thread });
+    return this.#do(made, [{ type: 'fence', callId: 0, thread }]);
+  }
+
+  msync(): this {
+    const made = call('DAX_MSYNC', { offset: 0, lengthBytes: 4096 });
+    return this.#do(made, [
+      { type: 'flush', callId: 0, offset: MAPPED, lengthBytes: 4096, thread: 0 },
+      { type: 'fence', callId: 0, thread: 0 },
+      { type: 'force', callId: 0, kind: 'fdatasync', ino: FILE },
+    ]);
+  }
+
+  free(): this {
+    this.events.push({ type: 'canary', page: MAPPED / 4096, pageCount: 1, ownerIno: FILE });
+    return this;
   }
 
   print(...lines: string[]): this {
@@ -283,6 +327,68 @@ t.test('a sync with nothing to do is found', async (t) => {
     ['all', steps().force(1, 'syncfs').force(1, 'syncfs'), []],
     ['O_SYNC', steps().direct(FILE), []],
     ['a new file', steps().create('tmp', TMP).force(TMP).force(1, 'fsyncdir'), []],
+  ]);
+});
+
+t.test('a line printed before a store to a mapping is durable is found', async (t) => {
+  const lint = 'error acknowledged-before-durable file';
+  const mapped = () => steps().mmap();
+  table(t, [
+    ['never flushed', mapped().store(1).print('1'), [`${lint} x1`]],
+    ['flushed and drained', mapped().store(1).flush(1).drain().print('1'), []],
+    ['flushed only', mapped().store(1).flush(1).print('1').drain(), [`${lint} x1`]],
+    [
+      'drained by another thread',
+      mapped().store(1).flush(1, 7).drain(8).print('1'),
+      [`${lint} x1`, 'note redundant-drain . x1'],
+    ],
+    [
+      'flushed before the store',
+      mapped().store(1).flush(1).store(1).drain().print('1'),
+      [`${lint} x1`],
+    ],
+    [
+      'another line flushed',
+      mapped().store(1).store(2).flush(2).drain().print('1'),
+      [`${lint} x1`],
+    ],
+    ['a wide flush', mapped().store(1).store(9).flush(0, 7, 64).drain().print('1'), []],
+    ['two lines', mapped().store(1).store(2).print('1').print('2'), [`${lint} x2`]],
+    ['lines of two pages', mapped().store(1).store(65).print('1'), [`${lint} x1`, `${lint} x1`]],
+    ['msync', mapped().store(1).msync().print('1'), []],
+    ['msync before the store', mapped().store(1).msync().store(1).print('1'), [`${lint} x1`]],
+    ['nothing printed', mapped().store(1).end(), []],
+    ['a mark', mapped().store(1).mark(), []],
+    ['its pages were freed', mapped().store(1).free().print('1'), []],
+    ['libpmemobj’s own', mapped().store(0, 'PMEMOBJ').msync().store(104).print('1'), []],
+    ['below that', mapped().store(0, 'PMEMOBJ').msync().store(103).print('1'), [`${lint} x1`]],
+    ['of no pool', mapped().store(0).msync().store(104).print('1'), [`${lint} x1`]],
+    ['its file has no name', mapped().store(1).unlink('file').force(1, 'fsyncdir').print('1'), []],
+  ]);
+  const [bare] = findings(t, mapped().store(1).print('one'));
+  t.equal(
+    bare?.text,
+    "'one' was printed before store to a mapping of file (offset 64, 64 bytes, line 1) was " +
+      'durable: flush and drain it first (pmem_persist), or msync',
+  );
+  const [flushed] = findings(t, mapped().store(1).flush(1).print('one'));
+  t.match(flushed?.text, /: it was flushed, and the thread that did it has to drain first$/);
+});
+
+t.test('flushes and drains with nothing to do are found', async (t) => {
+  const flush = 'note redundant-flush file x1';
+  const drain = 'note redundant-drain . x1';
+  const mapped = () => steps().mmap();
+  table(t, [
+    ['flushed twice', mapped().store(1).flush(1).flush(1).drain(), [flush]],
+    ['durable already', mapped().store(1).flush(1).drain().flush(1).drain(), [flush]],
+    ['stored again', mapped().store(1).flush(1).drain().store(1).flush(1).drain(), []],
+    ['one line of several', mapped().store(3).flush(0, 7, 8).drain(), []],
+    ['drained twice', mapped().store(1).flush(1).drain().drain(), [drain]],
+    ['another thread flushed', mapped().store(1).flush(1, 7).drain(8).drain(7), [drain]],
+    ['msync of nothing', mapped().msync(), []],
+    ['fsync after a store', mapped().store(1).flush(1).drain().force(FILE), []],
+    ['fsync twice', mapped().store(1).force(FILE).force(FILE), ['note redundant-sync file x1']],
   ]);
 });
 

@@ -20,6 +20,8 @@ export function lintCommand(): Command {
   name-not-synced              a name was changed and its directory not forced
   overwrite-before-durable     bytes that others rely on were overwritten before they were durable
   redundant-sync               a sync with nothing to do
+  redundant-flush              a flush of bytes of a mapping that did not change since the last
+  redundant-drain              a drain of a thread that flushed nothing since its last
 
 Notes are no findings: what only POSIX asks for, and what only costs time.
 
