@@ -264,8 +264,8 @@ void Region::FindStores(uint64_t page, uint64_t page_count) {
       [&](uint64_t at, uint64_t lines, const uint8_t* before, const uint8_t* after) {
         if (tracks_undecided()) undecided_->StoreFound(at, lines, before);
         if (!recorder_) return;
-        // These bytes are read: who printed before storing them has printed. Who prints after it has
-        // his stores looked for first, and that waits for us.
+        // The bytes are read: who printed before storing them has printed. Who prints after it has
+        // stores looked for first, which waits for us.
         recorder_->TakeOutputs();
         // Each line is a store of its own: nobody knows in which order they were made.
         for (; lines != 0; lines &= lines - 1) {
