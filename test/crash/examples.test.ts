@@ -37,7 +37,9 @@ function missing(): string | false {
 }
 
 function whyNoDax(): string | false {
-  if (!existsSync('/usr/include/libpmem.h')) return 'needs libpmem-dev';
+  for (const library of ['libpmem', 'libpmemobj']) {
+    if (!existsSync(`/usr/include/${library}.h`)) return `needs ${library}-dev`;
+  }
   try {
     return loadNative().probeUserfault() !== 0 && 'this kernel has no direct mappings';
   } catch (error) {
@@ -56,7 +58,7 @@ function run(example: Example, variant: string, model: string): Result {
 }
 
 t.test('examples', { skip: missing() }, async (t) => {
-  t.equal(examples.length, 12, 'there are twelve');
+  t.equal(examples.length, 13, 'there are thirteen');
   for (const example of examples) {
     const model = example.fails[0]!;
     const isDax = example.options?.includes('--dax') === true;

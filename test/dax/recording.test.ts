@@ -3,7 +3,7 @@
  * by which file and offset, in the order of the program; and what is refused.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
 import { loadNative } from '../../lib/native.js';
@@ -13,7 +13,9 @@ const MAIN = resolve('dist/tools/fauxdax.js');
 
 function missing(): string | false {
   if (process.geteuid?.() !== 0 || !existsSync('/dev/fuse')) return 'needs root and /dev/fuse';
-  if (!existsSync('/usr/include/libpmem.h')) return 'needs libpmem-dev';
+  for (const library of ['libpmem', 'libpmem2', 'libpmemobj']) {
+    if (!existsSync(`/usr/include/${library}.h`)) return `needs ${library}-dev`;
+  }
   try {
     return loadNative().probeUserfault() !== 0 && 'this kernel has no direct mappings';
   } catch (error) {
@@ -21,45 +23,94 @@ function missing(): string | false {
   }
 }
 
-const START = `#include <libpmem.h>
+/** A file of two pages, mapped, all of it durable; `at` is where. */
+const PMEM = {
+  library: 'pmem',
+  start: `#include <libpmem.h>
 #include <stdio.h>
 #include <string.h>
 int main(void) {
   size_t bytes; int is_pmem;
   char* at = pmem_map_file("f", 8192, PMEM_FILE_CREATE, 0600, &bytes, &is_pmem);
   if (at == NULL || !is_pmem) return 9;
-  at[0] = '.'; at[4096] = '.'; pmem_persist(at, 8192); puts("start");`;
+  at[0] = '.'; at[4096] = '.'; pmem_persist(at, 8192); puts("start");`,
+};
+
+/** The same by libpmem2, with its functions. */
+const PMEM2 = {
+  library: 'pmem2',
+  start: `#include <fcntl.h>
+#include <libpmem2.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+  int fd = open("f", O_RDWR | O_CREAT, 0600);
+  struct pmem2_source* source; struct pmem2_config* config; struct pmem2_map* map;
+  if (ftruncate(fd, 8192) != 0 || pmem2_source_from_fd(&source, fd) != 0) return 9;
+  if (pmem2_config_new(&config) != 0) return 9;
+  pmem2_config_set_required_store_granularity(config, PMEM2_GRANULARITY_CACHE_LINE);
+  if (pmem2_map_new(&map, config, source) != 0) return 9;
+  char* at = pmem2_map_get_address(map);
+  pmem2_persist_fn persist = pmem2_get_persist_fn(map);
+  pmem2_flush_fn flush = pmem2_get_flush_fn(map);
+  pmem2_drain_fn drain = pmem2_get_drain_fn(map);
+  pmem2_memcpy_fn copy = pmem2_get_memcpy_fn(map);
+  pmem2_memset_fn set = pmem2_get_memset_fn(map);
+  at[0] = '.'; at[4096] = '.'; persist(at, 8192); puts("start");`,
+};
+
+/** A pool of libpmemobj with a root of eight lines. */
+const PMEMOBJ = {
+  library: 'pmemobj',
+  start: `#include <libpmemobj.h>
+#include <stdio.h>
+struct root { char line[8][64]; };
+int main(void) {
+  PMEMobjpool* pool = pmemobj_create("f", "lines", PMEMOBJ_MIN_POOL, 0600);
+  if (pool == NULL) return 9;
+  PMEMoid oid = pmemobj_root(pool, sizeof(struct root));
+  struct root* root = pmemobj_direct(oid);
+  printf("%zu\\n", (size_t)oid.off); puts("start");`,
+};
+
+interface Program {
+  library: string;
+  start: string;
+}
 
 /** Builds and records a program; the calls and lines after it printed `start`, in words. */
-function record(t: Test, body: string, options: string[] = []) {
+function record(t: Test, body: string, options: string[] = [], made: Program = PMEM) {
   const dir = mkdtempSync(join(tmpdir(), 'fauxdax-test-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
-  const [source, program, trace] = ['p.c', 'p', 'trace'].map((name) => join(dir, name)) as [
-    string,
-    string,
-    string,
-  ];
-  writeFileSync(source, `${START}\n${body}\n  return 0;\n}\n`);
-  const built = spawnSync('cc', ['-O1', source, '-o', program, '-lpmem'], { encoding: 'utf8' });
+  const place = (name: string): string => join(dir, name);
+  const [source, program, trace] = [place('p.c'), place('p'), place('trace')];
+  writeFileSync(source, `${made.start}\n${body}\n  return 0;\n}\n`);
+  const built = spawnSync('cc', ['-O1', source, '-o', program, `-l${made.library}`], {
+    encoding: 'utf8',
+  });
   t.equal(built.status, 0, built.stderr);
-  const args = [MAIN, 'record', '--dax', ...options, '-o', trace, '--workload', program];
-  const { status, stderr } = spawnSync('timeout', ['60', process.execPath, ...args], {
-    encoding: 'utf8',
-  });
-  const shown = spawnSync(process.execPath, [MAIN, 'trace', trace, '--calls'], {
-    encoding: 'utf8',
-  });
+  const { status, stderr } = run('record', '--dax', ...options, '-o', trace, '--workload', program);
+  const shown = run('trace', trace, '--calls');
   const lines = shown.stdout.split('\n').map((line) => line.slice(43).trim());
-  const seen = lines.slice(lines.indexOf("prints 'start'") + 1);
+  const start = lines.indexOf("prints 'start'");
+  const seen = lines.slice(start + 1);
   const isOfMapping = (line: string) => /^(store|flush|drain|prints|end)/.test(line);
-  return { status, stderr, seen: seen.filter(isOfMapping) };
+  const before = lines[start - 1] ?? '';
+  return { status, stderr, seen: seen.filter(isOfMapping), before, trace, dir };
+}
+
+function run(...args: string[]) {
+  return spawnSync('timeout', ['60', process.execPath, MAIN, ...args], { encoding: 'utf8' });
 }
 
 const END = 'end of the workload: status 0';
 const store = (offset: number) =>
   `store to a mapping of f (offset ${offset}, 64 bytes, line ${offset / 64})`;
-const flush = (offset: number, length: number) =>
-  `flush of f (offset ${offset}, ${length} bytes, line ${Math.floor(offset / 64)})`;
+function flush(offset: number, length: number): string {
+  const [first, last] = [offset, offset + length - 1].map((byte) => Math.floor(byte / 64));
+  const lines = first === last ? `line ${first}` : `lines ${first} to ${last}`;
+  return `flush of f (offset ${offset}, ${length} ${length === 1 ? 'byte' : 'bytes'}, ${lines})`;
+}
 
 t.test('recordings of mappings', { skip: missing() }, async (t) => {
   t.test('stores, flushes, drains and prints come in the order of the program', async (t) => {
@@ -85,5 +136,92 @@ t.test('recordings of mappings', { skip: missing() }, async (t) => {
     const { status, stderr, seen } = record(t, body, ['--own-flushes', 'ignore']);
     t.equal(status, 0, stderr);
     t.same(seen, [store(64), END]);
+  });
+
+  t.test('each way of libpmem2 is seen', async (t) => {
+    const body = `at[64] = 'a'; flush(at + 64, 8); drain(); at[128] = 'b'; persist(at + 128, 1);
+      copy(at + 192, "xy", 2, 0); copy(at + 256, "xy", 2, PMEM2_F_MEM_NODRAIN); drain();
+      set(at + 320, 1, 64, PMEM2_F_MEM_NOFLUSH); pmem2_deep_flush(map, at + 320, 64);`;
+    const { status, stderr, seen } = record(t, body, [], PMEM2);
+    t.equal(status, 0, stderr);
+    t.same(seen, [
+      ...[store(64), flush(64, 8), 'drain()', store(128), flush(128, 1), 'drain()'],
+      ...[store(192), flush(192, 2), 'drain()', store(256), flush(256, 2), 'drain()'],
+      ...[store(320), flush(320, 64), 'drain()', END],
+    ]);
+  });
+
+  t.test('what libpmemobj persists is flushed and drained', async (t) => {
+    const body = `root->line[1][0] = 'a'; pmemobj_persist(pool, root->line[1], 8); puts("done");`;
+    const { status, stderr, seen, before } = record(t, body, [], PMEMOBJ);
+    t.equal(status, 0, stderr);
+    const at = 64 + Number(/'(\d+)'/.exec(before)?.[1]);
+    t.same(seen.slice(0, 4), [
+      store(Math.floor(at / 64) * 64),
+      flush(at, 8),
+      'drain()',
+      "prints 'done'",
+    ]);
+  });
+
+  t.test('a transaction of libpmemobj makes durable what it added, and nothing else', async (t) => {
+    const body = `TX_BEGIN(pool) {
+        pmemobj_tx_add_range_direct(root->line[1], 8);
+        root->line[1][0] = 'a'; root->line[4][0] = 'b';
+      } TX_END puts("done");`;
+    const { status, stderr, seen, before, trace } = record(t, body, [], PMEMOBJ);
+    t.equal(status, 0, stderr);
+    const done = seen.slice(0, seen.indexOf("prints 'done'"));
+    const root = Number(/'(\d+)'/.exec(before)?.[1]);
+    const lineOf = (index: number) => store(Math.floor((root + 64 * index) / 64) * 64);
+    const added = done.indexOf(flush(root + 64, 8));
+    t.ok(done.indexOf(lineOf(1)) < added, 'the store to what was added comes before its flush');
+    t.equal(done[added + 1], 'drain()');
+    const log = done.findIndex((line) => line.startsWith('flush'));
+    t.ok(log < done.indexOf(lineOf(1)), 'the log was flushed before');
+    t.ok(done.includes(lineOf(4)), 'what was not added was stored');
+    t.notOk(done.includes(flush(root + 256, 8)), 'and not flushed');
+    const lints = JSON.parse(run('lint', '--json', trace).stdout) as {
+      lint: string;
+      text: string;
+    }[];
+    const early = lints.filter((one) => one.lint === 'acknowledged-before-durable');
+    t.ok(early.some((one) => one.text.startsWith(`'done' was printed before ${lineOf(4)}`)));
+    t.notOk(early.some((one) => one.text.includes(lineOf(1))));
+  });
+
+  t.test('a flush of pages that nobody has touched is none', async (t) => {
+    const body = `pmem_unmap(at, 8192);
+      at = pmem_map_file("g", 8192, PMEM_FILE_CREATE, 0600, &bytes, &is_pmem);
+      pmem_flush(at, 8192); pmem_drain(); at[4096] = 'a'; pmem_flush(at, 8192); pmem_drain();`;
+    const { status, stderr, seen } = record(t, body);
+    t.equal(status, 0, stderr);
+    const ofG = (text: string) => text.replace(' f (', ' g (');
+    t.same(seen, ['drain()', ofG(store(4096)), ofG(flush(4096, 4096)), 'drain()', END]);
+  });
+
+  t.test('lints of a mapping: what the program made durable is clean', async (t) => {
+    const persisted = record(t, `at[64] = 'a'; pmem_persist(at + 64, 1); puts("one");`);
+    t.match(run('lint', persisted.trace).stdout, /: clean/);
+    const late = record(t, `at[64] = 'a'; puts("one"); pmem_persist(at + 64, 1);`);
+    const { status, stdout } = run('lint', late.trace);
+    t.equal(status, 1);
+    t.match(stdout, /^error +'one' was printed before store to a mapping of f \(offset 64/);
+    const idle = record(t, `pmem_flush(at + 64, 1); pmem_drain(); pmem_drain(); puts("one");`);
+    t.match(run('lint', idle.trace).stdout, /redundant-flush.*redundant-drain.*: clean, 2 notes/s);
+  });
+
+  t.test('eadr says nothing about a trace of mappings', async (t) => {
+    const { trace, dir } = record(t, `at[64] = 'a'; puts("one");`);
+    const check = `test ! -s "$FAUXDAX_ACKED" || ! grep -q one "$FAUXDAX_ACKED" || grep -q a f`;
+    const refused = run('explore', trace, '--check', check, '--model', 'eadr');
+    t.equal(refused.status, 2);
+    t.match(refused.stderr, /--dax contradicts --model eadr: stores of a mapping are found by/);
+    const [json, keep] = [join(dir, 'result.json'), join(dir, 'kept')];
+    const found = run('explore', trace, '--check', check, '--json', json, '--keep', keep);
+    t.equal(found.status, 1, found.stderr);
+    const { failures } = JSON.parse(readFileSync(json, 'utf8'));
+    t.ok(failures[0].models.includes('dax'));
+    t.notOk(failures[0].models.includes('eadr'));
   });
 });
