@@ -8,7 +8,7 @@ import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import type { Session } from '../lib/addon/session.js';
 import { PAGE_BYTES } from '../lib/units.js';
 import type { Caller, Filesystem } from './filesystem.js';
-import { handleOf } from './handles.js';
+import { handleOf, O_DIRECT } from './handles.js';
 
 /** An operation on inode `ino` and the names of the request; returns what lib/frame.ts says. */
 export type Operation = (ino: number, name: string, name2: string) => number;
@@ -20,7 +20,6 @@ const FOPEN_DIRECT_IO = 1 << 0;
 const FOPEN_KEEP_CACHE = 1 << 1;
 const FOPEN_NOFLUSH = 1 << 5;
 const FOPEN_PARALLEL_DIRECT_WRITES = 1 << 6;
-const O_DIRECT = 0o40000;
 
 /** The numbers of requests and answers, which a session and whoever handles its requests share. */
 export interface Frame {

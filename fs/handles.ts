@@ -6,7 +6,7 @@
 import { HANDLE_DIRECT, HANDLE_DSYNC, HANDLE_SYNC } from '../lib/frame.js';
 
 const O_DSYNC = 0o10000;
-const O_DIRECT = 0o40000;
+export const O_DIRECT = 0o40000;
 /** O_SYNC without the O_DSYNC that it contains. */
 const O_SYNC_ONLY = 0o4000000;
 

@@ -7,7 +7,7 @@ import type { MapPort } from '../lib/dax/file_data.js';
 import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/inode.js';
 import type { Metadata } from '../lib/metadata/metadata.js';
 import type { Session, TouchedTimes } from '../lib/addon/session.js';
-import { FILE_BYTES_MAX, pagesFor } from '../lib/units.js';
+import { FILE_PAGES_MAX } from '../lib/units.js';
 import { isAtimeDue } from './relatime.js';
 import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 
@@ -16,8 +16,6 @@ const SERVE_WRITES = 2;
 const SERVE_ATIME = 4;
 /** Writes need not ask whether set-id bits or capabilities must go. */
 const NOTHING_TO_KILL = 8;
-
-const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
@@ -52,7 +50,7 @@ export class Sharing implements MapPort {
     if ((inode.mode & S_IFMT) !== S_IFREG) return;
     session.shareFile(inode.ino, inode.sizeBytes);
     this.#shared.add(inode.ino);
-    this.#push(inode, 0, PAGES_MAX);
+    this.#push(inode, 0, FILE_PAGES_MAX);
     this.refresh(inode);
   }
 

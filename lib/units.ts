@@ -11,6 +11,7 @@ export const HUGE_BYTES = PAGE_BYTES * PAGES_PER_HUGE;
 
 /** Largest file size and offset: every byte offset stays exact in a double, with room to add. */
 export const FILE_BYTES_MAX = 2 ** 52;
+export const FILE_PAGES_MAX = FILE_BYTES_MAX / PAGE_BYTES;
 export const NAME_BYTES_MAX = 255;
 export const XATTR_VALUE_BYTES_MAX = 65536;
 export const LINK_COUNT_MAX = 65000;
@@ -18,6 +19,11 @@ export const LINK_COUNT_MAX = 65000;
 /** The page that holds byte `offset`. */
 export function pageOf(offset: number): number {
   return Math.floor(offset / PAGE_BYTES);
+}
+
+/** The 2 MiB unit of a file or of an address space that holds a page. */
+export function chunkOf(page: number): number {
+  return Math.floor(page / PAGES_PER_HUGE);
 }
 
 /** Pages needed to hold `lengthBytes` bytes. */

@@ -30,7 +30,7 @@ import { Clients } from './clients.js';
 import { LiveMmu } from './live_mmu.js';
 import { ALL_PAGES } from './plans.js';
 import { LiveScheduler } from './scheduler.js';
-import { ShimCalls } from './shim_calls.js';
+import { NOT_DAX, ShimCalls } from './shim_calls.js';
 import { WatchedRegion } from './watched_region.js';
 import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
 
@@ -42,7 +42,6 @@ const END_MS_MAX = 2000;
 const POWER_CUT = new Errno('EIO', 'power cut').errno;
 /** Of commands to a process that ended before it carried them out. */
 const GONE = new Errno('ESRCH', 'the process has ended').errno;
-const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
 
 export interface DaxParts {
   native: Native;

@@ -11,10 +11,8 @@ import type { Backing, Mapping, Mmu, PageRange } from '../../lib/dax/mmu.js';
 import type { Waitable } from '../../lib/dax/task.js';
 import type { FaultServer, ShowKind } from '../../lib/addon/fault_server.js';
 import type { Extent } from '../../lib/space/extent_list.js';
-import { FILE_BYTES_MAX, pagesFor } from '../../lib/units.js';
+import { FILE_PAGES_MAX } from '../../lib/units.js';
 import { WIRE_DROP_OWN, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';
-
-const PAGES_MAX = pagesFor(FILE_BYTES_MAX);
 
 /** A command under way. */
 class Shown implements Waitable {
@@ -93,7 +91,7 @@ export class LiveMmu implements Mmu {
 
   catchStores(ino: number, range: PageRange, on: boolean, isHuge: boolean): void {
     if (on && !this.#parts.keepsTimes(ino)) return;
-    const pageCount = Math.min(range.pageCount, PAGES_MAX - range.filePage);
+    const pageCount = Math.min(range.pageCount, FILE_PAGES_MAX - range.filePage);
     this.#server.catchStores(ino, range.filePage, pageCount, on, isHuge);
   }
 

@@ -16,7 +16,7 @@ import { fallocatePlan, runPlan } from './plans.js';
 import type { LiveScheduler } from './scheduler.js';
 
 const POWER_CUT = new Errno('EIO', 'power cut').errno;
-const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
+export const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
 
 interface Served {
   server: FaultServer;

@@ -5,7 +5,7 @@
  *
  * Dirty chunks are kept apart, so that writeback costs what is dirty, not what is mapped.
  */
-import { PAGES_PER_HUGE } from '../units.js';
+import { PAGES_PER_HUGE, chunkOf } from '../units.js';
 import type { PageRange } from './mmu.js';
 
 export type EntryKind = 'zero' | 'page';
@@ -269,10 +269,6 @@ export class Entries {
     else this.dirtyChunks.delete(number);
     if (chunk.isEmpty) this.chunks.delete(number);
   }
-}
-
-function chunkOf(filePage: number): number {
-  return Math.floor(filePage / PAGES_PER_HUGE);
 }
 
 function sorted(numbers: Iterable<number>): number[] {

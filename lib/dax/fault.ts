@@ -17,7 +17,14 @@ import { PAGE_BYTES, PAGES_PER_HUGE, pagesFor } from '../units.js';
 import type { DaxFile } from './dax_file.js';
 import type { EngineParts } from './engine.js';
 import { type Found, lookUp } from './lookup.js';
-import type { BusError, FaultKind, FaultTask, Mapping, PageRange } from './mmu.js';
+import {
+  type BusError,
+  type FaultKind,
+  type FaultTask,
+  intersection,
+  type Mapping,
+  type PageRange,
+} from './mmu.js';
 import type { RangeClaim } from './range_lock.js';
 import type { Task } from './task.js';
 import type { Shown, View } from './view.js';
@@ -175,7 +182,7 @@ export class Fault {
     // Before write(2) can find the page written and store in place, which nobody here is told. Nobody
     // can show zeroes again: that needs the entry that is locked here.
     if (file.entries.hugeAt(window.filePage) === 'zero' && !isHuge) {
-      const chunk = chunkOf(window.filePage);
+      const chunk = chunkAround(window.filePage);
       yield* file.zap(chunk, ['zero'], false);
       file.entries.remove(chunk.filePage, chunk.filePage + chunk.pageCount);
     } else {
@@ -203,7 +210,7 @@ export class Fault {
     if (this.request.kind === 'protected' && view.shownAt(filePage) === 'region') {
       file.entries.insert({ ...page, isHuge: false }, 'page');
       file.entries.markDirty(filePage);
-      mmu.allowStores(mapping, view.isHugeAt(filePage) ? chunkOf(filePage) : page);
+      mmu.allowStores(mapping, view.isHugeAt(filePage) ? chunkAround(filePage) : page);
       return undefined;
     }
     if (isHuge || window.pageCount === 1) {
@@ -302,7 +309,7 @@ export class Fault {
     const { window, isHuge } = found;
     const allocates = this.isStore && found.state !== 'written';
     const isUnderZeroes = allocates && this.file.entries.hugeAt(window.filePage) === 'zero';
-    return isHuge || isUnderZeroes ? chunkOf(window.filePage) : window;
+    return isHuge || isUnderZeroes ? chunkAround(window.filePage) : window;
   }
 
   private look(inode: Inode, mayBeHuge: boolean, within: PageRange): Found {
@@ -322,14 +329,8 @@ export class Fault {
   }
 }
 
-function chunkOf(filePage: number): PageRange {
+function chunkAround(filePage: number): PageRange {
   return { filePage: filePage - (filePage % PAGES_PER_HUGE), pageCount: PAGES_PER_HUGE };
-}
-
-function intersection(one: PageRange, other: PageRange): PageRange {
-  const filePage = Math.max(one.filePage, other.filePage);
-  const endPage = Math.min(one.filePage + one.pageCount, other.filePage + other.pageCount);
-  return { filePage, pageCount: endPage - filePage };
 }
 
 /** Only operating errors have a place here; anything else is a bug and goes on. */

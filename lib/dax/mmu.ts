@@ -25,6 +25,13 @@ export interface PageRange {
   readonly pageCount: number;
 }
 
+/** Pages of both; they overlap. */
+export function intersection(one: PageRange, other: PageRange): PageRange {
+  const filePage = Math.max(one.filePage, other.filePage);
+  const endPage = Math.min(one.filePage + one.pageCount, other.filePage + other.pageCount);
+  return { filePage, pageCount: endPage - filePage };
+}
+
 /** What pages show: zeroes, or region pages from regionPage on. */
 export interface Backing extends PageRange {
   readonly regionPage: number | 'zero';

@@ -3,7 +3,7 @@
  * when it is about to be shown, and not before it is gone for certain is the mark taken away. File
  * pages of 4 KiB.
  */
-import { PAGES_PER_HUGE } from '../units.js';
+import { PAGES_PER_HUGE, chunkOf } from '../units.js';
 import type { Mapping, PageRange } from './mmu.js';
 
 /**
@@ -168,10 +168,6 @@ export class View {
     }
     return numbers.sort((a, b) => a - b);
   }
-}
-
-function chunkOf(filePage: number): number {
-  return Math.floor(filePage / PAGES_PER_HUGE);
 }
 
 function newChunk(): Chunk {

@@ -7,8 +7,8 @@
  * for the same pages, what happens is what mm/memory.c makes of it: the walk sees the PMD, the page
  * table behind it is never found again, and the counters tell at exit.
  */
-import { PAGES_PER_HUGE } from '../units.js';
-import type { PageRange } from '../dax/mmu.js';
+import { PAGES_PER_HUGE, chunkOf } from '../units.js';
+import { intersection, type PageRange } from '../dax/mmu.js';
 import type { Content } from './content.js';
 
 export type Target = number | 'zero' | 'bus';
@@ -211,13 +211,4 @@ export function endOf(range: PageRange): number {
 
 export function span({ filePage, pageCount }: PageRange): string {
   return pageCount === 1 ? `${filePage}` : `${filePage}-${filePage + pageCount - 1}`;
-}
-
-function intersection(one: PageRange, other: PageRange): PageRange {
-  const filePage = Math.max(one.filePage, other.filePage);
-  return { filePage, pageCount: Math.min(endOf(one), endOf(other)) - filePage };
-}
-
-function chunkOf(page: number): number {
-  return Math.floor(page / PAGES_PER_HUGE);
 }

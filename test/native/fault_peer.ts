@@ -22,12 +22,10 @@ import type { Recorder } from '../../lib/addon/recorder.js';
 import type { NativeRegion } from '../../lib/addon/region.js';
 import type { Session } from '../../lib/addon/session.js';
 import { loadNative } from '../../lib/native.js';
+import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_STORABLE } from '../../fs/dax/wire.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 
-export const SHARED = 1;
-export const SYNC = 2;
-export const DROP_OWN = 1;
-export const STORABLE = 2;
+export { WIRE_MAP_SHARED as SHARED, WIRE_MAP_SYNC as SYNC, WIRE_STORABLE as STORABLE };
 export const REGION_PAGES = 2048;
 const WAIT_MS_MAX = 20_000;
 

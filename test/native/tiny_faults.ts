@@ -6,14 +6,11 @@
  */
 import { join } from 'node:path';
 import type { FaultServer, FaultServerEvent, ShowKind } from '../../lib/addon/fault_server.js';
+import { WIRE_DROP_OWN, WIRE_MAP_SHARED, WIRE_POPULATE, WIRE_STORABLE } from '../../fs/dax/wire.js';
 import { loadNative } from '../../lib/native.js';
 import { FILE_INO, FILE_PAGES, type TinyMount } from './tiny_mount.js';
 
 const ESTALE = 116;
-const DROP_OWN = 1;
-const STORABLE = 2;
-const POPULATE = 4;
-const SHARED = 1;
 const COLLAPSE = 8;
 const INSERT = 0x20;
 
@@ -125,7 +122,7 @@ export class TinyFaults {
       client: event.client,
       filePage: event.offset / 4096,
       pageCount: event.lengthBytes / 4096,
-      isShared: (event.flags & SHARED) !== 0,
+      isShared: (event.flags & WIRE_MAP_SHARED) !== 0,
     });
     this.server.map(event.call, number, 0);
   }
@@ -147,14 +144,14 @@ export class TinyFaults {
     }
     if (!isStore) {
       const kind = this.written.has(page) ? 'region' : 'zero';
-      this.#show(mapping, page, 1, kind, POPULATE, wake);
+      this.#show(mapping, page, 1, kind, WIRE_POPULATE, wake);
       return;
     }
     const wasHole = !this.written.has(page);
     this.written.add(page);
     const others = wasHole ? [...this.#mappings.values()].filter((it) => it !== mapping) : [];
     this.#trap(others, page, 1, 0, () => {
-      this.#show(mapping, page, 1, 'region', STORABLE, wake);
+      this.#show(mapping, page, 1, 'region', WIRE_STORABLE, wake);
     });
   }
 
@@ -165,7 +162,7 @@ export class TinyFaults {
     if (event.mode & (COLLAPSE | INSERT)) {
       this.endPage = event.mode & COLLAPSE ? first : FILE_PAGES;
       count = FILE_PAGES - first;
-      flags = event.mode & COLLAPSE ? DROP_OWN : 0;
+      flags = event.mode & COLLAPSE ? WIRE_DROP_OWN : 0;
     } else {
       for (let page = first; page < first + count; page++) this.written.delete(page);
     }
