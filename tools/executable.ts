@@ -9,8 +9,8 @@ import { loadNative } from '../lib/native.js';
 import { Failure } from './failure.js';
 
 /** Exit statuses of env(1) and of shells. */
-export const EXIT_NOT_EXECUTABLE = 126;
-export const EXIT_NOT_FOUND = 127;
+const EXIT_NOT_EXECUTABLE = 126;
+const EXIT_NOT_FOUND = 127;
 
 const SCRIPT_DEPTH_MAX = 4;
 const HEAD_BYTES = 4096;

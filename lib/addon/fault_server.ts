@@ -139,7 +139,7 @@ export interface FaultServer {
 }
 
 /** native/fault_server_object.h. */
-export interface AddonFaultServer extends Omit<FaultServer, 'show'> {
+interface AddonFaultServer extends Omit<FaultServer, 'show'> {
   show(
     mapping: number,
     filePage: number,

@@ -401,7 +401,7 @@ export class FileData {
   }
 
   /** Zeroes the parts of the range that are not whole pages. @returns the whole pages */
-  private zeroEdges(inode: Inode, offset: number, end: number): PageRange {
+  private zeroEdges(inode: Inode, offset: number, end: number): PageSpan {
     const filePage = pagesFor(offset);
     const endPage = pageOf(end);
     if (filePage > endPage) {
@@ -508,7 +508,7 @@ export class FileData {
   }
 }
 
-interface PageRange {
+interface PageSpan {
   filePage: number;
   endPage: number;
 }
