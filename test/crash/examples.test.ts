@@ -79,6 +79,12 @@ t.test('examples', { skip: missing() }, async (t) => {
         }
         const fixed = run(example, 'fixed', model);
         t.equal(fixed.failures.length, 0, 'the fixed program passes');
+        if (isDax) {
+          const lints = (result: Result) =>
+            result.lints.filter(({ lint }) => lint === 'acknowledged-before-durable');
+          t.match(lints(buggy)[0]?.severity, 'error', 'the lint finds it too');
+          t.same(lints(fixed), [], 'and nothing in the fixed program');
+        }
         t.ok(fixed.models[0]!.states.run > 0, 'states were checked');
       },
     );

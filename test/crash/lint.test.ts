@@ -107,6 +107,14 @@ class Steps {
     return this.#do(made, [{ type: 'store', callId: 0, offset, bytes, isFlushed: false }]);
   }
 
+  /** write(2) to the same line. */
+  overwrite(line: number): this {
+    const bytes = Buffer.alloc(64, 2);
+    const made = call('WRITE', { ino: FILE, offset: 64 * line, lengthBytes: 64 });
+    const offset = MAPPED + 64 * line;
+    return this.#do(made, [{ type: 'store', callId: 0, offset, bytes, isFlushed: true }]);
+  }
+
   flush(line: number, thread = 7, lines = 1): this {
     const lengthBytes = 64 * lines;
     const made = call('DAX_FLUSH', { offset: 64 * line, lengthBytes, thread });
@@ -359,6 +367,7 @@ t.test('a line printed before a store to a mapping is durable is found', async (
     ['msync before the store', mapped().store(1).msync().store(1).print('1'), [`${lint} x1`]],
     ['nothing printed', mapped().store(1).end(), []],
     ['a mark', mapped().store(1).mark(), []],
+    ['written over, and forced', mapped().store(1).overwrite(1).force(FILE).print('1'), []],
     ['its pages were freed', mapped().store(1).free().print('1'), []],
     ['libpmemobj’s own', mapped().store(0, 'PMEMOBJ').msync().store(104).print('1'), []],
     ['below that', mapped().store(0, 'PMEMOBJ').msync().store(103).print('1'), [`${lint} x1`]],
