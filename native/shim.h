@@ -139,7 +139,7 @@ int ThreadStart(int (*run)(void*), bool has_own_files);
 int AgentsStart(void);
 
 // Does a job in another thread and waits; all signals are blocked. Its error, or EIO when the
-// daemon is gone.
+// daemon is gone, or our threads are, in a child that is made past fork's handlers.
 int JobDo(struct shim_job* job);
 
 // One call to the daemon: `request.call`, `flags` and `arguments` are set. 0 or the errno of the

@@ -30,6 +30,9 @@ static struct shim_job** last_link = &first_job;
 static _Atomic uint32_t job_sequence;  // changes with every new job
 static uint32_t idle_agents;
 static uint32_t agent_count;
+// Zeroed in a child that has memory of its own, where none of our threads runs: one that is made
+// past fork's handlers finds it so, and one of vfork does not.
+static _Atomic uint32_t* are_running;
 
 static int ThreadMain(void* argument) {
   const struct thread* thread = argument;
@@ -114,11 +117,19 @@ static int AgentMain(void* unused) {
 }
 
 int AgentsStart(void) {
+  if (are_running == NULL) {
+    const long page = SysMmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (IsError(page)) return ENOMEM;
+    SysMadvise((uint64_t)page, PAGE, MADV_WIPEONFORK);
+    are_running = (_Atomic uint32_t*)page;
+  }
+  atomic_store(are_running, 1);
   agent_count = 1;
   return ThreadStart(AgentMain, false);
 }
 
 int JobDo(struct shim_job* job) {
+  if (are_running == NULL || atomic_load(are_running) == 0) return EIO;
   job->next = NULL;
   atomic_store(&job->is_done, 0);
   Lock(&job_lock);

@@ -150,6 +150,14 @@ void ForkCases(void) {
     if (pid == 0) syscall(SYS_exit_group, at[0]);
     Equal(ChildStatus(pid), 128 + SIGSEGV, "what nobody serves is not there");
   }
+  const int file = OpenFile(O_RDWR);
+  pid = (int)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+  if (pid == 0) {
+    alarm(5);
+    const bool is_refused = mmap(NULL, PAGE, RW, MAP_SHARED, file, 0) == MAP_FAILED;
+    syscall(SYS_exit_group, is_refused && errno == EIO ? 0 : 1);
+  }
+  Equal(ChildStatus(pid), 0, "nor may it map, and it does not wait for ever");
   pid = fork();
   if (pid == 0) execlp("true", "true", NULL);
   Equal(ChildStatus(pid), 0, "exec");
