@@ -152,7 +152,7 @@ void FaultServer::AskMap(Channel* channel, FaultClient* client, const wire_reque
   (void)unused;
   const bool is_valid = IsRange(address, length_bytes) && IsPages(offset) &&
                         IsFileRange(offset, length_bytes) && ino > 0 && ino < kInoMax &&
-                        (request.flags & ~(WIRE_MAP_SHARED | WIRE_MAP_SYNC)) == 0;
+                        (request.flags & ~(WIRE_MAP_SHARED | WIRE_MAP_SYNC | WIRE_MAP_OWN)) == 0;
   bool is_free = is_valid && !client->HasParts(address, length_bytes);
   size_t asked = 0;
   for (const auto& [number, call] : calls_) {

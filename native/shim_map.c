@@ -69,6 +69,7 @@ int MapTellAgain(const struct shim_part* part) {
   struct shim_job job = {.request = {.call = WIRE_MAP}};
   if (anchor->is_shared) job.request.flags |= WIRE_MAP_SHARED;
   if (anchor->is_sync) job.request.flags |= WIRE_MAP_SYNC;
+  if (!anchor->is_shared && part->is_shown) job.request.flags |= WIRE_MAP_OWN;
   job.request.arguments[0] = part->start;
   job.request.arguments[1] = part->end - part->start;
   job.request.arguments[2] = anchor->ino;

@@ -52,6 +52,7 @@ enum wire_call {
 enum wire_map_flags {
   WIRE_MAP_SHARED = 1,
   WIRE_MAP_SYNC = 2,
+  WIRE_MAP_OWN = 4,  // a private mapping, where pages may be the process's own already
 };
 
 enum wire_flush_flags { WIRE_FLUSH_DRAIN = 1 };

@@ -32,7 +32,7 @@ import { ALL_PAGES } from './plans.js';
 import { LiveScheduler } from './scheduler.js';
 import { NOT_DAX, ShimCalls } from './shim_calls.js';
 import { WatchedRegion } from './watched_region.js';
-import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
+import { WIRE_MAP_OWN, WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_VERSION } from './wire.js';
 
 const SOCKET_NAME = 'dax';
 
@@ -247,7 +247,7 @@ export class Dax {
     });
     if (mapping === undefined) return [0, errnoOf('ESTALE')];
     this.#fs.sharing.share(inode);
-    engine.attach(mapping);
+    engine.attach(mapping, (event.flags & WIRE_MAP_OWN) !== 0);
     // It may have cached times from before the file was DAX, for ever; see Call.attributes().
     this.#parts.session.invalidateInode(event.ino, -1, 0);
     return [mapping.id, 0];

@@ -13,6 +13,7 @@ export const WIRE_RUN_OWN_FLUSHES = 4;
 
 export const WIRE_MAP_SHARED = 1;
 export const WIRE_MAP_SYNC = 2;
+export const WIRE_MAP_OWN = 4;
 
 export const WIRE_DROP_OWN = 1;
 export const WIRE_STORABLE = 2;

@@ -171,6 +171,7 @@ const tables: [title: string, rows: Row[]][] = [
       ['fork load S 0 6', 'parent'],
       ['fork store S 8192 child', '0'],
       ['load S 8192 5', 'child'],
+      ['fork load P 4092 7', '<.*4>own'],
       ['fork load P 4096 3', 'own'],
       ['fork store P 4096 kid', '0'],
       ['load P 4096 3', 'own'],
