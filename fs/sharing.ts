@@ -20,13 +20,16 @@ const NOTHING_TO_KILL = 8;
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
   readonly #readOnly: boolean;
+  readonly #isDax: (ino: number) => boolean;
   readonly #shared = new Set<number>();
   #session: Session | undefined;
   #watched = false;
 
-  constructor(metadata: Metadata, readOnly: boolean) {
+  /** @param isDax whether an open file is opened as DAX, which it stays until its last close */
+  constructor(metadata: Metadata, readOnly: boolean, isDax: (ino: number) => boolean) {
     this.#metadata = metadata;
     this.#readOnly = readOnly;
+    this.#isDax = isDax;
   }
 
   attach(session: Session): void {
@@ -52,6 +55,8 @@ export class Sharing implements MapPort {
     this.#shared.add(inode.ino);
     this.#push(inode, 0, FILE_PAGES_MAX);
     this.refresh(inode);
+    // What the kernel caches of others may be newer than the region.
+    if (this.#isDax(inode.ino)) session.publishFile(inode.ino);
   }
 
   /** Ends native service and takes over the times it left. */

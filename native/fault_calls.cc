@@ -96,6 +96,9 @@ void FaultServer::TakeRequest(Channel* channel) {
       return AskFallocate(channel, client, request);
     case WIRE_FLUSH:
       return Flush(channel, client, request);
+    case WIRE_FILES:
+      if (!published_) return SendReply(channel_number, EOPNOTSUPP, 0);
+      return SendReply(channel_number, 0, 0, published_->fd());
     default:
       if (passed_fd >= 0) close(passed_fd);  // of a second HELLO
       return Doom(client, "it broke the protocol");
@@ -126,7 +129,7 @@ void FaultServer::Hello(Channel* channel, const wire_request& request, int uffd)
   channel->client = number;
   channel->is_helper = true;
   Push({.type = FaultEvent::Type::kAttached, .client = number, .pid = pid});
-  const uint64_t mode = region_->sees_changes() ? WIRE_MODE_RECORDED : WIRE_MODE_DATA;
+  const uint64_t mode = published_ ? WIRE_MODE_DATA : WIRE_MODE_RECORDED;
   const wire_reply reply = {0, 0, {number, nonce, mode}};
   if (SendPacket(channel->fd, &reply, sizeof(reply), {region_fd_, empty_fd_}) != 0) {
     Doom(added, "its helper does not read");

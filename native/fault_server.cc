@@ -74,6 +74,12 @@ int FaultServer::Listen(const std::string& socket_path) {
   error = ListenForPackets(socket_path, &listener_fd_);
   if (error != 0) return error;
   socket_path_ = socket_path;
+  if (!region_->sees_changes()) {
+    error = PublishedFiles::Make(&published_);
+    if (error != 0) return error;
+    region_->MirrorPoison(published_->poisoned_pages());
+    files_->SetPublished(published_.get());
+  }
   if (!Watch(listener_fd_, kListener) || !Watch(kick_fd_, kKick)) return errno;
   // Signals are for the threads of Node.
   sigset_t all;
@@ -90,6 +96,10 @@ FaultServer::~FaultServer() {
     stop_ = true;
     Kick();
     thread_.join();
+  }
+  if (published_) {
+    region_->MirrorPoison(nullptr);
+    files_->SetPublished(nullptr);
   }
   for (const auto& [number, channel] : channels_) {
     close(channel.fd);
@@ -200,12 +210,15 @@ void FaultServer::SetMapper() {
   recorder_->SetMapper(only);
 }
 
-void FaultServer::SendReply(uint64_t channel_number, int error, uint64_t value) {
+void FaultServer::SendReply(uint64_t channel_number, int error, uint64_t value, int passed_fd) {
   const auto found = channels_.find(channel_number);
   if (found == channels_.end()) return;
   found->second.call = 0;
   const wire_reply reply = {error, 0, {value, 0, 0}};
-  if (SendPacket(found->second.fd, &reply, sizeof(reply), {}) == 0) return;
+  const int fd = found->second.fd;
+  const int unsent = passed_fd < 0 ? SendPacket(fd, &reply, sizeof(reply), {})
+                                   : SendPacket(fd, &reply, sizeof(reply), {passed_fd});
+  if (unsent == 0) return;
   // It is being closed, or nobody reads: its process is told by losing the connection.
   CloseChannel(channel_number);
 }

@@ -29,6 +29,7 @@
 #include "file_table.h"
 #include "interval_set.h"
 #include "packet_socket.h"
+#include "published_files.h"
 #include "region.h"
 #include "wire.h"
 
@@ -131,7 +132,7 @@ class FaultServer {
   void RemoveParts(FaultClient* client, uint64_t address, uint64_t end);
   // Stores found from here on are those of the only process with mappings, if there is one.
   void SetMapper();
-  void SendReply(uint64_t channel, int error, uint64_t value);
+  void SendReply(uint64_t channel, int error, uint64_t value, int passed_fd = -1);
   void SendCommands();
   void Kick();
 
@@ -168,7 +169,8 @@ class FaultServer {
   const int64_t silence_ns_max_;
   const Tell tell_;
   void* const owner_;
-  std::string socket_path_;  // empty until it is ours
+  std::unique_ptr<PublishedFiles> published_;  // null where every read is to be seen
+  std::string socket_path_;                    // empty until it is ours
   int listener_fd_ = -1;
   int epoll_fd_ = -1;
   int kick_fd_ = -1;

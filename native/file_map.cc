@@ -8,6 +8,8 @@ namespace fauxdax {
 
 namespace {
 
+static_assert(kServeReads == WIRE_FILE_READS && kReadsTouchAtime == WIRE_FILE_ATIME);
+
 constexpr int64_t kDayNsec = int64_t{24} * 60 * 60 * 1'000'000'000;
 
 // The part of `extent` inside [file_page, end_page), which it overlaps.
@@ -28,6 +30,12 @@ void Append(std::vector<MapExtent>* extents, const MapExtent& extent) {
     }
   }
   extents->push_back(extent);
+}
+
+// Nothing without a slot.
+template <typename Value>
+void Show(wire_file* slot, Value wire_file::*field, Value value) {
+  if (slot != nullptr) __atomic_store_n(&(slot->*field), value, __ATOMIC_RELAXED);
 }
 
 }  // namespace
@@ -68,11 +76,49 @@ void FileMap::Splice(uint64_t file_page, uint64_t end_page, const std::vector<Ma
   } else {
     extents_.erase(extents_.begin() + first + common, extents_.begin() + last);
   }
+  ShowMap();
 }
 
 void FileMap::SetSize(uint64_t size_bytes) {
   const Gate::Hold hold(&gate_);
   size_bytes_ = size_bytes;
+  ShowMap();
+}
+
+void FileMap::SetService(uint32_t bits) {
+  service_.store(bits, std::memory_order_relaxed);
+  Show(slot_.load(), &wire_file::service, uint64_t{bits});
+}
+
+void FileMap::ShowIn(wire_file* slot) {
+  const Gate::Hold hold(&gate_);
+  Show(slot_.exchange(nullptr), &wire_file::ino, uint64_t{0});
+  gate_.ShowChanges(slot == nullptr ? nullptr : &slot->generation);
+  Show(slot, &wire_file::ino, ino_);
+  Show(slot, &wire_file::service, uint64_t{service()});
+  Show(slot, &wire_file::atime, seen_atime_.load(std::memory_order_relaxed));
+  Show(slot, &wire_file::mtime, seen_mtime_.load(std::memory_order_relaxed));
+  slot_.store(slot);
+  ShowMap();
+}
+
+void FileMap::ShowMap() {
+  wire_file* const slot = slot_.load(std::memory_order_relaxed);
+  if (slot == nullptr) return;
+  Show(slot, &wire_file::size_bytes, size_bytes_);
+  uint64_t count = 0;
+  for (const MapExtent& extent : extents_) {
+    if (!extent.written) continue;
+    if (count == WIRE_FILE_EXTENTS_MAX) {
+      count = WIRE_FILE_TOO_LONG;
+      break;
+    }
+    wire_extent& shown = slot->extents[count++];
+    __atomic_store_n(&shown.file_page, extent.file_page, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown.region_page, extent.region_page, __ATOMIC_RELAXED);
+    __atomic_store_n(&shown.page_count, extent.page_count, __ATOMIC_RELAXED);
+  }
+  Show(slot, &wire_file::extent_count, count);
 }
 
 size_t FileMap::FirstFrom(uint64_t file_page) const {
@@ -85,6 +131,7 @@ size_t FileMap::FirstFrom(uint64_t file_page) const {
 bool FileMap::TouchMtime(int64_t now) {
   seen_mtime_.store(now, std::memory_order_relaxed);
   pending_mtime_.store(now, std::memory_order_relaxed);
+  Show(slot_.load(std::memory_order_relaxed), &wire_file::mtime, now);
   return !touched_.exchange(true);
 }
 
@@ -95,6 +142,7 @@ bool FileMap::TouchAtime(int64_t now) {
   if (!due) return false;
   seen_atime_.store(now, std::memory_order_relaxed);
   pending_atime_.store(now, std::memory_order_relaxed);
+  Show(slot_.load(std::memory_order_relaxed), &wire_file::atime, now);
   return !touched_.exchange(true);
 }
 

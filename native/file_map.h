@@ -14,6 +14,7 @@
 
 #include "gate.h"
 #include "units.h"
+#include "wire_files.h"
 
 namespace fauxdax {
 
@@ -61,7 +62,12 @@ class FileMap {
   size_t extent_count() const { return extents_.size(); }
 
   uint32_t service() const { return service_.load(std::memory_order_relaxed); }
-  void SetService(uint32_t bits) { service_.store(bits, std::memory_order_relaxed); }
+  void SetService(uint32_t bits);
+
+  // JavaScript thread. What this file is and becomes is shown in a slot of its own from here on.
+  // nullptr: the slot is left free; nobody else has the file meanwhile.
+  void ShowIn(wire_file* slot);
+  bool is_shown() const { return slot_.load(std::memory_order_relaxed) != nullptr; }
 
   // Both return true when this is the file's first touch since ClearTouched().
   bool TouchMtime(int64_t now);
@@ -73,6 +79,8 @@ class FileMap {
   void ClearTouched() { touched_.store(false); }
 
  private:
+  // With the gate closed: map and size, into the slot.
+  void ShowMap();
   // Index of the first extent that ends after `file_page`.
   size_t FirstFrom(uint64_t file_page) const;
 
@@ -86,6 +94,8 @@ class FileMap {
   std::atomic<int64_t> pending_mtime_{kTimeNone};
   std::atomic<int64_t> seen_atime_{kTimeNone};
   std::atomic<int64_t> seen_mtime_{kTimeNone};
+  // Changed while the gate is closed; the times in it are for anybody who has the file.
+  std::atomic<wire_file*> slot_{nullptr};
 };
 
 template <typename Piece>

@@ -34,6 +34,7 @@ void FileTable::Remove(uint64_t ino) {
     departed_.push_back(touched);
     any_touched_.store(true, std::memory_order_release);
   }
+  slots_[hole]->ShowIn(nullptr);
   slots_[hole].reset();
   count_--;
   // Close the gap: a later file of the same run moves into the hole unless that lies before its
@@ -46,6 +47,21 @@ void FileTable::Remove(uint64_t ino) {
       hole = i;
     }
   }
+}
+
+void FileTable::SetPublished(PublishedFiles* published) {
+  std::unique_lock lock(mutex_);
+  for (const auto& file : slots_) {
+    if (file) file->ShowIn(nullptr);
+  }
+  published_ = published;
+}
+
+void FileTable::Publish(uint64_t ino) {
+  FileMap* const file = Find(ino);
+  if (file == nullptr || published_ == nullptr) return;
+  CHECK(!file->is_shown(), "a file is published once");
+  file->ShowIn(published_->FreeSlot(ino));
 }
 
 void FileTable::Insert(std::unique_ptr<FileMap> file) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "file_map.h"
+#include "published_files.h"
 
 namespace fauxdax {
 
@@ -44,6 +45,13 @@ class FileTable {
   void Remove(uint64_t ino);
   size_t count() const { return count_; }
 
+  // JavaScript thread. Where files can be published from here on; `published` stays until this is
+  // called again, with nullptr, when no file is any more.
+  void SetPublished(PublishedFiles* published);
+  // JavaScript thread. Processes may read the file by themselves until it is removed, when there is
+  // room for it.
+  void Publish(uint64_t ino);
+
   // Either thread: remembers that the file has pending times; called at its first touch.
   void NoteTouched(uint64_t ino);
   // Whether TakeTouched() has something; a touch whose request was answered is never missed.
@@ -63,6 +71,7 @@ class FileTable {
   std::shared_mutex mutex_;
   std::vector<std::unique_ptr<FileMap>> slots_;  // at most half full
   size_t count_ = 0;
+  PublishedFiles* published_ = nullptr;
 
   std::mutex touched_mutex_;
   std::vector<uint64_t> touched_;

@@ -4,6 +4,9 @@
 //
 // Either serving thread enters and leaves; only the JavaScript thread closes and opens. What
 // happens inside is a bounded copy that waits for nothing, so waiting here spins and yields.
+//
+// Processes that read by themselves (wire_files.h) do not pass it: they see in a generation whether
+// anything may have changed meanwhile.
 #ifndef FAUXDAX_GATE_H_
 #define FAUXDAX_GATE_H_
 
@@ -42,23 +45,29 @@ class Gate {
         sched_yield();
         state = state_.load(std::memory_order_relaxed);
       } else if (state_.compare_exchange_weak(state, kAlone, std::memory_order_acquire)) {
+        BeginChange();
         return true;
       }
     }
     return false;
   }
 
-  void LeaveAlone() { state_.fetch_and(~kAlone, std::memory_order_release); }
+  void LeaveAlone() {
+    EndChange();
+    state_.fetch_and(~kAlone, std::memory_order_release);
+  }
 
   // Waits until everyone inside has left. Not nested.
   void Close() {
     uint32_t before = state_.fetch_or(kClosed, std::memory_order_acquire);
     CHECK(!(before & kClosed), "a gate is closed once");
     while (state_.load(std::memory_order_acquire) != kClosed) sched_yield();
+    BeginChange();
   }
 
   void Open() {
     CHECK(closed(), "only a closed gate is opened");
+    EndChange();
     state_.fetch_and(~kClosed, std::memory_order_release);
   }
 
@@ -80,12 +89,31 @@ class Gate {
 
   bool closed() const { return state_.load(std::memory_order_relaxed) & kClosed; }
 
+  // While closed. From here on the generation is odd whenever the gate is closed or somebody is
+  // alone inside; nullptr: the one before is left even.
+  void ShowChanges(uint64_t* generation) {
+    CHECK(closed(), "a generation comes while the gate is closed");
+    EndChange();
+    generation_ = generation;
+    BeginChange();
+  }
+
  private:
+  // Odd is seen before any change, even after all of them: these are full barriers, for stores
+  // past the cache too.
+  void BeginChange() {
+    if (generation_ != nullptr) __atomic_fetch_add(generation_, 1, __ATOMIC_SEQ_CST);
+  }
+  void EndChange() {
+    if (generation_ != nullptr) __atomic_fetch_add(generation_, 1, __ATOMIC_SEQ_CST);
+  }
+
   static constexpr uint32_t kClosed = uint32_t{1} << 31;
   static constexpr uint32_t kAlone = uint32_t{1} << 30;
 
   // Those inside together, or kAlone; and kClosed.
   std::atomic<uint32_t> state_{0};
+  uint64_t* generation_ = nullptr;  // changed while closed; used by who closed it or is alone
 };
 
 }  // namespace fauxdax

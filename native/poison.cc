@@ -50,6 +50,7 @@ void PoisonSet::Set(uint64_t page) {
   if (Holds(page)) return;
   words_[page / kWordBits].fetch_or(uint64_t{1} << (page % kWordBits), std::memory_order_relaxed);
   count_.fetch_add(1, std::memory_order_release);
+  ShowCount();
 }
 
 void PoisonSet::Clear(uint64_t page) {
@@ -59,6 +60,18 @@ void PoisonSet::Clear(uint64_t page) {
   words_[page / kWordBits].fetch_and(~(uint64_t{1} << (page % kWordBits)),
                                      std::memory_order_relaxed);
   count_.fetch_sub(1, std::memory_order_release);
+  ShowCount();
+}
+
+void PoisonSet::Mirror(uint64_t* page_count) {
+  const std::lock_guard lock(change_mutex_);
+  mirror_ = page_count;
+  ShowCount();
+}
+
+void PoisonSet::ShowCount() const {
+  if (mirror_ == nullptr) return;
+  __atomic_store_n(mirror_, count_.load(std::memory_order_relaxed), __ATOMIC_SEQ_CST);
 }
 
 void PoisonSet::ClearCovered(uint64_t offset, uint64_t length_bytes) {

@@ -28,6 +28,8 @@ class PoisonSet {
   void Clear(uint64_t page);
   // Clears every page that the byte range wholly covers.
   void ClearCovered(uint64_t offset, uint64_t length_bytes);
+  // The count is kept there too from here on, for other processes; nullptr: no more.
+  void Mirror(uint64_t* page_count);
   // Ascending.
   std::vector<uint64_t> Pages() const;
 
@@ -36,12 +38,14 @@ class PoisonSet {
 
   bool Holds(uint64_t page) const;
   bool AnyIn(uint64_t first_page, uint64_t end_page) const;
+  void ShowCount() const;
 
   const uint64_t page_count_;
   // Published before count_ first leaves 0, and kept from then on.
   std::atomic<uint64_t> count_{0};
   mutable std::mutex change_mutex_;
   std::unique_ptr<Word[]> words_;
+  uint64_t* mirror_ = nullptr;  // owned by change_mutex_
 };
 
 }  // namespace fauxdax

@@ -91,6 +91,8 @@ class Region {
   void Poison(uint64_t page);
   void Heal(uint64_t page);
   std::vector<uint64_t> PoisonedPages() const { return poison_.Pages(); }
+  // How many those are is kept there too from here on, for other processes; nullptr: no more.
+  void MirrorPoison(uint64_t* page_count) { poison_.Mirror(page_count); }
 
   // From here on the durable value of each undecided line is kept, for Crash(). What is in the
   // region now counts as durable. Called before other threads store; a second call does nothing.

@@ -261,6 +261,10 @@ void SessionObject::UnshareFile(const Napi::CallbackInfo& info) {
   session_->files().Remove(CountArgument(info, 0, "ino", kExactMax));
 }
 
+void SessionObject::PublishFile(const Napi::CallbackInfo& info) {
+  session_->files().Publish(CountArgument(info, 0, "ino", kExactMax));
+}
+
 void SessionObject::SetMap(const Napi::CallbackInfo& info) {
   FileMap* file = FileArgument(info);
   const uint64_t file_page = CountArgument(info, 1, "filePage", kFilePagesMax);
@@ -415,6 +419,7 @@ Napi::Function SessionObject::Define(Napi::Env env) {
                      {
                          InstanceMethod<&Self::ShareFile>("shareFile"),
                          InstanceMethod<&Self::UnshareFile>("unshareFile"),
+                         InstanceMethod<&Self::PublishFile>("publishFile"),
                          InstanceMethod<&Self::SetMap>("setMap"),
                          InstanceMethod<&Self::SetSize>("setSize"),
                          InstanceMethod<&Self::SetService>("setService"),

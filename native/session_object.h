@@ -36,6 +36,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
 
   void ShareFile(const Napi::CallbackInfo& info);
   void UnshareFile(const Napi::CallbackInfo& info);
+  void PublishFile(const Napi::CallbackInfo& info);
   void SetMap(const Napi::CallbackInfo& info);
   void SetSize(const Napi::CallbackInfo& info);
   void SetService(const Napi::CallbackInfo& info);

@@ -15,6 +15,7 @@
 // shim_show.c   what a part shows: commands, pages of a process's own
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork
+// shim_data.c   reads without the kernel
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions
 #ifndef FAUXDAX_SHIM_H_
@@ -177,10 +178,10 @@ int HelperStart(void);
 
 // A channel to the daemon's socket; a negative errno.
 long ChannelConnect(void);
-// Sends `request` (with `fd` unless -1) and waits for the reply, with up to two descriptors. 0 or
-// an errno of the channel, not of the reply.
+// Sends `request` (with `fd` unless -1) and waits for the reply, with `fd_count` descriptors, two
+// at most, unless it is an error. 0 or an errno of the channel, not of the reply.
 int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
-                int fds[2]);
+                int* fds, size_t fd_count);
 
 // ---- shim_show.c ----
 
@@ -237,6 +238,11 @@ void ForkPrepare(void);
 // Memory of a mapping that a child made without these handlers is not to have: it would be shown
 // pages that were freed since, and its stores would be noted by nobody.
 void ForkHide(uint64_t start, uint64_t length);
+
+// ---- shim_data.c ----
+
+// For a child of fork: it attaches anew before it reads without the kernel.
+void DataForget(void);
 
 // ---- shim_scan.c ----
 

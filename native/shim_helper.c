@@ -83,7 +83,7 @@ long ChannelConnect(void) {
 }
 
 int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
-                int fds[2]) {
+                int* fds, size_t fd_count) {
   request->magic = WIRE_MAGIC;
   request->version = WIRE_VERSION;
   union {
@@ -116,12 +116,12 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
     result = Sys3(SYS_recvmsg, channel, (long)&message, MSG_CMSG_CLOEXEC);
   } while (result == -EINTR);
   if (result != sizeof(*reply)) return EIO;
-  if (fds == NULL || reply->error != 0) return 0;
+  if (fd_count == 0 || reply->error != 0) return 0;
   if (message.msg_controllen < sizeof(struct cmsghdr) ||
-      control.header.cmsg_len != CMSG_LEN(2 * sizeof(int))) {
+      control.header.cmsg_len != CMSG_LEN(fd_count * sizeof(int))) {
     return EPROTO;
   }
-  memcpy(fds, CMSG_DATA(&control.header), 2 * sizeof(int));
+  memcpy(fds, CMSG_DATA(&control.header), fd_count * sizeof(int));
   return 0;
 }
 
@@ -164,7 +164,7 @@ static int Attach(struct shim_helper* helper) {
   hello.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
   struct wire_reply reply;
   int fds[2];
-  error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds);
+  error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds, 2);
   if (error == 0) error = reply.error == EPROTONOSUPPORT ? EPROTO : reply.error;
   if (error != 0) return error;
   helper->region = fds[0];

@@ -107,7 +107,7 @@ static int AgentMain(void* unused) {
     join.arguments[0] = shim_helper.client;
     join.arguments[1] = shim_helper.nonce;
     join.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
-    is_joined = ChannelCall(channel, &join, -1, &reply, NULL) == 0 && reply.error == 0;
+    is_joined = ChannelCall(channel, &join, -1, &reply, NULL, 0) == 0 && reply.error == 0;
   }
   for (;;) {
     struct shim_job* job = TakeJob();
@@ -148,7 +148,7 @@ int JobDo(struct shim_job* job) {
 
 static int CallJob(struct shim_job* job, long channel) {
   if (channel < 0) return EIO;
-  const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL);
+  const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL, 0);
   if (error != 0) return EIO;
   // What waits for a fault there would wait for ever: nobody is told of a fault in nothing.
   if (job->request.call == WIRE_UNMAP) {

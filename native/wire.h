@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
@@ -18,7 +18,7 @@
 #define WIRE_ENV_FLAGS "FAUXDAX_FLAGS"    // WIRE_RUN_*, decimal
 
 enum wire_run_flags {
-  WIRE_RUN_NO_DATA = 1,      // read and write always go to the kernel
+  WIRE_RUN_NO_DATA = 1,      // reads always go to the kernel
   WIRE_RUN_OWN_FLUSHES = 4,  // in a recording: programs with flush instructions of their own run
   WIRE_RUN_VERBOSE = 2,      // say on stderr which files are not mapped directly, and why
 };
@@ -47,6 +47,9 @@ enum wire_call {
   // lines of [0] address, [1] length are flushed by this thread; then, with WIRE_FLUSH_DRAIN, what
   // this thread flushed is fenced.
   WIRE_FLUSH = 7,
+  // Reply: with one descriptor, the table of published files (wire_files.h), for reading only.
+  // EOPNOTSUPP: every read is to be seen.
+  WIRE_FILES = 8,
 };
 
 enum wire_map_flags {
@@ -59,7 +62,7 @@ enum wire_flush_flags { WIRE_FLUSH_DRAIN = 1 };
 
 enum wire_mode {
   WIRE_MODE_RECORDED = 1,  // flushes and fences are to be told
-  WIRE_MODE_DATA = 2,      // read and write may be served in the process
+  WIRE_MODE_DATA = 2,      // files may be read in the process
 };
 
 struct wire_request {

@@ -154,6 +154,8 @@ export class Dax {
       ...(recorder === undefined ? {} : { recorder }),
     };
     const server = native.openFaultServer(serverOptions);
+    // Shared anew when they are used again, they are published too.
+    this.#fs.sharing.dropAll();
     const watchesStores = options.crashable || recorder !== undefined;
     const extents = (ino: number, { filePage, pageCount }: PageRange) => {
       const inode = this.#fs.metadata.inode(ino);

@@ -70,6 +70,12 @@ export interface Session {
   shareFile(ino: number, sizeBytes: number): void;
   unshareFile(ino: number): void;
   /**
+   * Processes that map files directly may read a shared file by themselves from here on, until it is
+   * unshared: only files that the kernel caches nothing of. Once; without a fault server it does
+   * nothing.
+   */
+  publishFile(ino: number): void;
+  /**
    * Replaces the map of pages [filePage, endPage) by `count` extents of 4 numbers each
    * (filePage, regionPage, pageCount, state 0 unwritten / 1 written), sorted, inside the range.
    */

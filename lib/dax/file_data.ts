@@ -120,7 +120,8 @@ export class FileData {
     const end = offset + bytes.length;
     const list = this.metadata.extents(inode);
     if (end <= inode.sizeBytes && isWritten(list, pageOf(offset), pagesFor(end))) {
-      return this.writePieces(inode, offset, bytes);
+      // Nothing moves, but a read beside it sees all of it or nothing.
+      return this.changing(inode, () => this.writePieces(inode, offset, bytes));
     }
     return this.changing(inode, () => {
       const firstPage = pageOf(offset);

@@ -1,0 +1,53 @@
+// What the daemon publishes of files for reads in the processes (shim_data.c): a table in shared
+// memory that it alone writes, one slot for each file. C, no library. Every field is read and
+// written whole, by the compiler's atomics; what belongs together is ordered by the generation.
+//
+// The generation is odd while map, size, inode or bytes may be changing, and never goes back. So
+// what was read between two looks at the same even generation is the file, whatever the bytes
+// looked at in between belonged to later.
+#ifndef FAUXDAX_WIRE_FILES_H_
+#define FAUXDAX_WIRE_FILES_H_
+
+#include <stdint.h>
+
+#define WIRE_FILE_EXTENTS_MAX 40u
+#define WIRE_FILE_SETS 2048u  // a power of two
+#define WIRE_FILE_WAYS 4u
+
+// How many extents a file has whose map is too long to be published.
+#define WIRE_FILE_TOO_LONG UINT64_MAX
+
+// A run of written pages; what is in none reads as zeroes.
+struct wire_extent {
+  uint64_t file_page;
+  uint64_t region_page;
+  uint64_t page_count;
+};
+
+struct wire_file {
+  uint64_t generation;
+  uint64_t ino;  // 0: the slot is free
+  uint64_t size_bytes;
+  uint64_t service;  // enum Service of file_map.h
+  int64_t atime;     // of the last read and write that were seen; nanoseconds since 1970
+  int64_t mtime;
+  uint64_t extent_count;
+  uint64_t reserved;
+  struct wire_extent extents[WIRE_FILE_EXTENTS_MAX];  // sorted by file_page, apart
+};
+
+// The bits of `service` that a read needs to know.
+#define WIRE_FILE_READS 1u
+#define WIRE_FILE_ATIME 4u
+
+struct wire_files {
+  uint64_t poisoned_pages;  // of the whole region; while there are any, nothing is read here
+  uint64_t reserved[511];
+  struct wire_file files[WIRE_FILE_SETS][WIRE_FILE_WAYS];
+};
+
+static inline uint64_t WireFileSet(uint64_t ino) {
+  return ((ino * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (WIRE_FILE_SETS - 1);
+}
+
+#endif  // FAUXDAX_WIRE_FILES_H_
