@@ -155,6 +155,7 @@ export class Dax {
     };
     const server = native.openFaultServer(serverOptions);
     // Shared anew when they are used again, they are published too.
+    this.#fs.sharing.collectTimes();
     this.#fs.sharing.dropAll();
     const watchesStores = options.crashable || recorder !== undefined;
     const extents = (ino: number, { filePage, pageCount }: PageRange) => {
