@@ -1,6 +1,7 @@
 // The JavaScript thread's part and the helper's part of native service at once, under the thread
 // sanitizer: both read and write two files through a DataService, while the first also changes
-// maps, sizes, service and the set of files. Then one map against a plain array of pages, for long.
+// maps, sizes, service and the set of files; a third reads what is published of them. Then one map
+// against a plain array of pages, for long.
 //
 //   data_threads REGION_FILE
 #include <fcntl.h>
@@ -70,6 +71,7 @@ void ShareBoth(FileTable* files) {
     FileMap* file = files->Find(ino);
     file->Splice(0, kFilePages, {{0, 1 + (ino - 1) * kFilePages, kFilePages, true}});
     file->SetService(kServeReads | kServeWrites | kReadsTouchAtime);
+    files->Publish(ino);
   }
 }
 
@@ -105,15 +107,43 @@ void ChangeSomething(FileTable* files, int round) {
   }
 }
 
+uint64_t Load(const uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_ACQUIRE); }
+
+// As a process reads: what lies between two looks at one even generation belongs together. False
+// when there was nothing to see.
+bool ReadPublished(const wire_file& file) {
+  const uint64_t generation = Load(file.generation);
+  const uint64_t ino = Load(file.ino);
+  const uint64_t count = Load(file.extent_count);
+  if (generation % 2 != 0 || (ino != 1 && ino != 2) || count > WIRE_FILE_EXTENTS_MAX) return false;
+  bool is_right = true;
+  for (uint64_t i = 0; i < count; i++) {
+    const wire_extent& extent = file.extents[i];
+    is_right &= Load(extent.region_page) == Load(extent.file_page) + 1 + (ino - 1) * kFilePages;
+    is_right &= Load(extent.file_page) + Load(extent.page_count) <= kFilePages;
+  }
+  if (Load(file.generation) != generation) return false;
+  CHECK(is_right, "a published map is the file's");
+  return true;
+}
+
 void ServeTogether(Region* region) {
   Device device(open("/dev/null", O_WRONLY));
+  std::unique_ptr<PublishedFiles> published;
+  CHECK(PublishedFiles::Make(&published) == 0, "the table is made");
   FileTable files;
+  files.SetPublished(published.get());
+  const wire_file* const slot = published->FreeSlot(1);
   DataService data(&files, region, &device, false);
   ShareBoth(&files);
   std::atomic<bool> stop{false};
   std::thread helper([&] {
     RandomRequest requests(1);
     while (!stop) data.Serve(requests.Next(), ServingThread::kHelper);
+  });
+  uint64_t seen = 0;
+  std::thread reader([&] {
+    while (!stop) seen += ReadPublished(*slot);
   });
   RandomRequest requests(2);
   for (int round = 0; round < kRounds; round++) {
@@ -122,6 +152,9 @@ void ServeTogether(Region* region) {
   }
   stop = true;
   helper.join();
+  reader.join();
+  files.SetPublished(nullptr);
+  CHECK(seen > 0 && Load(slot->ino) == 0, "a file is shown until it is not");
   CHECK(device.broken() == 0, "every answer was sent");
   CHECK(data.counters().reads > 100 && data.counters().writes > 100, "both were served");
 }

@@ -8,8 +8,8 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const COMPILER = process.env['CXX'] ?? 'c++';
 const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
 const SOURCES = [
-  'data_service device file_map file_table persist poison region undecided',
-  'recorder trace_file crc32 output processes',
+  'data_service device file_map file_table page_watch persist poison published_files region',
+  'recorder trace_file crc32 output processes undecided',
 ]
   .join(' ')
   .split(' ')
