@@ -153,9 +153,11 @@ uint64_t FaultServer::AddCall(Channel* channel, FaultClient* client) {
 void FaultServer::AskMap(Channel* channel, FaultClient* client, const wire_request& request) {
   const auto [address, length_bytes, ino, offset, unused] = request.arguments;
   (void)unused;
-  const bool is_valid = IsRange(address, length_bytes) && IsPages(offset) &&
-                        IsFileRange(offset, length_bytes) && ino > 0 && ino < kInoMax &&
-                        (request.flags & ~(WIRE_MAP_SHARED | WIRE_MAP_SYNC | WIRE_MAP_OWN)) == 0;
+  const bool is_valid =
+      IsRange(address, length_bytes) && IsPages(offset) && IsFileRange(offset, length_bytes) &&
+      ino > 0 && ino < kInoMax &&
+      (request.flags & ~(WIRE_MAP_SHARED | WIRE_MAP_SYNC | WIRE_MAP_OWN)) == 0 &&
+      (request.flags & (WIRE_MAP_SHARED | WIRE_MAP_OWN)) != (WIRE_MAP_SHARED | WIRE_MAP_OWN);
   bool is_free = is_valid && !client->HasParts(address, length_bytes);
   size_t asked = 0;
   for (const auto& [number, call] : calls_) {

@@ -1,5 +1,8 @@
 #include "plumbing_object.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <string>
 #include <vector>
@@ -21,7 +24,11 @@ Napi::Value CallMountFuse(const Napi::CallbackInfo& info) {
   const uint64_t flags = CountArgument(info, 2, "flags", UINT32_MAX);
   const std::string data = TextArgument(info, 3, "data");
   int fd = -1;
-  ThrowIfErrno(info.Env(), MountFuse(dir, source, flags, data, &fd), "cannot mount on " + dir);
+  std::string what = "cannot mount on " + dir;
+  if (access("/dev/fuse", R_OK | W_OK) != 0 && errno == EACCES) {
+    what += ": you may not open /dev/fuse (as root: chmod a+rw /dev/fuse)";
+  }
+  ThrowIfErrno(info.Env(), MountFuse(dir, source, flags, data, &fd), what);
   return Napi::Number::New(info.Env(), fd);
 }
 

@@ -20,6 +20,8 @@ function needsUserNamespaces(): { skip: string | boolean } {
   const unshare = ['unshare', '--user', '--map-current-user', '--keep-caps', '--mount', 'true'];
   const [program, ...args] = [...asNobody, ...unshare];
   if (spawnSync(program as string, args).status !== 0) return { skip: 'needs user namespaces' };
+  const opens = spawnSync(asNobody[0] as string, [...asNobody.slice(1), 'test', '-w', '/dev/fuse']);
+  if (opens.status !== 0) return { skip: 'needs /dev/fuse that everybody may open' };
   const readable = spawnSync(asNobody[0] as string, [...asNobody.slice(1), 'cat', driver]);
   return { skip: readable.status === 0 ? false : 'needs a clone that everybody may read' };
 }
