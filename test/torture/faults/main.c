@@ -94,7 +94,7 @@ static bool Watch(const pid_t* children, int count, long seconds) {
               (unsigned long long)shadow->seed);
       ShowDoing(stderr);
     }
-    if (is_stuck || (shadow->has_failed && time(NULL) - begin >= 1)) {
+    if (is_stuck || (shadow->has_told && time(NULL) - begin >= 1)) {
       for (int i = 0; i < count; i++) kill(children[i], SIGKILL);
       return false;
     }

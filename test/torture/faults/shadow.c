@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { kCheckBits = 24, kSpins = 200, kEventsShown = 40, kNearPages = 1 };
+enum { kCheckBits = 24, kSpins = 200, kEventsShown = 40, kNearPages = 1, kReportWaits = 5000 };
 
 struct shadow* shadow;
 __thread int worker;
@@ -77,9 +77,15 @@ static void ShowEvents(int file, uint64_t line) {
   }
 }
 
+/** Not before the report is whole: it may be made by another thread of this process. */
+static void __attribute__((noreturn)) EndAfterReport(void) {
+  for (int waits = 0; !shadow->has_told && waits < kReportWaits; waits++) usleep(1000);
+  _exit(1);
+}
+
 void Failed(int file, uint64_t line, const char* format, ...) {
   // The first to fail speaks; the others would only tell what follows from it.
-  if (atomic_exchange(&shadow->has_failed, true)) _exit(1);
+  if (atomic_exchange(&shadow->has_failed, true)) EndAfterReport();
   shadow->ends = true;
   const struct line* state = LineOf(file, line);
   fprintf(stderr, "FAILED: file %d, page %llu, line %llu of it: ", file,
@@ -96,6 +102,7 @@ void Failed(int file, uint64_t line, const char* format, ...) {
       state->is_loose ? " loose" : "", state->is_touched ? " touched" : "", state->flux,
       state->sizing, (unsigned long long)shadow->files[file].size_lines);
   ShowEvents(file, line);
+  shadow->has_told = true;
   _exit(1);
 }
 
@@ -120,7 +127,7 @@ void LineLock(int file, uint64_t line) {
     uint32_t free = 0;
     if (atomic_compare_exchange_weak(lock, &free, (uint32_t)worker + 1)) return;
     if (spins < kSpins) continue;
-    if (shadow->has_failed) _exit(1);
+    if (shadow->has_failed) EndAfterReport();
     if (spins % 8 == 0)
       usleep(100);
     else

@@ -62,6 +62,7 @@ struct shadow {
   _Atomic uint64_t next_stamp;
   _Atomic bool ends;
   _Atomic bool has_failed;
+  _Atomic bool has_told;  // all of the report of the failure is written
   _Atomic uint64_t next_event;
   struct file files[kFiles];
   struct event events[kRing];
