@@ -14,8 +14,8 @@ import { type MountEntry, mountAt, processThatSees } from '../mountinfo.js';
 const POLL_MS = 10;
 /** A commit of gigabytes to a slow disk (durable=host) is waited for. */
 const EXIT_WAIT_MS_MAX = 300_000;
-/** A daemon that has not ended after this is looked into. */
-const NAMESPACE_LOOK_MS = 2000;
+/** A daemon that has not ended after this is looked into: short-lived namespaces copy mounts too. */
+const NAMESPACE_LOOK_MS = 10_000;
 /** What kill -9 takes to end a process that waits for nothing. */
 const DYING_MS_MAX = 1000;
 
