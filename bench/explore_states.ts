@@ -14,7 +14,7 @@ import Database from 'better-sqlite3';
 import { Explorer } from '../fs/explorer/explorer.js';
 import { ExplorerRunner } from '../fs/explorer/runner.js';
 import { Warden } from '../fs/explorer/warden.js';
-import type { CrashState } from '../lib/crash/state.js';
+import type { CrashState } from '../lib/crash/state/state.js';
 import { makeImage, openImage } from '../lib/image.js';
 import { MemoryRegion } from '../lib/memory_region.js';
 import { loadNative } from '../lib/native.js';

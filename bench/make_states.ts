@@ -9,8 +9,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StateChoice } from '../lib/crash/choice.js';
-import { openState } from '../lib/crash/open_state.js';
-import { type Point, points } from '../lib/crash/points.js';
+import { openState } from '../lib/crash/state/open_state.js';
+import { type Point, points } from '../lib/crash/state/points.js';
 import { createDatabase } from '../lib/metadata/schema.js';
 import type { TraceEvent } from '../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../lib/trace/source.js';

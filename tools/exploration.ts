@@ -11,7 +11,7 @@ import { UsageError } from '../fs/options.js';
 import type { ModelName } from '../lib/crash/choice.js';
 import { BrokenCheckError, explore } from '../lib/crash/explorer.js';
 import { whyNotModel } from '../lib/crash/models/index.js';
-import type { Result } from '../lib/crash/result.js';
+import type { Result } from '../lib/crash/result/result.js';
 import { writeTrace } from '../lib/trace/writer.js';
 import type { ExploreWishes, ReportWords } from './crash_options.js';
 import { EXIT_FAILURE, EXIT_USAGE, Failure } from './failure.js';

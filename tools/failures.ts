@@ -20,7 +20,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ModelName } from '../lib/crash/choice.js';
 import type { ExploreOptions } from '../lib/crash/explorer.js';
-import type { FailureResult } from '../lib/crash/result.js';
+import type { FailureResult } from '../lib/crash/result/result.js';
 import { EXIT_USAGE, Failure } from './failure.js';
 import { visible, visibleLines } from './report/visible.js';
 import { describeVerified, whatHappened } from './report/words.js';

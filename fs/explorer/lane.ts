@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { CheckOutcome } from '../../lib/crash/runner.js';
+import type { CheckOutcome } from '../../lib/crash/search/runner.js';
 import type { CheckerAnswer, CheckerRequest } from './checker.js';
 import type { Check, CheckerName } from './checks.js';
 import { Warden } from './warden.js';

@@ -7,8 +7,8 @@
  * Order that matters: the trace is there before the state's image is opened, watches its metadata
  * before the filesystem does anything, and is taken after the last request.
  */
-import type { CrashState } from '../../lib/crash/state.js';
-import type { OpenState } from '../../lib/crash/open_state.js';
+import type { CrashState } from '../../lib/crash/state/state.js';
+import type { OpenState } from '../../lib/crash/state/open_state.js';
 import { NO_REPLY, OP, Q, REQUEST } from '../../lib/frame.js';
 import type { CallEvent, CommitReason, ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import type { TraceInfo, TraceSource } from '../../lib/trace/source.js';

@@ -1,5 +1,5 @@
 /**
- * Runs checks on crash states (the port of lib/crash/runner.ts) with real programs: each state is a
+ * Runs checks on crash states (the port of lib/crash/search/runner.ts) with real programs: each state is a
  * directory of the explorer mount, and each command sees it at the workload's path. A run is: the
  * check; with `continue`, when that passed, the continued workload and the check again, on a new
  * slot over the same image, so that nothing comes from the page cache.
@@ -11,9 +11,14 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
-import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
-import { openState } from '../../lib/crash/open_state.js';
-import type { CrashState } from '../../lib/crash/state.js';
+import type {
+  CheckOutcome,
+  Observation,
+  Runner,
+  RunRequest,
+} from '../../lib/crash/search/runner.js';
+import { openState } from '../../lib/crash/state/open_state.js';
+import type { CrashState } from '../../lib/crash/state/state.js';
 import type { OpenImage } from '../../lib/image.js';
 import { loadNative } from '../../lib/native.js';
 import type { TraceInfo } from '../../lib/trace/source.js';

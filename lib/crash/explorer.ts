@@ -10,18 +10,18 @@
  */
 import { readFileSync } from 'node:fs';
 import type { TraceSource } from '../trace/source.js';
-import { checkBaseline } from './baseline.js';
-import { Budget } from './budget.js';
+import { checkBaseline } from './search/baseline.js';
+import { Budget } from './search/budget.js';
 import type { ModelName, StateChoice } from './choice.js';
-import { Exploration, type Failing, NOTHING_LOST } from './exploration.js';
-import { FailureBook, type FailureBookParts } from './failures.js';
-import { Landmarks } from './landmarks.js';
-import { lint } from './lint.js';
-import { bySize } from './merge.js';
+import { Exploration, type Failing, NOTHING_LOST } from './search/exploration.js';
+import { FailureBook, type FailureBookParts } from './failure/failures.js';
+import { Landmarks } from './search/landmarks.js';
+import { lint } from './lint/lint.js';
+import { bySize } from './result/merge.js';
 import { whyNotModel } from './models/index.js';
 import { exploreNested, type Recovery } from './nested.js';
-import type { Expectation } from './oracles.js';
-import { stateOf } from './points.js';
+import type { Expectation } from './search/oracles.js';
+import { stateOf } from './state/points.js';
 import {
   type EndName,
   type FailureResult,
@@ -30,12 +30,12 @@ import {
   type Result,
   RESULT_VERSION,
   overallEnd,
-} from './result.js';
-import type { Runner } from './runner.js';
-import { makeTimeline } from './timeline.js';
+} from './result/result.js';
+import type { Runner } from './search/runner.js';
+import { makeTimeline } from './result/timeline.js';
 
-export { BrokenCheckError } from './baseline.js';
-export { stateOf } from './points.js';
+export { BrokenCheckError } from './search/baseline.js';
+export { stateOf } from './state/points.js';
 
 const PROGRESS_MS = 200;
 const GRACE_MS = 20_000;

@@ -7,14 +7,14 @@
  * the same bytes again keeps its trace (ExploreOptions.keepRecovery): that has the state in it.
  */
 import type { TraceSource } from '../trace/source.js';
-import type { Budget } from './budget.js';
-import { CallBook, type KnownCall } from './calls.js';
+import type { Budget } from './search/budget.js';
+import { CallBook, type KnownCall } from './failure/calls.js';
 import type { StateChoice } from './choice.js';
-import { type Exploration, NOTHING_LOST } from './exploration.js';
-import { judgeOutcomes } from './oracles.js';
-import { failureId } from './failure_id.js';
-import type { FailureResult } from './result.js';
-import { roundChoices } from './strategy.js';
+import { type Exploration, NOTHING_LOST } from './search/exploration.js';
+import { judgeOutcomes } from './search/oracles.js';
+import { failureId } from './failure/failure_id.js';
+import type { FailureResult } from './result/result.js';
+import { roundChoices } from './search/strategy.js';
 
 /** States of one crash point whose recovery is looked into. */
 const STATES_PER_POINT_MAX = 6;

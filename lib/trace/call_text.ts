@@ -3,7 +3,7 @@
  * held at that moment and the command that made them. Fed with the events of a trace in their
  * order, it speaks of the position it has reached.
  */
-import type { CallText } from '../crash/result.js';
+import type { CallText } from '../crash/result/result.js';
 import type { CallEvent, TraceEvent } from './event.js';
 import { PathTracker } from './paths.js';
 import { PlaceTracker } from './places.js';

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import type { ModelName, StateChoice } from '../../lib/crash/choice.js';
-import type { Point } from '../../lib/crash/points.js';
+import type { Point } from '../../lib/crash/state/points.js';
 
 const STATES_MAX = 100_000;
 

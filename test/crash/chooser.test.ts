@@ -1,6 +1,6 @@
 /** Choosers: all answers, seeded ones. */
 import t from 'tap';
-import { type Chooser, ExhaustiveChooser, SeededChooser } from '../../lib/crash/chooser.js';
+import { type Chooser, ExhaustiveChooser, SeededChooser } from '../../lib/crash/search/chooser.js';
 
 /** Asks a second question only after some answers. */
 function ask(chooser: Chooser): string {

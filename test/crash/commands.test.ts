@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import type { Result } from '../../lib/crash/result.js';
+import type { Result } from '../../lib/crash/result/result.js';
 
 const MAIN = resolve('dist/tools/fauxdax.js');
 const skip = !existsSync('/dev/fuse') && '/dev/fuse is missing';

@@ -2,7 +2,7 @@
  * The rules of the model `dax`, one short trace each: which files a power cut may leave.
  */
 import t from 'tap';
-import { points } from '../../lib/crash/points.js';
+import { points } from '../../lib/crash/state/points.js';
 import type { TraceSource } from '../../lib/trace/source.js';
 import { RecordedImage, seenIn } from './recorded_image.js';
 import { allChoices } from './choices.js';

@@ -4,7 +4,7 @@
  * else. Seeds are printed first.
  */
 import t, { type Test } from 'tap';
-import { points, stateOf } from '../../lib/crash/points.js';
+import { points, stateOf } from '../../lib/crash/state/points.js';
 import { Random } from '../../lib/random.js';
 import { allChoices } from './choices.js';
 import { type RecordedImage, seenIn } from './recorded_image.js';

@@ -7,7 +7,7 @@ import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } 
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import type { Result } from '../../lib/crash/result.js';
+import type { Result } from '../../lib/crash/result/result.js';
 import { loadNative } from '../../lib/native.js';
 
 interface Example {

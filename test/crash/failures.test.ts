@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import t from 'tap';
 import { BrokenCheckError, explore, stateOf } from '../../lib/crash/explorer.js';
-import { MergeError, mergeResults } from '../../lib/crash/merge.js';
-import { judgeOutcomes } from '../../lib/crash/oracles.js';
-import { points } from '../../lib/crash/points.js';
-import type { Result } from '../../lib/crash/result.js';
+import { MergeError, mergeResults } from '../../lib/crash/result/merge.js';
+import { judgeOutcomes } from '../../lib/crash/search/oracles.js';
+import { points } from '../../lib/crash/state/points.js';
+import type { Result } from '../../lib/crash/result/result.js';
 import { Random } from '../../lib/random.js';
 import { TraceReader } from '../../lib/trace/reader.js';
 import type { TraceSource } from '../../lib/trace/source.js';

@@ -1,8 +1,8 @@
 /** Each lint on the order that is wrong, and silent on the order that is right. */
 import t, { type Test } from 'tap';
-import { lint } from '../../lib/crash/lint.js';
-import type { LintFinding } from '../../lib/crash/result.js';
-import { UnforcedRanges } from '../../lib/crash/unforced_ranges.js';
+import { lint } from '../../lib/crash/lint/lint.js';
+import type { LintFinding } from '../../lib/crash/result/result.js';
+import { UnforcedRanges } from '../../lib/crash/lint/unforced_ranges.js';
 import type { MetadataRecord } from '../../lib/metadata/records.js';
 import type { CallEvent, ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import { WRITTEN } from '../../lib/space/extent_list.js';

@@ -4,7 +4,7 @@
  */
 import t, { type Test } from 'tap';
 import type { ModelName } from '../../lib/crash/choice.js';
-import { points } from '../../lib/crash/points.js';
+import { points } from '../../lib/crash/state/points.js';
 import type { TraceSource } from '../../lib/trace/source.js';
 import { allChoices } from './choices.js';
 import { eadrStates, posixStates, sectorStates, TooManyStates } from './model_references.js';

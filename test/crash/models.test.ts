@@ -4,7 +4,7 @@
  */
 import t from 'tap';
 import type { ModelName } from '../../lib/crash/choice.js';
-import { points } from '../../lib/crash/points.js';
+import { points } from '../../lib/crash/state/points.js';
 import type { TraceEvent } from '../../lib/trace/event.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { allChoices } from './choices.js';

@@ -4,7 +4,7 @@
  */
 import t from 'tap';
 import { canaryPage } from '../../lib/canary.js';
-import { OverlayRegion, type OverlayRegionOptions } from '../../lib/crash/overlay_region.js';
+import { OverlayRegion, type OverlayRegionOptions } from '../../lib/crash/state/overlay_region.js';
 import type { TraceEvent } from '../../lib/trace/event.js';
 import { LINE_BYTES, PAGE_BYTES } from '../../lib/units.js';
 

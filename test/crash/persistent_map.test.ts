@@ -3,7 +3,7 @@
  * apart, and what differs between two versions is found whichever way they came to be.
  */
 import t from 'tap';
-import { type MapKey, PersistentMap } from '../../lib/crash/persistent_map.js';
+import { type MapKey, PersistentMap } from '../../lib/crash/fold/persistent_map.js';
 import { Random } from '../../lib/random.js';
 
 /** Numbers whose 32 low bits are 0: hashed by what is above them, in a few bits. */

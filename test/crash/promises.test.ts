@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import type { ModelName } from '../../lib/crash/choice.js';
-import type { Result } from '../../lib/crash/result.js';
+import type { Result } from '../../lib/crash/result/result.js';
 
 interface Claim {
   claim: string;

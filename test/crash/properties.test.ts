@@ -5,15 +5,15 @@
  */
 import t, { type Test } from 'tap';
 import { MODEL_NAMES, type ModelName, type StateChoice } from '../../lib/crash/choice.js';
-import type { MetadataChoice } from '../../lib/crash/model.js';
+import type { MetadataChoice } from '../../lib/crash/models/model.js';
 import { openDatabaseBytes } from '../../lib/metadata/schema.js';
-import { allowedStates } from '../../lib/crash/strategy.js';
-import { type Point, points, stateOf } from '../../lib/crash/points.js';
+import { allowedStates } from '../../lib/crash/search/strategy.js';
+import { type Point, points, stateOf } from '../../lib/crash/state/points.js';
 import { DATA_BUG_NAMES, parseBugs } from '../../lib/dax/bugs.js';
 import { RULES } from '../../lib/metadata/check_rules.js';
 import { nameSeed } from '../../lib/metadata/name_table.js';
 import { Random } from '../../lib/random.js';
-import type { CrashState } from '../../lib/crash/state.js';
+import type { CrashState } from '../../lib/crash/state/state.js';
 import type { TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { contentsOf, emptyBase, RecordedImage, seenIn } from './recorded_image.js';

@@ -3,12 +3,12 @@
  * product of everything a model allows, on small random programs.
  */
 import t from 'tap';
-import { Budget } from '../../lib/crash/budget.js';
-import { ExhaustiveChooser } from '../../lib/crash/chooser.js';
+import { Budget } from '../../lib/crash/search/budget.js';
+import { ExhaustiveChooser } from '../../lib/crash/search/chooser.js';
 import type { ModelName, StateChoice } from '../../lib/crash/choice.js';
-import { Exploration } from '../../lib/crash/exploration.js';
-import { Landmarks } from '../../lib/crash/landmarks.js';
-import { points } from '../../lib/crash/points.js';
+import { Exploration } from '../../lib/crash/search/exploration.js';
+import { Landmarks } from '../../lib/crash/search/landmarks.js';
+import { points } from '../../lib/crash/state/points.js';
 import { Random } from '../../lib/random.js';
 import type { TraceSource } from '../../lib/trace/source.js';
 import { type Check, FunctionRunner, type Program, traceOf } from './tiny_programs.js';

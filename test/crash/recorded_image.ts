@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type OpenState, openState } from '../../lib/crash/open_state.js';
+import { type OpenState, openState } from '../../lib/crash/state/open_state.js';
 import { type BugSwitches, NO_BUGS } from '../../lib/dax/bugs.js';
 import { FileData } from '../../lib/dax/file_data.js';
 import { canaryPage } from '../../lib/canary.js';
@@ -17,7 +17,7 @@ import { Allocator, type PageRun } from '../../lib/space/allocator.js';
 import type { ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
-import { OverlayRegion } from '../../lib/crash/overlay_region.js';
+import { OverlayRegion } from '../../lib/crash/state/overlay_region.js';
 import { openDatabaseBytes } from '../../lib/metadata/schema.js';
 
 const UUID = '0123456789abcdef0123456789abcdef'.replace(

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import tap from 'tap';
-import type { CrashState } from '../../lib/crash/state.js';
+import type { CrashState } from '../../lib/crash/state/state.js';
 import { applyRecord } from '../../lib/metadata/records.js';
-import { openState } from '../../lib/crash/open_state.js';
+import { openState } from '../../lib/crash/state/open_state.js';
 import type { TraceEvent } from '../../lib/trace/event.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { makeDir, makeRunner, needsMount, runOn, stateAfter } from './states.js';

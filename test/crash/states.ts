@@ -7,8 +7,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { Observation, RunRequest } from '../../lib/crash/runner.js';
-import type { CrashState } from '../../lib/crash/state.js';
+import type { Observation, RunRequest } from '../../lib/crash/search/runner.js';
+import type { CrashState } from '../../lib/crash/state/state.js';
 import { makeImage, type OpenImage, openImage } from '../../lib/image.js';
 import { MemoryRegion } from '../../lib/memory_region.js';
 import { PAGE_BYTES } from '../../lib/units.js';

@@ -4,7 +4,7 @@
  */
 import t from 'tap';
 import type { ModelName } from '../../lib/crash/choice.js';
-import { points } from '../../lib/crash/points.js';
+import { points } from '../../lib/crash/state/points.js';
 import { FILESYSTEM_THREAD, type TraceEvent } from '../../lib/trace/event.js';
 import { LINE_BYTES, PAGE_BYTES } from '../../lib/units.js';
 import { allChoices } from './choices.js';

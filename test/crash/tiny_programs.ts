@@ -5,10 +5,15 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NOTHING_LOST } from '../../lib/crash/exploration.js';
+import { NOTHING_LOST } from '../../lib/crash/search/exploration.js';
 import { type ExploreOptions, stateOf } from '../../lib/crash/explorer.js';
-import { openState, type OpenState } from '../../lib/crash/open_state.js';
-import type { CheckOutcome, Observation, Runner, RunRequest } from '../../lib/crash/runner.js';
+import { openState, type OpenState } from '../../lib/crash/state/open_state.js';
+import type {
+  CheckOutcome,
+  Observation,
+  Runner,
+  RunRequest,
+} from '../../lib/crash/search/runner.js';
 import { canaryPage } from '../../lib/canary.js';
 import type { Inode } from '../../lib/metadata/inode.js';
 import { ROOT_INO, S_IFREG } from '../../lib/metadata/inode.js';

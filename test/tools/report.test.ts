@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
-import type { ModelResult, Result } from '../../lib/crash/result.js';
+import type { ModelResult, Result } from '../../lib/crash/result/result.js';
 import { htmlPage } from '../../tools/report/html.js';
 import { junitXml } from '../../tools/report/junit.js';
 import { terminalSummary } from '../../tools/report/terminal.js';

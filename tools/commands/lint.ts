@@ -1,6 +1,6 @@
 /** `fauxdax lint`: orders in a trace that a crash can break, found without running a check. */
 import { Command } from 'commander';
-import { lint } from '../../lib/crash/lint.js';
+import { lint } from '../../lib/crash/lint/lint.js';
 import { lintLine } from '../report/terminal.js';
 import { plural, printJson } from '../screen.js';
 import { EXIT_REFUSED, openTrace } from '../trace_file.js';

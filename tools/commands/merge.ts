@@ -1,8 +1,8 @@
 /** `fauxdax merge`: joins the results of the shards of one exploration. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { MergeError, mergeResults } from '../../lib/crash/merge.js';
-import { RESULT_VERSION, type Result } from '../../lib/crash/result.js';
+import { MergeError, mergeResults } from '../../lib/crash/result/merge.js';
+import { RESULT_VERSION, type Result } from '../../lib/crash/result/result.js';
 import { addReportOptions, parseReportOptions, type ReportWords } from '../crash_options.js';
 import { present } from '../exploration.js';
 import { describeError, EXIT_USAGE, Failure } from '../failure.js';

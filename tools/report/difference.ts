@@ -2,7 +2,7 @@
  * How a file in a crash state differs from the one wanted: its pages as rows of 64 cells, one for
  * each 64-byte line, the differing ones filled; and the first bytes of both in hex, 8 a row.
  */
-import type { FileDifference } from '../../lib/crash/result.js';
+import type { FileDifference } from '../../lib/crash/result/result.js';
 import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES } from '../../lib/units.js';
 import { html, type Markup } from './markup.js';
 import { plural } from '../screen.js';

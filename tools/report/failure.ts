@@ -3,7 +3,12 @@
  * output of the check, and for each file that differs the lost lines over its pages and the bytes
  * wanted and found.
  */
-import type { CallText, FailureResult, FileDifference, Timeline } from '../../lib/crash/result.js';
+import type {
+  CallText,
+  FailureResult,
+  FileDifference,
+  Timeline,
+} from '../../lib/crash/result/result.js';
 import { html, type Markup, preformatted, prose } from './markup.js';
 import { differenceOf } from './difference.js';
 import { writer } from './timeline.js';

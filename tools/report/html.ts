@@ -3,7 +3,7 @@
  * become markup (markup.ts). Sections from top to bottom: the verdict, each failure (failure.ts),
  * the counts, the lints, and the timeline of the recorded run (timeline.ts).
  */
-import type { LintFinding, Result } from '../../lib/crash/result.js';
+import type { LintFinding, Result } from '../../lib/crash/result/result.js';
 import { failureSection } from './failure.js';
 import { html, Markup, prose } from './markup.js';
 import { STYLE } from './style.js';

@@ -3,7 +3,12 @@
  * An exploration that ended early passes, and says so in the output of its cases.
  */
 import XmlBuilder from 'fast-xml-builder';
-import type { FailureResult, ModelResult, OracleName, Result } from '../../lib/crash/result.js';
+import type {
+  FailureResult,
+  ModelResult,
+  OracleName,
+  Result,
+} from '../../lib/crash/result/result.js';
 import { visible, visibleLines } from './visible.js';
 import {
   describeOutcome,

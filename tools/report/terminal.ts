@@ -3,7 +3,7 @@
  * words with what is needed and how to see it again, the counts, the lints, and last what the run
  * did not cover. Colour as tools/screen.ts decides.
  */
-import type { FailureResult, LintFinding, Result } from '../../lib/crash/result.js';
+import type { FailureResult, LintFinding, Result } from '../../lib/crash/result/result.js';
 import { color, plural, table } from '../screen.js';
 import { visible, visibleLines } from './visible.js';
 import {

@@ -9,8 +9,8 @@ import type {
   ModelResult,
   OracleName,
   Result,
-} from '../../lib/crash/result.js';
-import type { CheckOutcome } from '../../lib/crash/runner.js';
+} from '../../lib/crash/result/result.js';
+import type { CheckOutcome } from '../../lib/crash/search/runner.js';
 import { plural } from '../screen.js';
 
 /** Where no single order of calls is missing. */

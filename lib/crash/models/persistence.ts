@@ -5,12 +5,12 @@
  */
 import assert from 'node:assert/strict';
 import type { TraceEvent } from '../../trace/event.js';
-import type { Catalog } from '../catalog.js';
-import type { MetadataPlan } from '../database_store.js';
-import { chainKey, type Fold } from '../fold.js';
-import type { FloorRule } from '../ground.js';
-import { Replay } from '../replay.js';
-import type { DataSpace, MetadataChoice, Model, Operation, PointSpace } from '../model.js';
+import type { Catalog } from '../fold/catalog.js';
+import type { MetadataPlan } from '../fold/database_store.js';
+import { chainKey, type Fold } from '../fold/fold.js';
+import type { FloorRule } from '../state/ground.js';
+import { Replay } from '../fold/replay.js';
+import type { DataSpace, MetadataChoice, Model, Operation, PointSpace } from './model.js';
 
 /** The metadata of one choice, and what it makes of the data. */
 export interface Kept {
