@@ -1,8 +1,8 @@
 /**
- * Runs checks on crash states (the port of lib/crash/search/runner.ts) with real programs: each state is a
- * directory of the explorer mount, and each command sees it at the workload's path. A run is: the
- * check; with `continue`, when that passed, the continued workload and the check again, on a new
- * slot over the same image, so that nothing comes from the page cache.
+ * Runs checks on crash states (the port of lib/crash/search/runner.ts) with real programs: each
+ * state is a directory of the explorer mount, and each command sees it at the workload's path. A run
+ * is: the check; with `continue`, when that passed, the continued workload and the check again, on a
+ * new slot over the same image, so that nothing comes from the page cache.
  *
  * All of it on one thread, but for the commands. The process must have a mount namespace of its own
  * (tools/namespace.ts). Environment of a command: SPEC.md, "Environment of a check".

@@ -20,13 +20,12 @@ import { lint } from './lint/lint.js';
 import { bySize } from './result/merge.js';
 import { whyNotModel } from './models/index.js';
 import { exploreNested, type Recovery } from './nested.js';
-import type { Expectation } from './search/oracles.js';
+import type { Expectation, OracleName } from './search/oracles.js';
 import { stateOf } from './state/points.js';
 import {
   type EndName,
   type FailureResult,
   type ModelResult,
-  type OracleName,
   type Result,
   RESULT_VERSION,
   overallEnd,

@@ -3,7 +3,6 @@
  * held at that moment and the command that made them. Fed with the events of a trace in their
  * order, it speaks of the position it has reached.
  */
-import type { CallText } from '../crash/result/result.js';
 import type { CallEvent, TraceEvent } from './event.js';
 import { PathTracker } from './paths.js';
 import { PlaceTracker } from './places.js';
@@ -26,6 +25,23 @@ const NAMED = new Set([
 ]);
 /** Words where FUSE's own are not those of a program. */
 const WORDS: Record<string, string> = { RELEASE: 'close', RENAME2: 'rename' };
+
+/** A call as a report names it. */
+export interface CallText {
+  callId: number;
+  position: number;
+  timeNs: number;
+  pid: number;
+  command: string;
+  operation: string;
+  /** Relative to the workload's directory; of the file as it was named then. */
+  path: string;
+  path2?: string;
+  offset?: number;
+  lengthBytes?: number;
+  /** `write(conf.json.tmp, offset 0, 120 bytes)`. */
+  text: string;
+}
 
 export class CallTexts {
   readonly paths: PathTracker;

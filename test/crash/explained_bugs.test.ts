@@ -5,8 +5,7 @@
 import t from 'tap';
 import type { ModelName } from '../../lib/crash/choice.js';
 import { explore } from '../../lib/crash/explorer.js';
-import type { Expectation } from '../../lib/crash/search/oracles.js';
-import type { OracleName } from '../../lib/crash/result/result.js';
+import type { Expectation, OracleName } from '../../lib/crash/search/oracles.js';
 import { type Check, FunctionRunner, OPTIONS, type Program, traceOf } from './tiny_programs.js';
 
 interface Case {

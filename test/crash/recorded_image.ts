@@ -12,13 +12,12 @@ import { FileData } from '../../lib/dax/file_data.js';
 import { canaryPage } from '../../lib/canary.js';
 import { type Inode, isDirectory, ROOT_INO } from '../../lib/metadata/inode.js';
 import { Metadata } from '../../lib/metadata/metadata.js';
-import { createDatabase } from '../../lib/metadata/schema.js';
+import { createDatabase, openDatabaseBytes } from '../../lib/metadata/schema.js';
 import { Allocator, type PageRun } from '../../lib/space/allocator.js';
 import type { ForceKind, TraceEvent } from '../../lib/trace/event.js';
 import type { BaseImage, TraceInfo, TraceSource } from '../../lib/trace/source.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import { OverlayRegion } from '../../lib/crash/state/overlay_region.js';
-import { openDatabaseBytes } from '../../lib/metadata/schema.js';
 
 const UUID = '0123456789abcdef0123456789abcdef'.replace(
   /^(.{8})(.{4})(.{4})(.{4})/,

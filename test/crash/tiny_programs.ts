@@ -15,8 +15,7 @@ import type {
   RunRequest,
 } from '../../lib/crash/search/runner.js';
 import { canaryPage } from '../../lib/canary.js';
-import type { Inode } from '../../lib/metadata/inode.js';
-import { ROOT_INO, S_IFREG } from '../../lib/metadata/inode.js';
+import { type Inode, ROOT_INO, S_IFREG } from '../../lib/metadata/inode.js';
 import type { MetadataRecord } from '../../lib/metadata/records.js';
 import { createDatabase } from '../../lib/metadata/schema.js';
 import type { CallEvent, TraceEvent } from '../../lib/trace/event.js';

@@ -1,5 +1,6 @@
 /** Results that reports are made from: one as a run would give, with hostile text where it can be. */
-import type { CallText, Result, TimelineEntry } from '../../lib/crash/result/result.js';
+import type { Result, TimelineEntry } from '../../lib/crash/result/result.js';
+import type { CallText } from '../../lib/trace/call_text.js';
 
 /** Markup, a terminal escape, a name that is no UTF-8 (0xff), a mark that turns text around. */
 export const HOSTILE = `<script>alert("1")</script>'&\u001b[31m\u{10ffff}\u202e`;

@@ -3,17 +3,13 @@
  * output of the check, and for each file that differs the lost lines over its pages and the bytes
  * wanted and found.
  */
-import type {
-  CallText,
-  FailureResult,
-  FileDifference,
-  Timeline,
-} from '../../lib/crash/result/result.js';
+import type { FailureResult, FileDifference, Timeline } from '../../lib/crash/result/result.js';
 import { html, type Markup, preformatted, prose } from './markup.js';
 import { differenceOf } from './difference.js';
 import { writer } from './timeline.js';
 import { describeOutcome, describeVerified, whatHappened, UNKNOWN_NEED } from './words.js';
 import { plural } from '../screen.js';
+import type { CallText } from '../../lib/trace/call_text.js';
 
 const CHOICE_LINES_MAX = 24;
 

@@ -3,12 +3,7 @@
  * An exploration that ended early passes, and says so in the output of its cases.
  */
 import XmlBuilder from 'fast-xml-builder';
-import type {
-  FailureResult,
-  ModelResult,
-  OracleName,
-  Result,
-} from '../../lib/crash/result/result.js';
+import type { FailureResult, ModelResult, Result } from '../../lib/crash/result/result.js';
 import { visible, visibleLines } from './visible.js';
 import {
   describeOutcome,
@@ -18,6 +13,7 @@ import {
   END_MEANS,
   ORACLE_MEANS,
 } from './words.js';
+import type { OracleName } from '../../lib/crash/search/oracles.js';
 
 type Element = Record<string, unknown>;
 

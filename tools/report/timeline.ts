@@ -3,9 +3,10 @@
  * under it the list of events in their order. Distance in the overview is order, not time: what
  * matters lies close together in time. Kinds are hidden by the check boxes, which need no script.
  */
-import type { CallText, Result, TimelineEntry } from '../../lib/crash/result/result.js';
+import type { Result, TimelineEntry } from '../../lib/crash/result/result.js';
 import { html, type Markup } from './markup.js';
 import { plural } from '../screen.js';
+import type { CallText } from '../../lib/trace/call_text.js';
 
 const LANES: [TimelineEntry['kind'], string][] = [
   ['call', 'calls'],

@@ -3,15 +3,10 @@
  * looks for, and the rows of the table of counts.
  */
 import type { ModelName } from '../../lib/crash/choice.js';
-import type {
-  EndName,
-  FailureResult,
-  ModelResult,
-  OracleName,
-  Result,
-} from '../../lib/crash/result/result.js';
+import type { EndName, FailureResult, ModelResult, Result } from '../../lib/crash/result/result.js';
 import type { CheckOutcome } from '../../lib/crash/search/runner.js';
 import { plural } from '../screen.js';
+import type { OracleName } from '../../lib/crash/search/oracles.js';
 
 /** Where no single order of calls is missing. */
 export const UNKNOWN_NEED = 'nothing that one more sync would give';

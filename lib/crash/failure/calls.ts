@@ -2,11 +2,10 @@
  * The calls of a trace by their number, for those who speak of a failure: as a person names them,
  * and what of them decides how it is explained. One reading of the trace.
  */
-import { CallTexts } from '../../trace/call_text.js';
+import { type CallText, CallTexts } from '../../trace/call_text.js';
 import type { CallEvent, OutputEvent } from '../../trace/event.js';
 import type { TraceSource } from '../../trace/source.js';
 import { LINE_BYTES } from '../../units.js';
-import type { CallText } from '../result/result.js';
 
 /** More than a workload for a crash test makes; later ones stay nameless. */
 const CALLS_MAX = 500_000;

@@ -6,8 +6,9 @@
 import { directoryOf, type KnownCall, NAME_OPERATIONS, type StoreFate } from './calls.js';
 import type { ModelName } from '../choice.js';
 import type { Evidence, Survivor } from './evidence.js';
-import type { CallText, Explanation, FileDifference } from '../result/result.js';
+import type { Explanation, FileDifference } from '../result/result.js';
 import { LINE_BYTES } from '../../units.js';
+import type { CallText } from '../../trace/call_text.js';
 
 const DATA_OPERATIONS = new Set(['WRITE', 'COPY_FILE_RANGE', 'COPY_FILE_RANGE_64', 'DAX_STORE']);
 const ATTRIBUTE_OPERATIONS = /^(SETXATTR|REMOVEXATTR|SETATTR)$/;

@@ -10,7 +10,6 @@ import type { MetadataRecord } from '../../metadata/records.js';
 import type { MetadataEvent, TraceEvent } from '../../trace/event.js';
 import type { BaseImage } from '../../trace/source.js';
 import { Catalog, CatalogBase, filePageOf } from './catalog.js';
-import type { Operation } from '../models/model.js';
 import { openDatabaseBytes } from '../../metadata/schema.js';
 import { PageHistories } from './page_history.js';
 import { PAGE_BYTES } from '../../units.js';
@@ -18,7 +17,16 @@ import { Tenures } from './tenure.js';
 
 const ZEROES = new Uint8Array(PAGE_BYTES);
 
-/** A group of records that is kept or lost as one. */
+/** A group of metadata records that is kept or lost as one. */
+export interface Operation {
+  /** Number in the trace; see StateChoice. */
+  number: number;
+  callId: number;
+  /** Position after its `end-operation`. */
+  position: number;
+}
+
+/** With what it did. */
 export interface FoldOperation extends Operation {
   readonly records: readonly MetadataRecord[];
   /** Position after its first record. */

@@ -6,7 +6,7 @@
  * An epoch ends with whatever relies on what came before it: a printed line, a rename, a force of
  * any file. What the kernel writes back after the workload's end is not looked at.
  */
-import { CallTexts } from '../../trace/call_text.js';
+import { type CallText, CallTexts } from '../../trace/call_text.js';
 import type {
   CallEvent,
   FenceEvent,
@@ -19,7 +19,7 @@ import type {
 import type { TraceSource } from '../../trace/source.js';
 import { PAGE_BYTES, pageOf } from '../../units.js';
 import { MappedLines } from './mapped_lines.js';
-import type { CallText, LintFinding, LintName } from '../result/result.js';
+import type { LintFinding, LintName } from '../result/result.js';
 import { RunTimeState } from './run_time_state.js';
 import { UnforcedRanges } from './unforced_ranges.js';
 

@@ -5,8 +5,8 @@
  * fence, so that lines flushed before it are durable.
  */
 import { FILESYSTEM_THREAD, type TraceEvent } from '../../trace/event.js';
-import type { Fold } from '../fold/fold.js';
-import type { Operation, PointSpace } from './model.js';
+import type { Fold, Operation } from '../fold/fold.js';
+import type { PointSpace } from './model.js';
 import { flushFloor } from '../fold/page_history.js';
 import {
   type Choices,

@@ -4,8 +4,8 @@
  * as in `dax`.
  */
 import type { TraceEvent } from '../../trace/event.js';
-import type { Fold } from '../fold/fold.js';
-import type { Operation, PointSpace } from './model.js';
+import type { Fold, Operation } from '../fold/fold.js';
+import type { PointSpace } from './model.js';
 import {
   type Choices,
   type Kept,

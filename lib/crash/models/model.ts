@@ -1,19 +1,11 @@
 /**
  * A persistence model: which states a power cut at one position may leave. SPEC.md has the rules of
- * each by name. A model sees the fold (lib/crash/fold/fold.ts) at one position and answers in two steps:
- * which sets of metadata operations may be lost, and, for one such set, which lines are undecided
- * and which values each may have. The explorer chooses; models never do.
+ * each by name. A model sees the fold at one position and answers in two steps: which sets of
+ * metadata operations may be lost, and, for one such set, which lines are undecided and which values
+ * each may have. The explorer chooses; models never do.
  */
 import type { ModelName } from '../choice.js';
-
-/** A group of metadata records that is kept or lost as one. */
-export interface Operation {
-  /** Number in the trace; see StateChoice. */
-  number: number;
-  callId: number;
-  /** Position after its `end-operation`. */
-  position: number;
-}
+import type { Operation } from '../fold/fold.js';
 
 /** The smallest thing that is kept or lost of the data: one line, or one sector of 8 lines. */
 export interface LineUnit {

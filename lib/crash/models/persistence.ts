@@ -7,10 +7,13 @@ import assert from 'node:assert/strict';
 import type { TraceEvent } from '../../trace/event.js';
 import type { Catalog } from '../fold/catalog.js';
 import type { MetadataPlan } from '../fold/database_store.js';
-import { chainKey, type Fold } from '../fold/fold.js';
-import type { FloorRule } from '../state/ground.js';
+import { chainKey, type Fold, type Operation } from '../fold/fold.js';
 import { Replay } from '../fold/replay.js';
-import type { DataSpace, MetadataChoice, Model, Operation, PointSpace } from './model.js';
+import type { DataSpace, MetadataChoice, Model, PointSpace } from './model.js';
+import type { PageMoment } from '../fold/page_history.js';
+
+/** Stores up to this position are durable in every state of one choice, besides those settled. */
+export type FloorRule = (page: number, moment: PageMoment, line: number) => number;
 
 /** The metadata of one choice, and what it makes of the data. */
 export interface Kept {

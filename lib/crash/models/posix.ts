@@ -11,8 +11,8 @@
 import assert from 'node:assert/strict';
 import type { TraceEvent } from '../../trace/event.js';
 import { extentOf } from '../fold/catalog.js';
-import type { Fold, FoldOperation } from '../fold/fold.js';
-import type { MetadataChoice, Operation, PointSpace } from './model.js';
+import type { Fold, FoldOperation, Operation } from '../fold/fold.js';
+import type { MetadataChoice, PointSpace } from './model.js';
 import { LINES_PER_SECTOR } from '../fold/page_history.js';
 import {
   type Choices,

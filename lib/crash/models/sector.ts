@@ -10,8 +10,8 @@
 import { UNWRITTEN, WRITTEN } from '../../space/extent_list.js';
 import type { TraceEvent } from '../../trace/event.js';
 import { extentOf } from '../fold/catalog.js';
-import type { Fold, FoldOperation } from '../fold/fold.js';
-import type { MetadataChoice, Operation, PointSpace } from './model.js';
+import type { Fold, FoldOperation, Operation } from '../fold/fold.js';
+import type { MetadataChoice, PointSpace } from './model.js';
 import { LINES_PER_SECTOR } from '../fold/page_history.js';
 import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf, pagesFor } from '../../units.js';
 import {

@@ -4,6 +4,8 @@
  */
 import type { ModelName, StateChoice } from '../choice.js';
 import type { CheckOutcome } from '../search/runner.js';
+import type { CallText } from '../../trace/call_text.js';
+import type { OracleName } from '../search/oracles.js';
 
 export const RESULT_VERSION = 1;
 
@@ -71,14 +73,6 @@ export interface ModelResult {
   durationMs: number;
 }
 
-export type OracleName =
-  | 'check' // exit status, signal or timeout of the check
-  | 'continue'
-  | 'acked' // an acknowledged line is not among those the check prints
-  | 'atomic' // its output is neither that of before nor of after the operation in flight
-  | 'synced' // after a completed sync, two states give two outputs
-  | 'stale'; // bytes of another owner were shown
-
 export interface FailureResult {
   /** Short, stable: a digest of the model, the choice and the image. What `replay` takes. */
   id: string;
@@ -97,23 +91,6 @@ export interface FailureResult {
   files: FileDifference[];
   /** States that failed in the same way, this one included. */
   similar: number;
-}
-
-/** A call as a report names it. */
-export interface CallText {
-  callId: number;
-  position: number;
-  timeNs: number;
-  pid: number;
-  command: string;
-  operation: string;
-  /** Relative to the workload's directory; of the file as it was named then. */
-  path: string;
-  path2?: string;
-  offset?: number;
-  lengthBytes?: number;
-  /** `write(conf.json.tmp, offset 0, 120 bytes)`. */
-  text: string;
 }
 
 export interface Explanation {

@@ -2,8 +2,15 @@
  * What says that a crash state is bad: each oracle a pure function over what a run on the state
  * showed, and what is known about the crash point. The first that objects names the failure.
  */
-import type { OracleName } from '../result/result.js';
 import type { CheckOutcome, Observation } from './runner.js';
+
+export type OracleName =
+  | 'check' // exit status, signal or timeout of the check
+  | 'continue'
+  | 'acked' // an acknowledged line is not among those the check prints
+  | 'atomic' // its output is neither that of before nor of after the operation in flight
+  | 'synced' // after a completed sync, two states give two outputs
+  | 'stale'; // bytes of another owner were shown
 
 /** Runners cut output here; what was cut cannot be compared. */
 export const OUTPUT_BYTES_MAX = 64 * 1024;

@@ -4,6 +4,7 @@
  */
 import type { CrashState } from '../state/state.js';
 import type { TraceSource } from '../../trace/source.js';
+import type { StalePage } from '../state/open_state.js';
 
 export interface CheckOutcome {
   /** `continue` is the workload that goes on after a recovery that passed. */
@@ -26,7 +27,7 @@ export interface Observation {
    */
   readLines: Float64Array;
   /** A read returned bytes nobody who may read that file ever wrote there: a canary. */
-  stale: { ino: number; filePage: number; regionPage: number; ownerIno: number }[];
+  stale: StalePage[];
   /** What the run did to the image, when it was asked to be recorded. */
   trace?: TraceSource;
 }

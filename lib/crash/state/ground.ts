@@ -22,12 +22,10 @@ import {
   type PageMoment,
   touches,
 } from '../fold/page_history.js';
+import type { FloorRule } from '../models/persistence.js';
 
 const WORD_BYTES = 8;
 const WORDS_PER_LINE = LINE_BYTES / WORD_BYTES;
-
-/** Stores up to this position are durable in every state of the ground, besides those settled. */
-export type FloorRule = (page: number, moment: PageMoment, line: number) => number;
 
 /** The newest metadata with its sum over durable pages and, found when it is asked for, newest ones. */
 export interface Anchor {

@@ -15,19 +15,26 @@ import type { Allocator } from '../../space/allocator.js';
 import type { TraceEvent } from '../../trace/event.js';
 import type { BaseImage } from '../../trace/source.js';
 import { OverlayRegion } from './overlay_region.js';
-import type { Observation } from '../search/runner.js';
 
 export interface OpenStateOptions {
   /** Stores, flushes, fences and canaries of the run; callIds are set on `region`. */
   sink?: (event: TraceEvent) => void;
 }
 
+/** A canary that somebody was shown as a page of file `ino`, and the file that had that page. */
+export interface StalePage {
+  ino: number;
+  filePage: number;
+  regionPage: number;
+  ownerIno: number;
+}
+
 export interface OpenState {
   readonly image: OpenImage;
   readonly region: OverlayRegion;
-  /** As in Observation. */
+  /** Lines of the region that were read before they were overwritten, ascending, each once. */
   readLines(): Float64Array;
-  stale(): Observation['stale'];
+  stale(): StalePage[];
   /** The state stays. May be called twice. */
   close(): void;
 }
@@ -37,7 +44,7 @@ const allocators = new WeakMap<Uint8Array, Allocator>();
 
 export function openState(state: BaseImage, options: OpenStateOptions = {}): OpenState {
   const db = openDatabaseBytes(state.database);
-  const stale: Observation['stale'] = [];
+  const stale: StalePage[] = [];
   const canaryPages = new Set<number>();
   const findOwner = db.prepare(
     'SELECT ino, file_page + ? - region_page AS filePage FROM extent ' +
