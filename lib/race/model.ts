@@ -1,30 +1,42 @@
 /**
  * What files must hold, as the plainest filesystem would have it: every word with all values it ever
- * held, in order. Changes are made here in the step in which the filesystem makes them. Words are
- * named by page and index in it.
+ * held, in order. Changes are made here in the step in which the filesystem makes them. Pages count
+ * 4 KiB, words are an index in their page.
  *
  * Of the values of a word the newest is what a load sees. After a crash it may be any from `floor` on:
- * what a sync that returned has promised, or something later.
+ * what a sync that returned has promised, or something later. Collapse and insert move words: until
+ * that is committed a crash may leave them where they were, so the layouts before are kept as well.
  */
-import assert from 'node:assert/strict';
 import { WORDS_PER_PAGE } from './content.js';
 
-interface Word {
+export interface Word {
+  readonly id: number;
   values: number[];
   /** Index of the oldest value that a crash may leave. */
   floor: number;
 }
 
-/** Which value each word had when a sync began. */
-export type Promised = Map<number, number>;
+/** Which value each word had when a sync began, by index. */
+export type Promised = ReadonlyMap<Word, number>;
+
+/** Words by where they are in the file (page * WORDS_PER_PAGE + word). */
+type Words = Map<number, Word>;
+
+interface Layout {
+  /** Operations since the last commit that a crash must have kept to leave it. */
+  readonly operations: number;
+  readonly words: Words;
+}
 
 export class ModelFile {
-  readonly words = new Map<number, Word>();
   /** All that was ever stored to it, besides zero and its fill. */
   readonly ownValues = new Set<number>([0]);
-  /** Words were moved: what a crash leaves of them is not followed. */
-  isMoved = false;
+  pages: number;
+  /** Those that a crash may leave; the last is the file's now. */
+  private layouts: Layout[] = [];
   private readonly base: Set<number>;
+  private readonly moves: { page: number; deltaPages: number }[] = [];
+  private wordCount = 0;
 
   constructor(
     readonly initialPages: number,
@@ -36,18 +48,27 @@ export class ModelFile {
     this.reset();
   }
 
-  pages: number;
-
   reset(): void {
-    this.words.clear();
+    this.layouts = [{ operations: 0, words: new Map() }];
+    this.moves.length = 0;
+    this.wordCount = 0;
     this.pages = this.initialPages;
-    this.isMoved = false;
     this.ownValues.clear();
     for (const value of this.base) this.ownValues.add(value);
   }
 
+  /** Words that somebody names, where they are now. */
+  get words(): Words {
+    return this.layouts.at(-1)!.words;
+  }
+
+  /** Where a crash leaves the words when it keeps that many operations since the last commit. */
+  wordsAfterCut(operations: number): ReadonlyMap<number, Word> {
+    return this.layouts.findLast((layout) => layout.operations <= operations)!.words;
+  }
+
   current(page: number, word: number): number {
-    return this.words.get(key(page, word))?.values.at(-1) ?? this.initial(page);
+    return this.words.get(key(page, word))?.values.at(-1) ?? this.initialAt(page);
   }
 
   store(page: number, word: number, value: number): void {
@@ -63,74 +84,100 @@ export class ModelFile {
   /** Pages [page, page + pageCount) read as zeroes from here on. */
   zero(page: number, pageCount: number): void {
     for (const [at, word] of this.words) {
-      const filePage = Math.floor(at / WORDS_PER_PAGE);
-      if (page <= filePage && filePage < page + pageCount) word.values.push(0);
+      if (isIn(at, page, pageCount)) word.values.push(0);
     }
   }
 
-  /** Takes pages out, or puts a hole in. */
-  move(page: number, deltaPages: number): void {
-    this.isMoved = true;
+  /**
+   * Takes pages out, or puts a hole in.
+   * @param operations since the last commit, with this one
+   */
+  move(page: number, deltaPages: number, operations: number): void {
+    const before = this.words;
+    const words: Words = new Map();
+    this.layouts.push({ operations, words });
+    this.moves.push({ page, deltaPages });
     this.pages += deltaPages;
-    const old = [...this.words];
-    this.words.clear();
-    for (const [at, word] of old) {
+    for (const [at, word] of before) {
       const filePage = Math.floor(at / WORDS_PER_PAGE);
-      if (filePage >= page) {
-        const moved = filePage + deltaPages;
-        // What is taken out is gone; followed words stay followed where they are now.
-        if (moved < page) continue;
-        this.words.set(key(moved, at % WORDS_PER_PAGE), word);
-      } else {
-        this.words.set(at, word);
-      }
+      const moved = filePage < page ? filePage : filePage + deltaPages;
+      // What is taken out is gone.
+      if (filePage < page || moved >= page) words.set(key(moved, at % WORDS_PER_PAGE), word);
     }
-    for (const [at] of old) {
-      if (this.words.has(at)) continue;
-      const filePage = Math.floor(at / WORDS_PER_PAGE);
-      this.words.set(at, { values: [deltaPages > 0 ? 0 : this.initial(filePage)], floor: 0 });
+    // Followed places stay followed.
+    for (const at of before.keys()) {
+      this.word(Math.floor(at / WORDS_PER_PAGE), at % WORDS_PER_PAGE);
     }
+  }
+
+  /** What is done is committed. */
+  commit(): void {
+    this.layouts = [{ operations: 0, words: this.words }];
   }
 
   /** What a sync that begins now promises when it returns. */
   promise(page: number, pageCount: number): Promised {
-    const promised: Promised = new Map();
-    for (const [at, word] of this.words) {
-      const filePage = Math.floor(at / WORDS_PER_PAGE);
-      if (page <= filePage && filePage < page + pageCount) promised.set(at, word.values.length - 1);
-    }
-    return promised;
+    const promised = [...this.words].filter(([at]) => isIn(at, page, pageCount));
+    return new Map(promised.map(([, word]) => [word, word.values.length - 1]));
   }
 
-  promiseWord(page: number, word: number): Promised {
-    const at = key(page, word);
-    return new Map([[at, this.word(page, word).values.length - 1]]);
+  promiseWord(page: number, index: number): Promised {
+    const word = this.word(page, index);
+    return new Map([[word, word.values.length - 1]]);
   }
 
   keep(promised: Promised): void {
-    if (this.isMoved) return;
-    for (const [at, index] of promised) {
-      const word = this.words.get(at);
-      assert(word !== undefined);
-      word.floor = Math.max(word.floor, index);
-    }
+    for (const [word, index] of promised) word.floor = Math.max(word.floor, index);
+  }
+
+  /** Page of a word; undefined when it was taken out of the file. */
+  pageOf(word: Word): number | undefined {
+    for (const [at, one] of this.words) if (one === word) return Math.floor(at / WORDS_PER_PAGE);
+    return undefined;
   }
 
   /** The same text, the same state. */
   text(): string {
-    const words = [...this.words].sort(([a], [b]) => a - b);
-    return `${this.pages} ${words.map(([at, { values, floor }]) => `${at}:${values.slice(floor).join()}`).join(' ')}`;
+    const layouts = this.layouts.map(({ operations, words }) => {
+      const sorted = [...words].sort(([a], [b]) => a - b);
+      const texts = sorted.map(
+        ([at, { id, values, floor }]) => `${at}=${id}:${values.slice(floor).join()}`,
+      );
+      return `${operations}/${texts.join(' ')}`;
+    });
+    return `${this.pages} ${layouts.join(' ')}`;
   }
 
   private word(page: number, index: number): Word {
     const at = key(page, index);
     let word = this.words.get(at);
     if (word === undefined) {
-      word = { values: [this.initial(page)], floor: 0 };
+      word = { id: this.wordCount++, values: [this.initialAt(page)], floor: 0 };
       this.words.set(at, word);
     }
     return word;
   }
+
+  /** What a page that nobody stored to holds: where it was before all moves. */
+  private initialAt(page: number): number {
+    let at = page;
+    for (const move of this.moves.toReversed()) {
+      if (at < move.page) continue;
+      at -= move.deltaPages;
+      if (at < move.page && move.deltaPages > 0) return 0;
+    }
+    return at < this.initialPages ? this.initial(at) : 0;
+  }
+}
+
+/** What is promised, relative to what a crash may leave already: the same text, the same promise. */
+export function promisedText(promised: Promised): string {
+  return [...promised].map(([{ id, floor }, at]) => `${id}:${Math.max(0, at - floor)}`).join();
+}
+
+function isIn(at: number, page: number, pageCount: number): boolean {
+  const filePage = Math.floor(at / WORDS_PER_PAGE);
+  return page <= filePage && filePage < page + pageCount;
 }
 
 function key(page: number, word: number): number {

@@ -13,6 +13,7 @@ import { PAGE_BYTES } from '../units.js';
 import { WORD_BYTES, wordOf } from './content.js';
 import { fileBit, pageBit, THREADS } from './footprint.js';
 import type { Shown } from './mmu.js';
+import { promisedText, type Promised } from './model.js';
 import { readFirst } from './read_first.js';
 import { type Op, opText } from './scenario.js';
 import type { Thread } from './thread.js';
@@ -180,12 +181,11 @@ export class Program {
     const mapping = this.mapping(op.map);
     const { model } = world.fileOf(mapping);
     const promised = model.promiseWord(op.page, op.word);
-    thread.keeps = [...promised].join();
+    thread.keeps = () => promisedText(promised);
     world.footprint.reads |= fileBit(mapping.ino);
     yield* this.access(thread, op, false, (target) => {
       if (typeof target !== 'number') return;
-      world.region.flush(target * PAGE_BYTES + op.word * WORD_BYTES, WORD_BYTES);
-      world.region.fence();
+      world.region.makeDurable(target, op.word);
       world.journal.note(() => `region page ${target} is durable`);
     });
     if (mapping.isSync) model.keep(promised);
@@ -210,13 +210,13 @@ export class Program {
   private *sync(thread: Thread, file: LabFile, range: PageRange): Task<void> {
     const { world } = this;
     const promised = file.model.promise(range.filePage, range.pageCount);
-    thread.keeps = [...promised].join();
+    thread.keeps = () => promisedText(promised);
     world.footprint.reads |= fileBit(file.ino);
     yield* this.writeback(file, range);
     yield { point: 'fs fsync: fence and commit' };
     world.commit();
     file.model.keep(promised);
-    world.journal.note(() => `returns: ${promisedText(file, promised)}`);
+    world.journal.note(() => `returns: ${returnsText(file, promised)}`);
   }
 
   private *write(op: Extract<Op, { op: 'write' }>): Task<void> {
@@ -290,9 +290,9 @@ export class Program {
       else if (op.op === 'zero') world.fileData.zeroRange(inode, offset, length, KEEP_SIZE);
       else world.fileData[op.op](inode, offset, length);
       world.metadata.endOperation();
-      if (op.op === 'collapse') model.move(page, -pageCount);
-      else if (op.op === 'insert') model.move(page, pageCount);
-      else model.zero(page, pageCount);
+      if (!moves) return model.zero(page, pageCount);
+      const operations = world.pendingOperations().length;
+      model.move(page, op.op === 'collapse' ? -pageCount : pageCount, operations);
     });
   }
 
@@ -375,10 +375,12 @@ export function checkCounters(
   );
 }
 
-function promisedText(file: LabFile, promised: ReadonlyMap<number, number>): string {
-  const words = [...promised.keys()].map((at) => {
-    const { values, floor } = file.model.words.get(at) ?? { values: [0], floor: 0 };
-    return `page ${Math.floor(at / 512)} is ${valueText(values[floor]!)} or later`;
+function returnsText({ model }: LabFile, promised: Promised): string {
+  const words = [...promised.keys()].flatMap((word) => {
+    const page = model.pageOf(word);
+    return page === undefined
+      ? []
+      : [`page ${page} is ${valueText(word.values[word.floor]!)} or later`];
   });
   return words.join(', ');
 }

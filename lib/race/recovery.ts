@@ -1,7 +1,10 @@
 /**
  * Power cuts: what they would leave at one moment of a schedule, recovered by the filesystem's own code.
- * Of the lines that are not durable none, the flushed ones or all are kept; of the operations since the
- * last commit each number of first ones. A cut changes nothing: the schedule goes on beside it.
+ * Of the operations since the last commit each number of first ones is kept. Of the lines that are not
+ * durable each may be left at any age it has (region.ts), whatever the others are: all subsets. They need
+ * not be made one by one, because what is checked looks at one word at a time, and recovery reads none:
+ * if every word holds at every age of its line, every subset holds. A cut changes nothing: the schedule
+ * goes on beside it.
  */
 import assert from 'node:assert/strict';
 import { NO_BUGS } from '../dax/bugs.js';
@@ -15,7 +18,6 @@ import { WRITTEN } from '../space/extent_list.js';
 import { PAGE_BYTES, pageOf } from '../units.js';
 import { type Content, WORD_BYTES, WORDS_PER_PAGE, wordOf } from './content.js';
 import { valueText } from './program.js';
-import type { Kept } from './region.js';
 import type { Invariant } from './scenario.js';
 import { Violation } from './violation.js';
 import { type LabFile, prepareDatabase, type World } from './world.js';
@@ -36,17 +38,27 @@ class RecordedPages extends Allocator {
 }
 
 export interface Cut {
-  readonly kept: Kept;
   /** Of the operations since the last commit. */
   readonly operationsKept: number;
   readonly operations: number;
-  readonly undecidedPages: readonly number[];
+  /** Lines that were not durable. */
+  readonly undecidedLines: number;
+  /** The region page that matters, and its age: 0 is what is durable. */
+  readonly regionPage: number;
+  readonly age: number;
+  readonly ages: number;
+}
+
+/** What a page may hold; undefined for a page that no choice is about. */
+interface Chosen {
+  readonly page: number;
+  readonly content: Content;
 }
 
 export class Recovery {
   private readonly metadata: Metadata;
-  private kept: Kept = 'none';
   private operationsKept = 0;
+  private chosen: Chosen | undefined;
   private readonly fileData: FileData;
   /** Moments that were looked at and held. */
   private readonly seen = new Set<string>();
@@ -59,7 +71,9 @@ export class Recovery {
     this.metadata = new Metadata(db, { allocator });
     const { metadata } = this;
     const region = recoveredRegion((page) =>
-      world.region.contentAfterCut(page, this.kept, this.operationsKept),
+      page === this.chosen?.page
+        ? this.chosen.content
+        : world.region.contentsAfterCut(page, this.operationsKept)[0]!,
     );
     this.fileData = new FileData({ region, metadata, allocator, bugs: NO_BUGS });
   }
@@ -75,17 +89,11 @@ export class Recovery {
     const moment = `${world.durableText()}\n${world.region.text()}\n${models}`;
     if (this.seen.has(moment)) return;
     const operations = world.pendingOperations();
-    const undecidedPages = world.region.undecidedPages();
-    const keeps: Kept[] = undecidedPages.length === 0 ? ['none'] : ['none', 'flushed', 'all'];
-    for (let operationsKept = 0; operationsKept <= operations.length; operationsKept++) {
-      this.recover(operations.slice(0, operationsKept));
-      for (const kept of keeps) {
-        this.count++;
-        this.kept = kept;
-        this.operationsKept = operationsKept;
-        const cut = { kept, operationsKept, operations: operations.length, undecidedPages };
-        this.checkFiles(cut, watch);
-      }
+    for (let kept = 0; kept <= operations.length; kept++) {
+      this.recover(operations.slice(0, kept));
+      this.operationsKept = kept;
+      this.count++;
+      this.checkFiles(operations.length, watch);
     }
     this.seen.add(moment);
   }
@@ -98,55 +106,92 @@ export class Recovery {
     for (const records of operations) for (const record of records) applyRecord(metadata, record);
   }
 
-  private checkFiles(cut: Cut, watch: readonly Invariant[] | undefined): void {
+  private checkFiles(operations: number, watch: readonly Invariant[] | undefined): void {
     const isWatched = (name: Invariant) => watch === undefined || watch.includes(name);
     const owners = new Map<number, string>();
     for (const file of this.world.files.values()) {
       const inode = this.metadata.existingInode(file.ino);
-      if (isWatched('foreign')) this.checkForeign(file, inode, cut, owners);
-      if (isWatched('synced') && !file.model.isMoved) this.checkSynced(file, inode, cut);
+      if (isWatched('foreign')) this.checkForeign(file, inode, operations, owners);
+      if (isWatched('synced')) this.checkSynced(file, inode, operations);
     }
   }
 
-  private checkForeign(file: LabFile, inode: Inode, cut: Cut, owners: Map<number, string>): void {
-    for (const extent of this.metadata.extents(inode)) {
-      const { filePage, regionPage, pageCount, state } = extent;
+  private checkForeign(
+    file: LabFile,
+    inode: Inode,
+    operations: number,
+    owners: Map<number, string>,
+  ): void {
+    const { ownValues } = file.model;
+    for (const { filePage, regionPage, pageCount, state } of this.metadata.extents(inode)) {
       for (let at = 0; at < pageCount; at++) {
         const page = regionPage + at;
         const owner = owners.get(page);
         if (owner !== undefined) {
-          fail('foreign', `region page ${page} belongs to ${owner} and to ${file.name}`, cut);
+          const message = `region page ${page} belongs to ${owner} and to ${file.name}`;
+          this.fail('foreign', message, operations, { page, age: 0 });
         }
         owners.set(page, file.name);
         if (state !== WRITTEN) continue;
-        const content = this.world.region.contentAfterCut(page, cut.kept, cut.operationsKept);
-        const values = [content.fill, ...content.words.values()];
-        const foreign = values.find((value) => !file.model.ownValues.has(value));
-        if (foreign === undefined) continue;
-        fail(
-          'foreign',
-          `page ${filePage + at} of ${file.name} (region page ${page}) shows ${valueText(foreign)}`,
-          cut,
-        );
+        for (const [age, { fill, words }] of this.contentsOf(page).entries()) {
+          const foreign = [fill, ...words.values()].find((value) => !ownValues.has(value));
+          if (foreign === undefined) continue;
+          const message = `page ${filePage + at} of ${file.name} (region page ${page}) shows ${valueText(foreign)}`;
+          this.fail('foreign', message, operations, { page, age });
+        }
       }
     }
   }
 
-  private checkSynced(file: LabFile, inode: Inode, cut: Cut): void {
-    const bytes = Buffer.alloc(WORD_BYTES);
-    for (const [at, { values, floor }] of file.model.words) {
-      const [page, word] = [Math.floor(at / WORDS_PER_PAGE), at % WORDS_PER_PAGE];
-      bytes.fill(0);
-      this.fileData.read(inode, page * PAGE_BYTES + word * WORD_BYTES, bytes);
-      const value = bytes.readUInt32LE();
+  private checkSynced(file: LabFile, inode: Inode, operations: number): void {
+    for (const [at, { values, floor }] of file.model.wordsAfterCut(this.operationsKept)) {
       const allowed = values.slice(floor);
-      if (allowed.includes(value)) continue;
-      fail(
-        'synced',
-        `page ${page} of ${file.name} holds ${valueText(value)}; synced was ${allowed.map(valueText).join(' or later ')}`,
-        cut,
-      );
+      const filePage = Math.floor(at / WORDS_PER_PAGE);
+      const extent = this.metadata.extents(inode).find(filePage);
+      const page = extent === undefined ? -1 : extent.regionPage + (filePage - extent.filePage);
+      const contents = extent === undefined ? [undefined] : this.contentsOf(page);
+      for (const [age, content] of contents.entries()) {
+        this.chosen = content === undefined ? undefined : { page, content };
+        const value = this.read(inode, at);
+        if (allowed.includes(value)) continue;
+        const promised = [...new Set(allowed.map(valueText))].join(' or later ');
+        const message = `page ${filePage} of ${file.name} holds ${valueText(value)}; synced was ${promised}`;
+        this.fail('synced', message, operations, { page, age });
+      }
     }
+  }
+
+  /** A word as the filesystem's own code reads it after recovery. */
+  private read(inode: Inode, at: number): number {
+    const bytes = Buffer.alloc(WORD_BYTES);
+    const word = at % WORDS_PER_PAGE;
+    this.fileData.read(
+      inode,
+      ((at - word) / WORDS_PER_PAGE) * PAGE_BYTES + word * WORD_BYTES,
+      bytes,
+    );
+    return bytes.readUInt32LE();
+  }
+
+  private contentsOf(page: number): readonly Content[] {
+    return this.world.region.contentsAfterCut(page, this.operationsKept);
+  }
+
+  private fail(
+    invariant: Invariant,
+    message: string,
+    operations: number,
+    { page, age }: { page: number; age: number },
+  ): never {
+    const { region } = this.world;
+    throw new CutViolation(invariant, `after the power cut ${message}`, {
+      operations,
+      operationsKept: this.operationsKept,
+      undecidedLines: region.undecidedLineCount(),
+      regionPage: page,
+      age,
+      ages: page < 0 ? 1 : this.contentsOf(page).length,
+    });
   }
 }
 
@@ -161,20 +206,22 @@ export class CutViolation extends Violation {
   }
 }
 
-function fail(invariant: Invariant, message: string, cut: Cut): never {
-  throw new CutViolation(invariant, `after the power cut ${message}`, cut);
-}
-
-export function cutText({ kept, operationsKept, operations, undecidedPages }: Cut): string {
-  const lines =
-    undecidedPages.length === 0
-      ? 'all lines are durable'
-      : `of the lines in region page ${undecidedPages.length > 4 ? `${undecidedPages[0]} and ${undecidedPages.length - 1} more` : undecidedPages.join(', ')} that are not durable ${kept === 'flushed' ? 'those that were flushed are' : `${kept} are`} kept`;
+export function cutText(cut: Cut): string {
+  const { operationsKept, operations, undecidedLines, regionPage, age, ages } = cut;
   const records =
     operations === 0
       ? 'every operation is committed'
       : `of ${operations} operation${operations === 1 ? '' : 's'} not committed ${operationsKept === 0 ? 'none' : `the first ${operationsKept}`} is kept`;
-  return `power is cut: ${lines}; ${records}`;
+  return `power is cut: ${linesText()}; ${records}`;
+
+  function linesText(): string {
+    if (undecidedLines === 0) return 'all lines are durable';
+    const count = `${undecidedLines} line${undecidedLines === 1 ? ' is' : 's are'} not durable`;
+    if (ages === 1) return count;
+    if (age === 0) return `${count}, and those of region page ${regionPage} are lost`;
+    if (age === ages - 1) return `${count}, and those of region page ${regionPage} are kept`;
+    return `${count}, and region page ${regionPage} was written back before its last store`;
+  }
 }
 
 /** Reads what a cut left; nobody writes. */

@@ -1,55 +1,71 @@
 /**
- * The region of the race lab: pages of contents (content.ts) in three ages, newest, flushed and durable,
- * as lib/region.ts describes them. It goes back to where it began in as many steps as pages changed.
- * Numbers are region pages and words in them; the byte interface is for the filesystem's own code.
+ * The region of the race lab: what each page holds (content.ts), and what a power cut may leave of it.
+ * Every 64-byte line may be left as it was at any moment since the fence that last covered it: caches
+ * write lines back when they like. So a page that is not durable keeps its ages, oldest first, and what
+ * was flushed waits for a fence of the thread that flushed it: the filesystem's, which is one. A
+ * program's own fence covers what the program flushed (makeDurable).
+ *
+ * It goes back to where it began in as many steps as pages changed. Numbers are region pages and words
+ * in them; the byte interface is for the filesystem's own code.
  */
 import assert from 'node:assert/strict';
 import { Errno } from '../errno.js';
 import type { CrashCount, Region } from '../region.js';
-import { PAGE_BYTES, pageOf } from '../units.js';
+import { LINE_BYTES, PAGE_BYTES, pageOf } from '../units.js';
 import { type Content, Contents, WORD_BYTES, WORDS_PER_PAGE, wordOf } from './content.js';
 import { DURABLE, type Footprint, pageBit } from './footprint.js';
 
-/** What a power cut may leave of lines that are not durable. */
-export type Kept = 'none' | 'flushed' | 'all';
+const WORDS_PER_LINE = LINE_BYTES / WORD_BYTES;
 
-const NOTHING: ReadonlyMap<number, Content> = new Map();
+/** A flush of words [first, end) of a page, when it had so many ages. */
+interface Flush {
+  readonly first: number;
+  readonly end: number;
+  readonly age: number;
+}
+
+type Flushes = ReadonlyMap<number, readonly Flush[]>;
+
+const NOTHING: Flushes = new Map();
 
 export class LabRegion implements Region {
   readonly contents = new Contents();
   private readonly base: Content[];
   private readonly newest: Content[];
-  private readonly durable: Content[];
+  /** Pages of which something is not durable: what each held since, the newest last. */
+  private readonly ages = new Map<number, Content[]>();
   /** Flushed and not fenced. */
-  private readonly flushed = new Map<number, Content>();
+  private readonly flushed = new Map<number, Flush[]>();
   /** What was flushed when each operation since the last commit ended, and is not fenced since. */
-  private marks: ReadonlyMap<number, Content>[] = [];
+  private marks: Flushes[] = [];
   private readonly changed = new Set<number>();
   private readonly poisonedBase: readonly number[];
   private readonly poisoned = new Set<number>();
+  private readonly keepsAges: boolean;
 
-  /** @param fillOf what the words of a page hold at the beginning */
+  /**
+   * @param options.fillOf what the words of a page hold at the beginning
+   * @param options.hasCrash whether anybody asks what a power cut would leave
+   */
   constructor(
     readonly pageCount: number,
-    options: { fillOf: (page: number) => number; poisoned: readonly number[] },
+    options: { fillOf: (page: number) => number; poisoned: readonly number[]; hasCrash: boolean },
     private readonly footprint: Footprint,
   ) {
     this.base = Array.from({ length: pageCount }, (_, page) =>
       this.contents.filled(options.fillOf(page)),
     );
     this.newest = [...this.base];
-    this.durable = [...this.base];
+    this.keepsAges = options.hasCrash;
     this.poisonedBase = options.poisoned;
     for (const page of options.poisoned) this.poisoned.add(page);
   }
 
   /** Everything is as it was made. */
   reset(): void {
-    for (const page of this.changed) {
-      this.newest[page] = this.base[page]!;
-      this.durable[page] = this.base[page]!;
-    }
+    for (const page of this.changed) this.newest[page] = this.base[page]!;
     this.changed.clear();
+    this.ages.clear();
     this.flushed.clear();
     this.marks = [];
     this.poisoned.clear();
@@ -74,59 +90,75 @@ export class LabRegion implements Region {
     return this.poisoned.has(page);
   }
 
+  /** CLWB of a word's line and SFENCE, by a program: of what others flushed it says nothing. */
+  makeDurable(page: number, word: number): void {
+    this.footprint.writes |= DURABLE;
+    this.footprint.reads |= pageBit(page);
+    const ages = this.ages.get(page);
+    if (ages === undefined) return;
+    const [first, end] = lineOf(word, word + 1);
+    this.fix(ages, { first, end, age: ages.length - 1 });
+  }
+
   /** An operation ends: a commit that keeps it, and not the next, fences what is flushed now. */
   markOperation(): void {
-    this.marks.push(new Map(this.flushed));
+    this.footprint.reads |= DURABLE;
+    this.marks.push(new Map([...this.flushed].map(([page, flushes]) => [page, [...flushes]])));
   }
 
   forgetOperations(): void {
     this.marks = [];
   }
 
-  /** What the page holds after a power cut. @param operations that are kept of the marked ones */
-  contentAfterCut(page: number, kept: Kept, operations: number): Content {
-    if (kept === 'all') return this.newest[page]!;
-    const fenced = this.marks[operations - 1]?.get(page) ?? this.durable[page]!;
-    return (kept === 'flushed' ? this.flushed.get(page) : undefined) ?? fenced;
+  /**
+   * All that a page may hold after a power cut, the oldest first. Each line has its own choice among
+   * them. @param operations that are kept of the marked ones
+   */
+  contentsAfterCut(page: number, operations: number): readonly Content[] {
+    const ages = this.ages.get(page);
+    if (ages === undefined) return [this.newest[page]!];
+    const flushes = this.marks[operations - 1]?.get(page);
+    return flushes === undefined ? ages : this.fenced(ages, flushes);
   }
 
-  /** Pages of which something is not durable. */
-  undecidedPages(): number[] {
-    return [...this.changed]
-      .filter((page) => this.newest[page] !== this.durable[page] || this.flushed.has(page))
-      .sort((a, b) => a - b);
+  /** Lines that are not durable, in all pages. */
+  undecidedLineCount(): number {
+    let count = 0;
+    for (const ages of this.ages.values()) {
+      const newest = ages.at(-1)!;
+      for (let first = 0; first < WORDS_PER_PAGE; first += WORDS_PER_LINE) {
+        const isSame = (age: Content) =>
+          this.contents.spliced(age, newest, first, first + WORDS_PER_LINE) === age;
+        if (!ages.every(isSame)) count++;
+      }
+    }
+    return count;
   }
 
-  /** All bytes, in all ages, as text: the same text, the same state. */
+  /** All bytes, and with power cuts their ages, as text: the same text, the same state. */
   text(): string {
     const parts: string[] = [];
     const pages = [...this.changed].sort((a, b) => a - b);
     for (let at = 0; at < pages.length; ) {
       const first = pages[at]!;
-      const newest = this.newest[first]!;
-      const durable = this.durable[first]!;
-      const flushed = this.flushed.get(first);
+      const text = this.pageText(first);
       let end = at + 1;
-      while (
-        end < pages.length &&
-        pages[end] === first + (end - at) &&
-        this.newest[pages[end]!] === newest &&
-        this.durable[pages[end]!] === durable &&
-        this.flushed.get(pages[end]!) === flushed
-      ) {
+      while (end < pages.length && pages[end] === first + (end - at)) {
+        if (this.pageText(pages[end]!) !== text) break;
         end++;
       }
-      if (
-        newest !== this.base[first] ||
-        durable !== newest ||
-        flushed !== undefined ||
-        end - at > 1
-      ) {
-        parts.push(`${first}+${end - at}:${newest.id},${flushed?.id ?? ''},${durable.id}`);
+      if (this.newest[first] !== this.base[first] || this.ages.has(first) || end - at > 1) {
+        parts.push(`${first}+${end - at}:${text}`);
       }
       at = end;
     }
     return parts.join(' ');
+  }
+
+  private pageText(page: number): string {
+    const ages = this.ages.get(page);
+    if (ages === undefined) return String(this.newest[page]!.id);
+    return `${ages.map(({ id }) => id).join('<')}${flushesText(this.flushed.get(page))}`;
   }
 
   /** What the marks hold. */
@@ -134,7 +166,7 @@ export class LabRegion implements Region {
     return this.marks
       .map((mark) =>
         [...mark]
-          .map(([page, { id }]) => `${page}:${id}`)
+          .map(([page, flushes]) => `${page}${flushesText(flushes)}`)
           .sort()
           .join(','),
       )
@@ -192,20 +224,27 @@ export class LabRegion implements Region {
   }
 
   flush(offset: number, lengthBytes: number): void {
+    if (!this.keepsAges) return;
     this.footprint.writes |= DURABLE;
-    this.eachPage(offset, lengthBytes, (page, first, end) => {
+    this.eachPage(offset, lengthBytes, (page, firstWord, endWord) => {
       this.footprint.reads |= pageBit(page);
-      const under = this.flushed.get(page) ?? this.durable[page]!;
-      // Whole lines go.
-      const [firstWord, endWord] = [first - (first % 8), Math.ceil(end / 8) * 8];
-      const flushed = this.contents.spliced(under, this.newest[page]!, firstWord, endWord);
-      if (flushed !== this.durable[page]) this.flushed.set(page, flushed);
+      const ages = this.ages.get(page);
+      if (ages === undefined) return;
+      const [first, end] = lineOf(firstWord, endWord);
+      const isWhole = first === 0 && end === WORDS_PER_PAGE;
+      const before = isWhole ? [] : (this.flushed.get(page) ?? []);
+      this.flushed.set(page, [...before, { first, end, age: ages.length - 1 }]);
     });
   }
 
   fence(): void {
+    if (!this.keepsAges) return;
     this.footprint.writes |= DURABLE;
-    for (const [page, content] of this.flushed) this.durable[page] = content;
+    for (const [page, flushes] of this.flushed) {
+      const ages = this.fenced(this.ages.get(page)!, flushes);
+      if (ages.length === 1) this.ages.delete(page);
+      else this.ages.set(page, ages);
+    }
     this.flushed.clear();
     this.marks = this.marks.map(() => NOTHING);
   }
@@ -227,11 +266,7 @@ export class LabRegion implements Region {
   }
 
   trackUndecided(): void {
-    // All three ages are always kept.
-  }
-
-  undecidedLineCount(): number {
-    return this.undecidedPages().length;
+    // A scenario says whether power may go.
   }
 
   crash(): CrashCount {
@@ -247,10 +282,29 @@ export class LabRegion implements Region {
   }
 
   private put(page: number, content: Content): void {
-    this.footprint.writes |= pageBit(page) | DURABLE;
-    if (this.newest[page] === content) return;
+    this.footprint.writes |= pageBit(page);
+    const before = this.newest[page]!;
+    if (before === content) return;
     this.newest[page] = content;
     this.changed.add(page);
+    if (!this.keepsAges) return;
+    const ages = this.ages.get(page);
+    if (ages === undefined) this.ages.set(page, [before, content]);
+    else ages.push(content);
+  }
+
+  /** What is left of a page's ages when these flushes are fenced. */
+  private fenced(ages: readonly Content[], flushes: readonly Flush[]): Content[] {
+    const left = [...ages];
+    for (const flush of flushes) this.fix(left, flush);
+    return left.filter((content, at) => at === 0 || content !== left[at - 1]);
+  }
+
+  /** Of the flushed lines nothing older is left. */
+  private fix(ages: Content[], { first, end, age }: Flush): void {
+    for (let at = 0; at < age; at++) {
+      ages[at] = this.contents.spliced(ages[at]!, ages[age]!, first, end);
+    }
   }
 
   private refusePoison(offset: number, lengthBytes: number): void {
@@ -271,4 +325,14 @@ export class LabRegion implements Region {
       visit(page, first, Math.min(WORDS_PER_PAGE, (end - page * PAGE_BYTES) / WORD_BYTES));
     }
   }
+}
+
+/** Whole lines go. */
+function lineOf(first: number, end: number): [number, number] {
+  return [first - (first % WORDS_PER_LINE), Math.ceil(end / WORDS_PER_LINE) * WORDS_PER_LINE];
+}
+
+function flushesText(flushes: readonly Flush[] | undefined): string {
+  if (flushes === undefined) return '';
+  return flushes.map(({ first, end, age }) => `|${age}:${first}-${end}`).join('');
 }

@@ -13,6 +13,7 @@ interface Passed {
 }
 
 const WAITS = 'waits';
+const NOTHING = () => '';
 
 export class Thread {
   task: Task<void> | undefined;
@@ -23,7 +24,7 @@ export class Thread {
   /** SIGBUS, in order. */
   results: string[] = [];
   /** What the op at hand keeps in its head besides what its points tell. */
-  keeps = '';
+  keeps: () => string = NOTHING;
   private opIndex = 0;
   private passed: Passed[] = [];
 
@@ -41,7 +42,7 @@ export class Thread {
   begin(opIndex: number): void {
     this.opIndex = opIndex;
     this.passed = [];
-    this.keeps = '';
+    this.keeps = NOTHING;
   }
 
   beginAccess(): void {
@@ -82,7 +83,7 @@ export class Thread {
     const passed = this.passed.map(({ label, saw }) =>
       saw === undefined ? label : `${label} ${JSON.stringify(saw)}`,
     );
-    return `${end} ${this.results.join()} ${this.keeps} ${passed.join(';')}`;
+    return `${end} ${this.results.join()} ${this.keeps()} ${passed.join(';')}`;
   }
 }
 

@@ -93,6 +93,7 @@ export class World {
     const options = {
       fillOf: (page: number) => fills.get(page) ?? OLD_BYTES,
       poisoned: scenario.poisoned ?? [],
+      hasCrash: scenario.hasCrash === true,
     };
     this.region = new LabRegion(pageCount, options, this.footprint);
     this.allocator = new LabAllocator(pageCount, bugs);
@@ -174,6 +175,7 @@ export class World {
     this.metadata.commit();
     this.log.push('commit');
     this.region.forgetOperations();
+    for (const { model } of this.files.values()) model.commit();
     if (this.scenario.hasCrash === true) this.committedText = this.mapsText();
     this.journal.note(() => `committed: ${count} operation${count === 1 ? '' : 's'}`);
   }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { wordOf } from '../../lib/race/content.js';
 import { Footprint } from '../../lib/race/footprint.js';
 import { PageTable } from '../../lib/race/page_table.js';
 import { LabRegion } from '../../lib/race/region.js';
@@ -15,6 +16,10 @@ const CLI = fileURLToPath(new URL('../../dist/tools/fauxdax.js', import.meta.url
 
 function race(...args: string[]): { status: number | null; stdout: string; stderr: string } {
   return spawnSync(process.execPath, [CLI, 'race', ...args], { encoding: 'utf8' });
+}
+
+function labRegion(): LabRegion {
+  return new LabRegion(4, { fillOf: () => 9, poisoned: [], hasCrash: true }, new Footprint());
 }
 
 t.test('a page table that is used rightly leaves no counter behind', async (t) => {
@@ -45,30 +50,56 @@ t.test('a PMD over PTEs and a PTE under a PMD are told by the counters', async (
   t.equal(under.exitCounters().residentPages, 1);
 });
 
-t.test(
-  'a page of the region has three ages, and a fence makes the flushed one durable',
-  async (t) => {
-    const region = new LabRegion(4, { fillOf: () => 9, poisoned: [] }, new Footprint());
-    region.storeWord(1, 0, 5);
-    region.flush(PAGE_BYTES, 8);
-    region.storeWord(1, 0, 6);
-    const word = (kept: 'none' | 'flushed' | 'all') =>
-      region.contentAfterCut(1, kept, 0).words.get(0);
-    t.same([word('none'), word('flushed'), word('all')], [undefined, 5, 6]);
-    region.fence();
-    t.same([word('none'), word('all')], [5, 6]);
-    region.reset();
-    t.same(region.undecidedPages(), []);
-    t.equal(region.word(1, 0), 9);
-  },
-);
+t.test('a line may be left at any age since it was last fenced', async (t) => {
+  const region = labRegion();
+  const values = () => region.contentsAfterCut(1, 0).map((content) => wordOf(content, 0));
+  region.storeWord(1, 0, 5);
+  region.flush(PAGE_BYTES, 8);
+  region.storeWord(1, 0, 6);
+  t.same(values(), [9, 5, 6]);
+  t.equal(region.undecidedLineCount(), 1);
+  region.fence();
+  t.same(values(), [5, 6]);
+  region.reset();
+  t.same(values(), [9]);
+});
+
+t.test('a fence decides the lines that were flushed, and no others of the page', async (t) => {
+  const region = labRegion();
+  region.storeWord(1, 0, 5);
+  region.storeWord(1, 8, 6);
+  region.flush(PAGE_BYTES, 8);
+  region.fence();
+  const after = region.contentsAfterCut(1, 0);
+  t.same(new Set(after.map((content) => wordOf(content, 0))), new Set([5]));
+  t.same(new Set(after.map((content) => wordOf(content, 8))), new Set([9, 6]));
+});
+
+t.test("a program's own fence says nothing of what the filesystem flushed", async (t) => {
+  const region = labRegion();
+  region.storeWord(1, 0, 5);
+  region.flush(PAGE_BYTES, 8);
+  region.storeWord(2, 0, 6);
+  region.makeDurable(2, 0);
+  t.equal(region.contentsAfterCut(1, 0).length, 2);
+  t.same(
+    region.contentsAfterCut(2, 0).map((content) => wordOf(content, 0)),
+    [6, 6],
+  );
+});
 
 t.test('an operation that is kept brings what was flushed when it ended', async (t) => {
-  const region = new LabRegion(4, { fillOf: () => 9, poisoned: [] }, new Footprint());
+  const region = labRegion();
   region.zeroFlushed(PAGE_BYTES, PAGE_BYTES);
   region.markOperation();
-  t.equal(region.contentAfterCut(1, 'none', 0).fill, 9);
-  t.equal(region.contentAfterCut(1, 'none', 1).fill, 0);
+  t.same(
+    region.contentsAfterCut(1, 0).map(({ fill }) => fill),
+    [9, 0],
+  );
+  t.same(
+    region.contentsAfterCut(1, 1).map(({ fill }) => fill),
+    [0],
+  );
 });
 
 t.test('a replay id says what it was made of', async (t) => {
