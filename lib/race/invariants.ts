@@ -7,7 +7,8 @@
  * other-file  no file holds what was stored to another
  * zeroes      nobody is shown zeroes where the file holds something else
  * mapping     every page that a process can reach is the file's page now, and written
- * page-table  no PMD and PTEs for the same pages; at exit the counters are zero
+ * pmd-over-pte, pte-under-pmd  no PMD and PTE for the same pages, in either order
+ * page-table  when a process exits its counters are zero (program.ts)
  * bus         SIGBUS only beyond the end, without space, or for a media error
  * media       no extent is converted whose zeroing failed
  * synced      after a power cut: what a sync promised is there (recovery.ts)
@@ -17,7 +18,7 @@
 import { WRITTEN } from '../space/extent_list.js';
 import { WORDS_PER_PAGE } from './content.js';
 import type { Process } from './mmu.js';
-import { endOf, span } from './page_table.js';
+import { type Collision, endOf, span } from './page_table.js';
 import { valueText } from './program.js';
 import type { Invariant } from './scenario.js';
 import { Violation } from './violation.js';
@@ -30,7 +31,8 @@ const CHECKS: readonly (readonly [Invariant, Check])[] = [
   ['content', checkContents],
   ['zeroes', checkZeroes],
   ['mapping', checkMappings],
-  ['page-table', checkPageTables],
+  ['pmd-over-pte', (world) => checkCollisions(world, 'pmd-over-pte')],
+  ['pte-under-pmd', (world) => checkCollisions(world, 'pte-under-pmd')],
   ['media', checkMedia],
 ];
 
@@ -122,14 +124,14 @@ function checkMappings(world: World): void {
   });
 }
 
-function checkPageTables(world: World): void {
+function checkCollisions(world: World, invariant: Collision['invariant']): void {
   for (const process of world.mmu.all()) {
     for (const [mapping, table] of process.tables) {
-      if (table.collision === undefined) continue;
+      if (table.collision?.invariant !== invariant) continue;
       const { pageTables, residentPages } = table.exitCounters();
       throw new Violation(
-        'page-table',
-        `in ${process.name}'s mapping ${world.nameOf(mapping)} ${table.collision}; at exit: Bad rss-counter state, val:${residentPages}; non-zero nr_ptes: ${pageTables}`,
+        invariant,
+        `in mapping ${world.nameOf(mapping)} of ${process.name} ${table.collision.text}; at exit: Bad rss-counter state, val:${residentPages}; non-zero nr_ptes: ${pageTables}`,
       );
     }
   }

@@ -25,6 +25,11 @@ export interface OwnPage {
   content: Content;
 }
 
+export interface Collision {
+  readonly invariant: 'pmd-over-pte' | 'pte-under-pmd';
+  readonly text: string;
+}
+
 export class PageTable {
   /** Sorted and disjoint. */
   private entries: Entry[] = [];
@@ -35,7 +40,7 @@ export class PageTable {
   private pageTableCount = 0;
   private residentPages = 0;
   /** What collided, for a person. */
-  collision: string | undefined;
+  collision: Collision | undefined;
 
   find(page: number): Entry | undefined {
     return this.entries.find(
@@ -57,7 +62,8 @@ export class PageTable {
     const end = filePage + pageCount;
     if (entry.isHuge) {
       if (this.hasPages(filePage)) {
-        this.collision ??= `a PMD was installed at pages ${span(entry)} over PTEs`;
+        const text = `a PMD was installed at pages ${span(entry)} over PTEs`;
+        this.collision ??= { invariant: 'pmd-over-pte', text };
         this.tables.delete(chunkOf(filePage));
         this.entries = this.entries.filter((old) => old.filePage >= end || endOf(old) <= filePage);
         for (const page of [...this.own.keys()]) {
@@ -70,7 +76,8 @@ export class PageTable {
     }
     const over = this.find(filePage);
     if (over?.isHuge === true && over.target !== 'bus') {
-      this.collision ??= `PTEs ${span(entry)} were installed under a PMD at pages ${span(over)}`;
+      const text = `PTE ${span(entry)} was installed under a PMD at pages ${span(over)}`;
+      this.collision ??= { invariant: 'pte-under-pmd', text };
       this.residentPages += pageCount;
       return;
     }

@@ -15,6 +15,7 @@ import { fileBit, pageBit, THREADS } from './footprint.js';
 import type { Shown } from './mmu.js';
 import { promisedText, type Promised } from './model.js';
 import { readFirst } from './read_first.js';
+import { retry } from './retry.js';
 import { type Op, opText } from './scenario.js';
 import type { Thread } from './thread.js';
 import { Violation } from './violation.js';
@@ -23,15 +24,11 @@ import { forkedName, type LabFile, type World } from './world.js';
 type WordOp = { map: string; page: number; word: number };
 
 export class Program {
-  private readonly isReadFirst: boolean;
-
   /** @param start makes a forked thread run */
   constructor(
     private readonly world: World,
     private readonly start: (thread: string) => void,
-  ) {
-    this.isReadFirst = world.scenario.faults === 'read-first';
-  }
+  ) {}
 
   *run(thread: Thread, script: readonly Op[]): Task<void> {
     for (const [index, op] of script.entries()) {
@@ -124,8 +121,10 @@ export class Program {
     page: number,
     { kind, isWrite }: { kind: 'missing' | 'protected'; isWrite: boolean },
   ): FaultTask {
-    const { engine } = this.world;
-    if (this.isReadFirst) return readFirst(engine, mapping, page, { kind, thread: thread.cpu });
+    const { engine, scenario } = this.world;
+    const told = { kind, isWrite, thread: thread.cpu };
+    if (scenario.faults === 'read-first') return readFirst(engine, mapping, page, told);
+    if (scenario.faults === 'retry') return retry(engine, mapping, page, told);
     return engine.fault(mapping, page, kind, isWrite, thread.cpu);
   }
 

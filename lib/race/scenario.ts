@@ -6,7 +6,7 @@
  * Pages count 4 KiB. Programs load and store words of 8 bytes, which hold small numbers; `word` is 0
  * where it is left out. Every value that is stored should occur once, so that it names its store.
  */
-import type { ExtentState } from '../space/extent_list.js';
+import { type ExtentState, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
 
 /** What free pages of the region hold at the beginning: what a removed file of somebody left there. */
 export const OLD_BYTES = 0xdead;
@@ -67,6 +67,8 @@ export const INVARIANTS = [
   'zeroes',
   'mapping',
   'page-table',
+  'pte-under-pmd',
+  'pmd-over-pte',
   'bus',
   'media',
   'synced',
@@ -95,9 +97,30 @@ export interface Scenario {
   poisoned?: readonly number[];
   /** Pages of the region; as many as the extents need, and 2 MiB free when a file is that long. */
   regionPages?: number;
-  /** Faults are served by another implementation (read_first.ts). */
-  faults?: 'read-first';
+  /** Faults are served by another implementation (read_first.ts, retry.ts). */
+  faults?: 'read-first' | 'retry';
+  /** Every order of every two steps is tried, so that no round of retries is left out. */
+  hasRetries?: boolean;
 }
+
+/** A file all of whose pages are written, committed and durable; its words hold 7. */
+export const written = (pages: number, regionPage = 4): FileSetup => {
+  return {
+    pages,
+    extents: [{ filePage: 0, regionPage, pageCount: pages, state: WRITTEN }],
+    fill: 7,
+  };
+};
+/** A file of preallocated space: it reads as zeroes. */
+export const preallocated = (pages: number, regionPage = 4): FileSetup => {
+  return { pages, extents: [{ filePage: 0, regionPage, pageCount: pages, state: UNWRITTEN }] };
+};
+/** A file that is one hole. */
+export const hole = (pages: number): FileSetup => ({ pages });
+/** 2 MiB that a PMD can show: written, and aligned in the region. */
+export const HUGE_FILE = written(512, 512);
+/** As many pages of the region as that takes. */
+export const HUGE_REGION_PAGES = 1024;
 
 export const load = (map: string, page: number, word = 0): Op => ({ op: 'load', map, page, word });
 export const store = (map: string, page: number, value: number, word = 0): Op => {

@@ -3,6 +3,8 @@ import type { Scenario } from './scenario.js';
 import { forkPrivate, forkShared, forkTruncate } from './scenarios/fork.js';
 import { holeFaultRace, holeFaultRacePmd, holeFaultThreads } from './scenarios/hole_fault_race.js';
 import {
+  bailAndRetry,
+  pmdAfterPunch,
   pmdPteCollision,
   privateThreads,
   privateTruncate,
@@ -13,11 +15,14 @@ import {
   insertFault,
   punchFault,
   punchWithoutGate,
+  retryFault,
   truncateFault,
   zeroFault,
 } from './scenarios/punch.js';
 import { readFirst, readFirstPmd } from './scenarios/read_first.js';
 import {
+  collapseSync,
+  insertSync,
   mapSync,
   mapSyncShared,
   mkcleanOneMapping,
@@ -36,9 +41,11 @@ export const SCENARIOS: readonly Scenario[] = [
   faultNoCompletion,
   convertBeforeZero,
   zeroErrorIgnored,
-  pmdPteCollision,
   pteUnderPmd,
+  pmdPteCollision,
+  bailAndRetry,
   punchWithoutGate,
+  retryFault,
   mkcleanOneMapping,
   holeFaultThreads,
   punchFault,
@@ -56,6 +63,9 @@ export const SCENARIOS: readonly Scenario[] = [
   reuseBeforeCommit,
   twoSyncs,
   syncPunch,
+  collapseSync,
+  insertSync,
+  pmdAfterPunch,
   privateThreads,
   privateTruncate,
 ];

@@ -5,11 +5,12 @@
 import type { Extent } from '../space/extent_list.js';
 import { WRITTEN } from '../space/extent_list.js';
 import { STEPS_MAX } from './explorer.js';
+import { isFairRound } from './livelock.js';
 import { span } from './page_table.js';
 import { CutViolation, cutText } from './recovery.js';
 import type { Schedule } from './schedule.js';
 import type { Thread } from './thread.js';
-import { Violation } from './violation.js';
+import { LivelockViolation, Violation } from './violation.js';
 
 export interface StoryStep {
   /** Number of the actor. */
@@ -43,6 +44,7 @@ export interface Story {
 export function tell(schedule: Schedule, actors: readonly number[]): Story {
   const { world } = schedule;
   const steps: StoryStep[] = [];
+  const states: State[] = [];
   let violation: Violation | undefined;
   world.journal.isKept = true;
   try {
@@ -53,6 +55,7 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
       if (actor >= schedule.actorCount || !schedule.isEnabled(actor)) {
         throw new RangeError(`step ${steps.length + 1}: actor ${actor} cannot go on`);
       }
+      states.push(stateOf(schedule));
       const thread = schedule.threads[actor];
       const label = thread?.next ?? 'page table';
       world.journal.take();
@@ -70,7 +73,9 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
       }
       schedule.checkState();
     }
+    states.push(stateOf(schedule));
     if (schedule.enabled() === 0) schedule.checkEnd();
+    else violation = livelockIn(actors, states);
   } catch (error) {
     if (!(error instanceof Violation)) throw error;
     violation = error;
@@ -80,6 +85,27 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
   const columns = schedule.threads.map(({ name, process }) => ({ name, process: process.name }));
   const cut = violation instanceof CutViolation ? cutText(violation.cut) : undefined;
   return { columns, steps, violation, cut };
+}
+
+interface State {
+  readonly text: string;
+  readonly enabled: number;
+}
+
+function stateOf(schedule: Schedule): State {
+  return { text: schedule.text(), enabled: schedule.enabled() };
+}
+
+/** The end is where the schedule was before, and nobody was left out since. */
+function livelockIn(
+  actors: readonly number[],
+  states: readonly State[],
+): LivelockViolation | undefined {
+  const end = states.at(-1)!;
+  const start = states.findIndex(({ text }) => text === end.text);
+  const round = states.slice(start).map(({ enabled }) => enabled);
+  if (start === actors.length || !isFairRound(actors.slice(start), round)) return undefined;
+  return new LivelockViolation({ actors, start });
 }
 
 /** A process's commands are told beside its first thread that waits, or its first. */

@@ -20,7 +20,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('fault', "this.view.mark(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'),
   m('fault', "view.mark(window, 'region', isHuge);", '', 'punch-fault'),
   m('fault', 'if (!mapping.isSync || parts.metadata.isSettled(inode))', 'if (true)', 'map-sync'),
-  m('fault', 'if (mayBeOwn && (yield* this.isStale()))', 'if (false)', 'pte-under-pmd'),
+  m('fault', 'if (mayBeOwn && (yield* this.isStale()))', 'if (false)', 'pmd-after-punch'),
   m(
     'fault',
     'mayBeHuge && !mayBeOwn && !this.hasPagesAround()',

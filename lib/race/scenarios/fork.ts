@@ -1,17 +1,10 @@
 /** fork: the child has the parent's own private pages and nothing else mapped. */
-import { WRITTEN } from '../../space/extent_list.js';
-import { fork, load, type Scenario, store, truncate } from '../scenario.js';
-
-const TWO_PAGES = {
-  pages: 2,
-  extents: [{ filePage: 0, regionPage: 4, pageCount: 2, state: WRITTEN }],
-  fill: 7,
-} as const;
+import { fork, hole, load, type Scenario, store, truncate, written } from '../scenario.js';
 
 export const forkShared: Scenario = {
   name: 'fork-shared',
   title: 'a process forks while its shared page is stored to',
-  files: { f: { pages: 1 } },
+  files: { f: hole(1) },
   processes: { parent: { a: { file: 'f' } }, child: {} },
   threads: [
     { name: 'Parent', process: 'parent', script: [load('a', 0), fork('Child'), store('a', 0, 1)] },
@@ -22,7 +15,7 @@ export const forkShared: Scenario = {
 export const forkPrivate: Scenario = {
   name: 'fork-private',
   title: 'a process forks after it made a private page its own; both load around it',
-  files: { f: TWO_PAGES },
+  files: { f: written(2) },
   processes: { parent: { a: { file: 'f', isPrivate: true } }, child: {} },
   threads: [
     { name: 'Parent', process: 'parent', script: [store('a', 0, 1), fork('Child'), load('a', 0)] },
@@ -33,7 +26,7 @@ export const forkPrivate: Scenario = {
 export const forkTruncate: Scenario = {
   name: 'fork-truncate',
   title: 'a file is cut under a private page that a child has from its parent',
-  files: { f: TWO_PAGES },
+  files: { f: written(2) },
   processes: { parent: { a: { file: 'f', isPrivate: true } }, child: {}, cutter: {} },
   threads: [
     {

@@ -1,5 +1,5 @@
 /** The race of the first seed, in its forms: a load shows the hole that it found before a store filled it. */
-import { load, type Scenario, store } from '../scenario.js';
+import { hole, load, type Scenario, store } from '../scenario.js';
 
 const SEED = {
   file: '000_0d102dbfd08f3d91.txt',
@@ -11,7 +11,7 @@ export const holeFaultRace: Scenario = {
   title: 'a load looks up a hole; before it shows zeroes, a store allocates and is made',
   seed: SEED,
   bug: 'hole-fault-race',
-  files: { f: { pages: 1 } },
+  files: { f: hole(1) },
   processes: { reader: { a: { file: 'f' } }, writer: { b: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'reader', script: [load('a', 0), load('a', 0)] },
@@ -25,7 +25,7 @@ export const holeFaultRacePmd: Scenario = {
   title: 'a load that wants a PTE looks up a hole; a store fills all 2 MiB of it with a PMD',
   seed: SEED,
   bug: 'hole-fault-race',
-  files: { f: { pages: 512 } },
+  files: { f: hole(512) },
   processes: {
     reader: { a: { file: 'f', pageCount: 1 } },
     writer: { b: { file: 'f' } },
@@ -41,7 +41,7 @@ export const holeFaultThreads: Scenario = {
   name: 'hole-fault-threads',
   title: 'two threads share a mapping of a hole: one loads, the other stores',
   bug: 'hole-fault-race',
-  files: { f: { pages: 1 } },
+  files: { f: hole(1) },
   processes: { both: { a: { file: 'f' } }, other: { b: { file: 'f' } } },
   threads: [
     { name: 'CPU 0', process: 'both', script: [load('a', 0)] },

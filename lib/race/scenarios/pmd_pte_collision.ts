@@ -1,22 +1,23 @@
-/** The third seed: PMD and PTE faults of one private mapping. */
-import { WRITTEN } from '../../space/extent_list.js';
-import { load, punch, type Scenario, store, truncate } from '../scenario.js';
+/**
+ * The third seed: PMD and PTE faults of one private mapping, in which loads may be served by a PMD and
+ * stores never are. Both forms of the mail are the same two threads in another order.
+ */
+import {
+  HUGE_FILE,
+  HUGE_REGION_PAGES,
+  load,
+  punch,
+  type Scenario,
+  store,
+  truncate,
+  written,
+} from '../scenario.js';
 
-const SEED = {
-  file: '002_4c6bf4e563a802d7.txt',
-  what: 'Ross Zwisler and Jan Kara, May 2017: race between colliding PMD and PTE entries',
-};
-const HUGE_FILE = {
-  pages: 512,
-  extents: [{ filePage: 0, regionPage: 512, pageCount: 512, state: WRITTEN }],
-  fill: 7,
-} as const;
-
-/** The mail's second race; a load retries as often as it must (bail and retry is the fix). */
-export const pmdPteCollision: Scenario = {
-  name: 'pmd-pte-collision',
-  title: 'a private store gets its own page under the PMD that a private load still wants',
-  seed: SEED,
+const COLLISION = {
+  seed: {
+    file: '002_4c6bf4e563a802d7.txt',
+    what: 'Ross Zwisler and Jan Kara, May 2017: race between colliding PMD and PTE entries',
+  },
   bug: 'pmd-pte-collision',
   files: { f: HUGE_FILE },
   processes: { both: { a: { file: 'f', isPrivate: true } } },
@@ -24,35 +25,49 @@ export const pmdPteCollision: Scenario = {
     { name: 'CPU 0', process: 'both', script: [store('a', 0, 1), load('a', 0)] },
     { name: 'CPU 1', process: 'both', script: [load('a', 5)] },
   ],
-  regionPages: 1024,
+  regionPages: HUGE_REGION_PAGES,
+} as const satisfies Partial<Scenario>;
+
+/** The mail's first race. */
+export const pteUnderPmd: Scenario = {
+  ...COLLISION,
+  name: 'pte-under-pmd',
+  title: 'a private store falls back to a PTE; before it is installed, a load has a PMD there',
+  watch: ['pte-under-pmd', 'load', 'mapping', 'bus', 'progress'],
 };
 
-/** With page entries in the way at first, so that one fault falls back to PTEs: the mail's first race. */
-export const pteUnderPmd: Scenario = {
-  name: 'pte-under-pmd',
+/** The mail's second race. */
+export const pmdPteCollision: Scenario = {
+  ...COLLISION,
+  name: 'pmd-pte-collision',
+  title: 'a private load finds no PMD; before it installs one, a store has a PTE there',
+  watch: ['pmd-over-pte', 'load', 'mapping', 'bus', 'progress'],
+};
+
+/** Jan Kara's fix, which the engine has: who finds something else there than it looked for bails out. */
+export const bailAndRetry: Scenario = {
+  ...COLLISION,
+  name: 'bail-and-retry',
+  title: 'as both races, with every order of every two steps: who bails out gets there in the end',
+  hasRetries: true,
+};
+
+/** With page entries in the way at first, which a punch takes away. */
+export const pmdAfterPunch: Scenario = {
+  ...COLLISION,
+  name: 'pmd-after-punch',
   title: 'a load falls back to a PTE; before it is installed, the 2 MiB are free again for a PMD',
-  seed: SEED,
-  bug: 'pmd-pte-collision',
-  files: { f: { ...HUGE_FILE } },
-  processes: { both: { a: { file: 'f', isPrivate: true } } },
   threads: [
     { name: 'CPU 0', process: 'both', script: [load('a', 1), store('a', 0, 1)] },
     { name: 'CPU 1', process: 'both', script: [load('a', 5)] },
     { name: 'CPU 2', process: 'both', script: [punch('f', 1)] },
   ],
-  regionPages: 1024,
 };
 
 export const privateThreads: Scenario = {
   name: 'private-threads',
   title: 'three threads fault on one page of a private mapping, and one makes it its own',
-  files: {
-    f: {
-      pages: 1,
-      extents: [{ filePage: 0, regionPage: 4, pageCount: 1, state: WRITTEN }],
-      fill: 7,
-    },
-  },
+  files: { f: written(1) },
   processes: { all: { a: { file: 'f', isPrivate: true } } },
   threads: [
     { name: 'CPU 0', process: 'all', script: [store('a', 0, 1), load('a', 0)] },
@@ -64,13 +79,7 @@ export const privateThreads: Scenario = {
 export const privateTruncate: Scenario = {
   name: 'private-truncate',
   title: 'a private page is stored to while it is punched out and its file cut and grown',
-  files: {
-    f: {
-      pages: 2,
-      extents: [{ filePage: 0, regionPage: 4, pageCount: 2, state: WRITTEN }],
-      fill: 7,
-    },
-  },
+  files: { f: written(2) },
   processes: { one: { a: { file: 'f', isPrivate: true } }, cutter: {} },
   threads: [
     { name: 'CPU 0', process: 'one', script: [store('a', 1, 1), load('a', 1)] },

@@ -1,17 +1,19 @@
 /** The fifth seed, and other syncs: what a sync promised is there after any cut. */
-import { WRITTEN } from '../../space/extent_list.js';
-import { fsync, load, persist, punch, type Scenario, store, write } from '../scenario.js';
-
-const HUGE_FILE = {
-  pages: 512,
-  extents: [{ filePage: 0, regionPage: 512, pageCount: 512, state: WRITTEN }],
-  fill: 7,
-} as const;
-const WRITTEN_PAGE = {
-  pages: 1,
-  extents: [{ filePage: 0, regionPage: 4, pageCount: 1, state: WRITTEN }],
-  fill: 7,
-} as const;
+import {
+  collapse,
+  fsync,
+  hole,
+  HUGE_FILE,
+  HUGE_REGION_PAGES,
+  insert,
+  load,
+  persist,
+  punch,
+  type Scenario,
+  store,
+  write,
+  written,
+} from '../scenario.js';
 
 export const mkcleanOneMapping: Scenario = {
   name: 'mkclean-one-mapping',
@@ -31,13 +33,13 @@ export const mkcleanOneMapping: Scenario = {
     { name: 'Process B', process: 'B', script: [store('b', 1, 2), store('b', 1, 3), fsync('f')] },
   ],
   hasCrash: true,
-  regionPages: 1024,
+  regionPages: HUGE_REGION_PAGES,
 };
 
 export const twoSyncs: Scenario = {
   name: 'two-syncs',
   title: 'two processes store to one page and sync it, each for itself',
-  files: { f: WRITTEN_PAGE },
+  files: { f: written(1) },
   processes: { A: { a: { file: 'f' } }, B: { b: { file: 'f' } } },
   threads: [
     { name: 'Process A', process: 'A', script: [store('a', 0, 1), fsync('f')] },
@@ -50,7 +52,7 @@ export const syncPunch: Scenario = {
   name: 'sync-punch',
   title: 'a page is synced while it is punched out, and stored to again',
   bug: 'punch-without-gate',
-  files: { f: WRITTEN_PAGE },
+  files: { f: written(1) },
   processes: { user: { a: { file: 'f' } }, puncher: {} },
   threads: [
     {
@@ -67,14 +69,7 @@ export const reuseBeforeCommit: Scenario = {
   name: 'reuse-before-commit',
   title: 'pages that a punch freed are given to another file before the punch is committed',
   bug: 'reuse-before-commit',
-  files: {
-    f: {
-      pages: 1,
-      extents: [{ filePage: 0, regionPage: 1, pageCount: 1, state: WRITTEN }],
-      fill: 7,
-    },
-    g: { pages: 1 },
-  },
+  files: { f: written(1, 1), g: hole(1) },
   processes: { puncher: {}, user: { b: { file: 'g' } } },
   threads: [
     { name: 'Process 1', process: 'puncher', script: [punch('f', 0)] },
@@ -89,7 +84,7 @@ export const mapSync: Scenario = {
   name: 'map-sync',
   title: 'a program makes its store durable by itself through MAP_SYNC while others commit',
   bug: 'fault-no-completion',
-  files: { f: { pages: 1 }, g: { pages: 1 } },
+  files: { f: hole(1), g: hole(1) },
   processes: { user: { a: { file: 'f', isSync: true } }, other: {} },
   threads: [
     { name: 'Process 1', process: 'user', script: [store('a', 0, 1), persist('a', 0)] },
@@ -103,11 +98,37 @@ export const mapSync: Scenario = {
 export const mapSyncShared: Scenario = {
   name: 'map-sync-shared',
   title: 'a MAP_SYNC mapping shows a page that another mapping allocated and nobody committed',
-  files: { f: { pages: 1 } },
+  files: { f: hole(1) },
   processes: { user: { a: { file: 'f', isSync: true } }, other: { b: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'user', script: [store('a', 0, 1), persist('a', 0)] },
     { name: 'Process 2', process: 'other', script: [store('b', 0, 2, 8), load('b', 0)] },
+  ],
+  hasCrash: true,
+};
+
+export const collapseSync: Scenario = {
+  name: 'collapse-sync',
+  title: 'a page is stored to and synced while the one before it is taken out of the file',
+  bug: 'punch-without-gate',
+  files: { f: written(3) },
+  processes: { mover: {}, user: { a: { file: 'f' } } },
+  threads: [
+    { name: 'Process 1', process: 'mover', script: [collapse('f', 0), fsync('f')] },
+    { name: 'Process 2', process: 'user', script: [store('a', 1, 1), fsync('f')] },
+  ],
+  hasCrash: true,
+};
+
+export const insertSync: Scenario = {
+  name: 'insert-sync',
+  title: 'a page is stored to and synced while a hole is put into the file before it',
+  bug: 'punch-without-gate',
+  files: { f: written(2) },
+  processes: { mover: {}, user: { a: { file: 'f' } } },
+  threads: [
+    { name: 'Process 1', process: 'mover', script: [insert('f', 1), fsync('f')] },
+    { name: 'Process 2', process: 'user', script: [store('a', 1, 1), fsync('f')] },
   ],
   hasCrash: true,
 };

@@ -1,22 +1,26 @@
 /** The second seed: faults into unwritten extents, their completion, and what a crash shows of them. */
-import { UNWRITTEN, WRITTEN } from '../../space/extent_list.js';
-import { fsync, load, type Scenario, store, write } from '../scenario.js';
+import {
+  fsync,
+  hole,
+  load,
+  preallocated,
+  type Scenario,
+  store,
+  write,
+  written,
+} from '../scenario.js';
 
 const SEED = {
   file: '001_0596a07b04a8502c.txt',
   what: 'Dave Chinner, September 2014: faults into unwritten extents',
 };
-const PREALLOCATED = {
-  pages: 1,
-  extents: [{ filePage: 0, regionPage: 4, pageCount: 1, state: UNWRITTEN }],
-} as const;
 
 export const faultNoCompletion: Scenario = {
   name: 'fault-no-completion',
   title: 'a store faults into preallocated space, is synced, and the power goes',
   seed: SEED,
   bug: 'fault-no-completion',
-  files: { f: PREALLOCATED },
+  files: { f: preallocated(1) },
   processes: { writer: { a: { file: 'f' } }, reader: { b: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'writer', script: [store('a', 0, 1), fsync('f')] },
@@ -31,14 +35,7 @@ export const convertBeforeZero: Scenario = {
   title: 'a store allocates a page; the power goes before it is zeroed',
   seed: SEED,
   bug: 'convert-before-zero',
-  files: {
-    f: { pages: 1 },
-    g: {
-      pages: 1,
-      extents: [{ filePage: 0, regionPage: 4, pageCount: 1, state: WRITTEN }],
-      fill: 9,
-    },
-  },
+  files: { f: hole(1), g: written(1) },
   processes: { writer: { a: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'writer', script: [store('a', 0, 1)] },
@@ -54,7 +51,7 @@ export const zeroErrorIgnored: Scenario = {
   title: 'a store faults into preallocated space whose page the media cannot zero',
   seed: SEED,
   bug: 'zero-error-ignored',
-  files: { f: PREALLOCATED },
+  files: { f: preallocated(1) },
   processes: { writer: { a: { file: 'f' } }, reader: { b: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'writer', script: [store('a', 0, 1), fsync('f')] },

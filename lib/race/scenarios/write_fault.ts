@@ -1,12 +1,11 @@
 /** write() and read() of a page that is a hole or unwritten beside loads and stores of it. */
-import { UNWRITTEN } from '../../space/extent_list.js';
-import { load, read, type Scenario, store, write } from '../scenario.js';
+import { hole, load, preallocated, read, type Scenario, store, write } from '../scenario.js';
 
 export const writeFault: Scenario = {
   name: 'write-fault',
   title: 'a hole is written to with write() while it is stored to and loaded through mappings',
   bug: 'hole-fault-race',
-  files: { f: { pages: 1 } },
+  files: { f: hole(1) },
   processes: { caller: {}, storer: { a: { file: 'f' } }, reader: { b: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'caller', script: [write('f', 0, 1, 1), read('f', 0)] },
@@ -19,9 +18,7 @@ export const writeUnwritten: Scenario = {
   name: 'write-unwritten',
   title: 'preallocated space is written to with write() while it is loaded and stored to',
   bug: 'fault-no-completion',
-  files: {
-    f: { pages: 1, extents: [{ filePage: 0, regionPage: 4, pageCount: 1, state: UNWRITTEN }] },
-  },
+  files: { f: preallocated(1) },
   processes: { caller: {}, user: { a: { file: 'f' } } },
   threads: [
     { name: 'Process 1', process: 'caller', script: [write('f', 0, 1, 1)] },
