@@ -16,11 +16,11 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { ModelName } from '../lib/crash/choice.js';
 import type { ExploreOptions } from '../lib/crash/explorer.js';
 import type { FailureResult } from '../lib/crash/result/result.js';
+import { dataDirectory } from './data_directory.js';
 import { EXIT_USAGE, Failure } from './failure.js';
 import { visible, visibleLines } from './report/visible.js';
 import { describeVerified, whatHappened } from './report/words.js';
@@ -53,11 +53,9 @@ export interface Found {
   saved: SavedFailure;
 }
 
-/** `$XDG_DATA_HOME/fauxdax/failures`, or under ~/.local/share as the XDG base directories say. */
+/** Unless --keep says another. */
 export function defaultPlace(): string {
-  const data = process.env['XDG_DATA_HOME'];
-  const base = data === undefined || data === '' ? join(homedir(), '.local', 'share') : data;
-  return join(base, 'fauxdax', 'failures');
+  return join(dataDirectory(), 'failures');
 }
 
 export interface Traces {

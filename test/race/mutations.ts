@@ -56,7 +56,7 @@ export const MUTATIONS: readonly Mutation[] = [
     'return true;',
     'private-threads',
   ),
-  m('fault', 'if (file.locks.isHeld(filePage))', 'if (false)', 'pmd-pte-collision'),
+  m('fault', 'if (file.locks.isHeld(filePage))', 'if (false)', 'pmd-after-punch'),
   m('fault', "yield* file.gate.enter('shared');", 'file.gate.sharedCount++;', 'punch-fault'),
   m('fault', 'region.zeroFlushed(', 'void (', 'hole-fault-race'),
   m('entries', 'chunk.huge = PAGE | DIRTY;', 'chunk.huge = PAGE;', 'mkclean-one-mapping'),

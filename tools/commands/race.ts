@@ -15,7 +15,9 @@ import { type Story, tell } from '../../lib/race/story.js';
 import { UsageError } from '../../fs/options.js';
 import { EXIT_FAILURE } from '../failure.js';
 import { storyPage } from '../report/race.js';
-import { plural, printJson, table } from '../screen.js';
+import { RaceResults } from '../race_results.js';
+import { AllTable, countsOf, endText, listJson, listText } from '../report/race_tables.js';
+import { printJson } from '../screen.js';
 
 const SECONDS = 60;
 
@@ -81,6 +83,11 @@ function one(name: string, options: Options): void {
     throw new UsageError(`race: unknown bug switch '${bug}': one of ${BUG_NAMES.join(', ')}`);
   }
   const result = explore(scenario, bug, options);
+  if (isWhole(options)) {
+    const results = new RaceResults();
+    results.note(name, bug, result);
+    keep(results);
+  }
   const { failure } = result;
   if (failure !== undefined) process.exitCode = EXIT_FAILURE;
   const replayId =
@@ -99,7 +106,8 @@ function one(name: string, options: Options): void {
     });
     return;
   }
-  if (story !== undefined) process.stdout.write(`${columnsText(story)}\n`);
+  process.stdout.write(`${scenario.name}: ${scenario.title}\n`);
+  if (story !== undefined) process.stdout.write(`\n${columnsText(story)}\n`);
   process.stdout.write(
     `${scenario.name}${bug === undefined ? '' : ` with ${bug}`}: ${endText(result)}\n`,
   );
@@ -123,66 +131,39 @@ function explore(scenario: Scenario, bug: string | undefined, options: Options):
 }
 
 function list(options: Options): void {
-  if (options.json === true) {
-    printJson(
-      SCENARIOS.map(({ name, title, bug, seed }) => ({
-        name,
-        title,
-        bug: bug ?? null,
-        seed: seed?.file ?? null,
-      })),
-    );
-    return;
-  }
-  const rows = SCENARIOS.map(({ name, bug, seed, threads, title }) => [
-    name,
-    seed?.file.slice(0, 3) ?? '',
-    bug ?? '',
-    threads.map(({ script }) => script.length).join('+'),
-    title,
-  ]);
-  process.stdout.write(table(['scenario', 'seed', 'bug', 'script', 'what happens'], rows));
+  const results = new RaceResults();
+  if (options.json === true) printJson(listJson(results));
+  else process.stdout.write(listText(results));
 }
 
-const WIDTHS = { scenario: 22, bug: 22, end: 16, broke: 11 };
-
+/** Every scenario as the list has it, with its bug and without. */
 function all(options: Options): void {
-  const results: object[] = [];
-  let isAsExpected = true;
-  if (options.json !== true)
-    process.stdout.write(allRow(['', 'scenario', 'bug', 'end', 'broke'], COUNTS));
+  const results = new RaceResults();
+  const table = new AllTable(
+    options.json === true ? () => undefined : (text) => process.stdout.write(text),
+  );
   for (const scenario of SCENARIOS) {
     for (const bug of scenario.bug === undefined ? [undefined] : [scenario.bug, undefined]) {
       const result = explore(scenario, bug, options);
-      const isRight = result.end === (bug === undefined ? 'space-exhausted' : 'failure-found');
-      isAsExpected &&= isRight;
-      results.push({ scenario: scenario.name, bug: bug ?? null, isRight, ...countsOf(result) });
-      if (options.json === true) continue;
-      const broke = result.failure?.violation.invariant ?? '';
-      const { steps, states, schedules, depth, milliseconds } = result;
-      const counts = [schedules, states, depth, steps, (milliseconds / 1000).toFixed(1)];
-      process.stdout.write(
-        allRow([isRight ? 'ok' : 'WRONG', scenario.name, bug ?? '-', result.end, broke], counts),
-      );
+      if (isWhole(options)) results.note(scenario.name, bug, result);
+      table.add(scenario, bug, result);
     }
   }
-  if (!isAsExpected) process.exitCode = EXIT_FAILURE;
-  if (options.json === true) printJson(results);
+  table.end();
+  if (options.json === true) printJson(table.rows);
+  keep(results);
+  if (!table.isAsExpected) process.exitCode = EXIT_FAILURE;
 }
 
-const COUNTS = ['schedules', 'states', 'depth', 'steps', 's'];
+/** Whether what a run says is said of all schedules. */
+function isWhole({ depth, seed, preemptions, reduction }: Options): boolean {
+  return depth === undefined && seed === undefined && preemptions === undefined && reduction;
+}
 
-/** Written as soon as it is known: all of them take minutes. */
-function allRow(words: string[], counts: (string | number)[]): string {
-  const [ok = '', scenario = '', bug = '', end = '', broke = ''] = words;
-  const left = [
-    ok.padEnd(5),
-    scenario.padEnd(WIDTHS.scenario),
-    bug.padEnd(WIDTHS.bug),
-    end.padEnd(WIDTHS.end),
-    broke.padEnd(WIDTHS.broke),
-  ];
-  return `${[...left, ...counts.map((one) => String(one).padStart(9))].join(' ')}\n`;
+function keep(results: RaceResults): void {
+  const problem = results.save();
+  if (problem !== undefined)
+    process.stderr.write(`fauxdax: race: the result is not kept: ${problem}\n`);
 }
 
 function replay(id: string, options: Options): void {
@@ -228,11 +209,6 @@ function known(name: string): Scenario {
   }
 }
 
-function countsOf(result: Exploration): object {
-  const { failure, ...counts } = result;
-  return { ...counts, broke: failure?.violation.invariant ?? null };
-}
-
 function storyJson(story: Story | undefined): object {
   if (story === undefined) return {};
   const { steps, violation, cut } = story;
@@ -245,13 +221,6 @@ function storyJson(story: Story | undefined): object {
         ? null
         : { invariant: violation.invariant, message: violation.message },
   };
-}
-
-function endText(result: Exploration): string {
-  const { end, schedules, states, depth, steps, milliseconds, cuts } = result;
-  const rate = Math.round(steps / Math.max(0.001, milliseconds / 1000));
-  const power = cuts === 0 ? '' : `, ${plural(cuts, 'power cut')}`;
-  return `${end}: ${plural(schedules, 'schedule')}, ${plural(states, 'state')}, at most ${depth} steps deep${power}; ${steps} steps in ${(milliseconds / 1000).toFixed(2)} s, ${rate} a second`;
 }
 
 function positive(text: string): number {
