@@ -19,7 +19,7 @@ import type { Allocator } from '../space/allocator.js';
 import type { BugSwitches } from './bugs.js';
 import { changeMap, showGrowth } from './change.js';
 import { DaxFile, WHOLE_FILE } from './dax_file.js';
-import type { EntryCounts } from './entries.js';
+import type { Entries, EntryCounts } from './entries.js';
 import { Fault } from './fault.js';
 import type { FileData } from './file_data.js';
 import type { Entrant } from './gate.js';
@@ -216,6 +216,11 @@ export class DaxEngine {
       gate: gate.state,
       locks: locks.state,
     };
+  }
+
+  /** The entries of a file, for a person. */
+  entries(ino: number): ReturnType<Entries['all']> {
+    return this.files.get(ino)?.entries.all() ?? [];
   }
 
   /** All that is kept, as text: the same text, the same state (but for where tasks stand). */

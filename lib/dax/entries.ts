@@ -200,12 +200,39 @@ export class Entries {
     return counts;
   }
 
+  /** All entries in order; neighbouring pages that are alike in one. */
+  all(): (EntryRange & { kind: EntryKind; isDirty: boolean })[] {
+    const found: (EntryRange & { kind: EntryKind; isDirty: boolean; pageCount: number })[] = [];
+    for (const number of this.chunksIn(0, Infinity)) {
+      const start = number * PAGES_PER_HUGE;
+      const chunk = this.chunks.get(number)!;
+      if (chunk.huge !== 0) {
+        const range = { filePage: start, pageCount: PAGES_PER_HUGE, isHuge: true };
+        found.push({ ...range, ...meaningOf(chunk.huge) });
+      }
+      for (const [index, flags] of chunk.flags.entries()) {
+        if (flags === 0) continue;
+        const meaning = meaningOf(flags);
+        const last = found.at(-1);
+        const continues =
+          last?.isHuge === false && last.filePage + last.pageCount === start + index;
+        if (continues && last.kind === meaning.kind && last.isDirty === meaning.isDirty) {
+          last.pageCount++;
+        } else {
+          found.push({ filePage: start + index, pageCount: 1, isHuge: false, ...meaning });
+        }
+      }
+    }
+    return found;
+  }
+
   /** All entries as text, in order: the same text, the same state. */
   text(): string {
     const lines: string[] = [];
     for (const number of this.chunksIn(0, Infinity)) {
       const chunk = this.chunks.get(number)!;
       if (chunk.huge !== 0) lines.push(`${number * PAGES_PER_HUGE}H${chunk.huge}`);
+      if (chunk.pageEntries === 0) continue;
       for (const [index, flags] of chunk.flags.entries()) {
         if (flags !== 0) lines.push(`${number * PAGES_PER_HUGE + index}:${flags}`);
       }
@@ -269,6 +296,10 @@ export class Entries {
     else this.dirtyChunks.delete(number);
     if (chunk.isEmpty) this.chunks.delete(number);
   }
+}
+
+function meaningOf(flags: number): { kind: EntryKind; isDirty: boolean } {
+  return { kind: (flags & ZERO) !== 0 ? 'zero' : 'page', isDirty: (flags & DIRTY) !== 0 };
 }
 
 function sorted(numbers: Iterable<number>): number[] {

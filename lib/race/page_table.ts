@@ -56,6 +56,12 @@ export class PageTable {
     return this.entries;
   }
 
+  /** The process's own, in order. */
+  ownPages(): { page: number; content: Content }[] {
+    const pages = [...this.own].sort(([a], [b]) => a - b);
+    return pages.map(([page, { content }]) => ({ page, content }));
+  }
+
   /** Shows what the entry says. */
   put(entry: Entry): void {
     const { filePage, pageCount } = entry;
@@ -133,9 +139,7 @@ export class PageTable {
       ({ filePage, pageCount, target, isStorable, isHuge }) =>
         `${filePage}+${pageCount}=${target}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`,
     );
-    const own = [...this.own]
-      .sort(([a], [b]) => a - b)
-      .map(([page, { content }]) => `${page}~${content.id}`);
+    const own = this.ownPages().map(({ page, content }) => `${page}~${content.id}`);
     return [...shown, ...own].join(' ');
   }
 

@@ -135,24 +135,37 @@ export class LabRegion implements Region {
     return count;
   }
 
+  /** Pages that are not as they were, alike ones that follow each other as one. */
+  changedPages(): {
+    page: number;
+    pageCount: number;
+    newest: Content;
+    older: readonly Content[];
+  }[] {
+    return this.runs().map(({ page, pageCount }) => {
+      const older = (this.ages.get(page) ?? []).slice(0, -1);
+      return { page, pageCount, newest: this.newest[page]!, older };
+    });
+  }
+
   /** All bytes, and with power cuts their ages, as text: the same text, the same state. */
   text(): string {
-    const parts: string[] = [];
-    const pages = [...this.changed].sort((a, b) => a - b);
-    for (let at = 0; at < pages.length; ) {
-      const first = pages[at]!;
-      const text = this.pageText(first);
-      let end = at + 1;
-      while (end < pages.length && pages[end] === first + (end - at)) {
-        if (this.pageText(pages[end]!) !== text) break;
-        end++;
-      }
-      if (this.newest[first] !== this.base[first] || this.ages.has(first) || end - at > 1) {
-        parts.push(`${first}+${end - at}:${text}`);
-      }
-      at = end;
+    return this.runs()
+      .map(({ page, pageCount, text }) => `${page}+${pageCount}:${text}`)
+      .join(' ');
+  }
+
+  private runs(): { page: number; pageCount: number; text: string }[] {
+    const found: { page: number; pageCount: number; text: string }[] = [];
+    for (const page of [...this.changed].sort((a, b) => a - b)) {
+      if (this.newest[page] === this.base[page] && !this.ages.has(page)) continue;
+      const text = this.pageText(page);
+      const last = found.at(-1);
+      const continues = last !== undefined && last.page + last.pageCount === page;
+      if (continues && last.text === text) last.pageCount++;
+      else found.push({ page, pageCount: 1, text });
     }
-    return parts.join(' ');
+    return found;
   }
 
   private pageText(page: number): string {

@@ -7,6 +7,7 @@ import { WRITTEN } from '../space/extent_list.js';
 import { STEPS_MAX } from './explorer.js';
 import { isFairRound } from './livelock.js';
 import { span } from './page_table.js';
+import { type Picture, pictureOf } from './picture.js';
 import { CutViolation, cutText } from './recovery.js';
 import type { Schedule } from './schedule.js';
 import type { Thread } from './thread.js';
@@ -24,16 +25,10 @@ export interface StoryStep {
   readonly after: Picture;
 }
 
-/** What a person wants to see of a state. */
-export interface Picture {
-  readonly maps: string;
-  readonly tables: readonly { process: string; map: string; text: string }[];
-  readonly tlbs: readonly { cpu: number; text: string }[];
-  readonly entries: readonly string[];
-}
-
 export interface Story {
   readonly columns: readonly { name: string; process: string }[];
+  /** Before the first step. */
+  readonly before: Picture;
   readonly steps: readonly StoryStep[];
   readonly violation: Violation | undefined;
   /** How the power was cut, when that broke it. */
@@ -45,10 +40,12 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
   const { world } = schedule;
   const steps: StoryStep[] = [];
   const states: State[] = [];
+  let before: Picture = [];
   let violation: Violation | undefined;
   world.journal.isKept = true;
   try {
     schedule.reset();
+    before = pictureOf(world);
     schedule.checkState();
     if (actors.length > STEPS_MAX) throw new RangeError('the schedule is too long');
     for (const actor of actors) {
@@ -68,7 +65,7 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
           column: columnOf(schedule, actor),
           label,
           notes,
-          after: picture(schedule),
+          after: pictureOf(world),
         });
       }
       schedule.checkState();
@@ -84,7 +81,7 @@ export function tell(schedule: Schedule, actors: readonly number[]): Story {
   }
   const columns = schedule.threads.map(({ name, process }) => ({ name, process: process.name }));
   const cut = violation instanceof CutViolation ? cutText(violation.cut) : undefined;
-  return { columns, steps, violation, cut };
+  return { columns, before, steps, violation, cut };
 }
 
 interface State {
@@ -145,17 +142,4 @@ function describe(saw: unknown): string | undefined {
     return `has region page ${extent.regionPage} for page ${span(extent)}, ${what}`;
   }
   return undefined;
-}
-
-function picture(schedule: Schedule): Picture {
-  const { world } = schedule;
-  const tables = world.mmu.all().flatMap((process) =>
-    [...process.tables].map(([mapping, table]) => {
-      return { process: process.name, map: world.nameOf(mapping), text: table.text() };
-    }),
-  );
-  const tlbs = world.mmu
-    .all()
-    .flatMap((process) => [...process.tlbs].map(([cpu, tlb]) => ({ cpu, text: tlb.text() })));
-  return { maps: world.mapsText(), tables, tlbs, entries: world.engine.text().split('\n') };
 }

@@ -15,6 +15,7 @@ import { type Story, tell } from '../../lib/race/story.js';
 import { UsageError } from '../../fs/options.js';
 import { EXIT_FAILURE } from '../failure.js';
 import { storyPage } from '../report/race.js';
+import { storySvg } from '../report/race_svg.js';
 import { RaceResults } from '../race_results.js';
 import { AllTable, countsOf, endText, listJson, listText } from '../report/race_tables.js';
 import { printJson } from '../screen.js';
@@ -31,6 +32,7 @@ interface Options {
   all?: true;
   json?: true;
   html?: string;
+  svg?: string;
 }
 
 export function raceCommand(): Command {
@@ -47,6 +49,7 @@ export function raceCommand(): Command {
     .addOption(new Option('--no-reduction', 'try every order of every two steps'))
     .option('--json', 'print the result as JSON')
     .option('--html <FILE>', 'write the counterexample as a page with its page tables')
+    .option('--svg <FILE>', 'write it as one drawing')
     .addHelpText(
       'after',
       `
@@ -93,9 +96,7 @@ function one(name: string, options: Options): void {
   const replayId =
     failure && formatReplayId({ scenario: scenario.name, bug, actors: failure.actors });
   const story = failure && tell(scheduleOf(scenario, bug), failure.actors);
-  if (story !== undefined && options.html !== undefined) {
-    writeFileSync(options.html, storyPage(scenario, bug, story, replayId!));
-  }
+  if (story !== undefined) writePages(scenario, bug, story, replayId!, options);
   if (options.json === true) {
     printJson({
       scenario: scenario.name,
@@ -170,7 +171,7 @@ function replay(id: string, options: Options): void {
   const { scenario: name, bug, actors } = parsed(id);
   const scenario = known(name);
   const story = told(scenario, bug, actors);
-  if (options.html !== undefined) writeFileSync(options.html, storyPage(scenario, bug, story, id));
+  writePages(scenario, bug, story, id, options);
   if (story.violation !== undefined) process.exitCode = EXIT_FAILURE;
   if (options.json === true) {
     printJson(storyJson(story));
@@ -178,6 +179,17 @@ function replay(id: string, options: Options): void {
   }
   process.stdout.write(columnsText(story));
   if (story.violation === undefined) process.stdout.write('\nevery invariant held\n');
+}
+
+function writePages(
+  scenario: Scenario,
+  bug: string | undefined,
+  story: Story,
+  id: string,
+  { html, svg }: Options,
+): void {
+  if (html !== undefined) writeFileSync(html, storyPage(scenario, bug, story, id));
+  if (svg !== undefined) writeFileSync(svg, storySvg(scenario.title, story));
 }
 
 function told(scenario: Scenario, bug: string | undefined, actors: readonly number[]): Story {
