@@ -266,11 +266,11 @@ export class SoftwareMmu implements Mmu {
       command.shootdowns = [...process.tlbs]
         .filter(([, tlb]) => tlb.has(mapping, does.range))
         .map(([cpu]) => cpu);
-      this.journal.note(() => `${name}: pages ${span(does.range)} leave the page table`);
+      this.journal.note(() => `${name}: ${pagesText(does.range)} out of the page table`);
     } else {
       const cpu = command.shootdowns.shift()!;
       process.tlbs.get(cpu)!.drop(mapping, does.range, !does.dropOwn);
-      this.journal.note(() => `${name}: the TLB of CPU ${cpu} drops pages ${span(does.range)}`);
+      this.journal.note(() => `${name}: the TLB of CPU ${cpu} drops ${pagesText(does.range)}`);
     }
     if (command.shootdowns !== undefined && command.shootdowns.length > 0) return;
     process.queue.shift();
@@ -292,7 +292,7 @@ export class SoftwareMmu implements Mmu {
     this.footprint.writes |= process.bit;
     process.tables.get(mapping)?.setStorable(range, true);
     this.dropCached(process, mapping, range);
-    this.journal.note(() => `${this.nameOf(mapping)}: pages ${span(range)} may be stored to`);
+    this.journal.note(() => `${this.nameOf(mapping)}: ${pagesText(range)} storable`);
   }
 
   protect(mapping: Mapping, range: PageRange): void {
@@ -303,7 +303,7 @@ export class SoftwareMmu implements Mmu {
     const whole = table.find(range.filePage)?.isHuge === true ? table.find(range.filePage)! : range;
     table.setStorable(whole, false);
     this.dropCached(process, mapping, whole);
-    this.journal.note(() => `${this.nameOf(mapping)}: pages ${span(range)} are write-protected`);
+    this.journal.note(() => `${this.nameOf(mapping)}: ${pagesText(range)} write-protected`);
   }
 
   catchStores(ino: number, range: PageRange, on: boolean): void {
@@ -415,6 +415,10 @@ function isIn(page: number, range: PageRange): boolean {
 function targetAt(entry: Entry | undefined, filePage: number): Target | undefined {
   if (entry === undefined || typeof entry.target !== 'number') return entry?.target;
   return entry.target + (filePage - entry.filePage);
+}
+
+function pagesText(range: PageRange): string {
+  return `page${range.pageCount === 1 ? '' : 's'} ${span(range)}`;
 }
 
 function describe(backing: Backing, isStorable: boolean): string {

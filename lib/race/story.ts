@@ -134,7 +134,7 @@ function describe(saw: unknown): string | undefined {
       isHuge: boolean;
     };
     const where = regionPage === undefined ? '' : ` at region page ${regionPage}`;
-    return `looks: page ${span(window)} is ${state}${where}; wishes a ${isHuge ? 'PMD' : 'PTE'}`;
+    return `looks: page ${span(window)} is ${state === 'hole' ? 'a hole' : state}${where}; wishes a ${isHuge ? 'PMD' : 'PTE'}`;
   }
   if ('regionPage' in saw) {
     const extent = saw as Extent;

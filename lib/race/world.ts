@@ -22,6 +22,7 @@ import { Footprint, fileBit, JOURNAL, SPACE } from './footprint.js';
 import { Journal } from './journal.js';
 import { ModelFile } from './model.js';
 import { type Process, SoftwareMmu } from './mmu.js';
+import { span } from './page_table.js';
 import { PrivateStores } from './private_stores.js';
 import { LabRegion } from './region.js';
 import { type Invariant, OLD_BYTES, type Scenario } from './scenario.js';
@@ -375,19 +376,27 @@ export function prepareDatabase(
   return { db, inos };
 }
 
+/** Of an inode, for a person. */
+const FIELDS: Readonly<Record<string, string>> = { mtimeSec: 'mtime', sizeBytes: 'size' };
+
 function describe(record: MetadataRecord): string {
   switch (record.type) {
     case 'map': {
-      const { filePage, pageCount, regionPage, state } = record;
+      const { pageCount, regionPage, state } = record;
       const what = state === WRITTEN ? 'written' : 'unwritten';
-      return `map: file page ${filePage}+${pageCount} is region page ${regionPage}, ${what}`;
+      const pages = span({ filePage: regionPage, pageCount });
+      return `map: page ${span(record)} is region page ${pages}, ${what}`;
     }
     case 'unmap':
-      return `map: file page ${record.filePage}+${record.pageCount} is a hole`;
+      return `map: page ${span(record)} is a hole`;
     case 'shift':
       return `map: pages from ${record.fromPage} move by ${record.deltaPages}`;
     case 'set-inode':
-      return `inode: ${JSON.stringify(record.patch)}`;
+      return `inode: ${Object.keys(record.patch)
+        .map((key) => FIELDS[key] ?? key)
+        .join(', ')}`;
+    case 'end-operation':
+      return 'the operation ends';
     default:
       return record.type;
   }

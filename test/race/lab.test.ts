@@ -1,6 +1,6 @@
 /** The lab's own parts: the page table's counters, the region's ages, what the command prints. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,8 +14,15 @@ import { PAGE_BYTES } from '../../lib/units.js';
 
 const CLI = fileURLToPath(new URL('../../dist/tools/fauxdax.js', import.meta.url));
 
-function race(...args: string[]): { status: number | null; stdout: string; stderr: string } {
-  return spawnSync(process.execPath, [CLI, 'race', ...args], { encoding: 'utf8' });
+const SCRATCH = mkdtempSync(join(tmpdir(), 'fauxdax-race-'));
+t.teardown(() => rmSync(SCRATCH, { recursive: true, force: true }));
+
+/** The command, which keeps results in `data`. */
+function race(first: string | { data: string }, ...rest: string[]) {
+  const { data } = typeof first === 'string' ? { data: SCRATCH } : first;
+  const args = typeof first === 'string' ? [first, ...rest] : rest;
+  const env = { ...process.env, XDG_DATA_HOME: data };
+  return spawnSync(process.execPath, [CLI, 'race', ...args], { encoding: 'utf8', env });
 }
 
 function labRegion(): LabRegion {
@@ -112,15 +119,36 @@ t.test('a replay id says what it was made of', async (t) => {
 t.test('the command prints columns and an id that prints the same again', async (t) => {
   const found = race('hole-fault-race', '--bug', 'hole-fault-race');
   t.equal(found.status, 1);
-  t.match(found.stdout, /^Process 1 \(reader\) +Process 2 \(writer\)\n/);
+  t.match(found.stdout, /^hole-fault-race: .*\n\n +Process 1 \(reader\) +Process 2 \(writer\)\n/);
   t.match(found.stdout, /zeroes: reader is shown the zero page at page 0 of f, where 1 was stored/);
   t.match(found.stdout, /failure-found: \d+ schedules, \d+ states/);
   const id = /race replay (\S+)/.exec(found.stdout)![1]!;
   const again = race('replay', id);
   t.equal(again.status, 1);
-  t.ok(found.stdout.startsWith(again.stdout));
+  t.ok(found.stdout.includes(again.stdout));
   t.match(race('hole-fault-race').stdout, /space-exhausted/);
   t.equal(race('hole-fault-race').status, 0);
+});
+
+t.test('the list says what the last runs said, and of others that there was none', async (t) => {
+  const data = mkdtempSync(join(tmpdir(), 'fauxdax-race-'));
+  t.teardown(() => rmSync(data, { recursive: true, force: true }));
+  const row = (name: string) => {
+    const lines = race({ data }).stdout.split('\n');
+    return lines.find((line) => line.startsWith(`${name} `));
+  };
+  t.match(row('zero-range-fault'), / never run$/);
+  race({ data }, 'zero-range-fault', '--bug', 'punch-without-gate');
+  t.match(row('zero-range-fault'), /found: mapping in \S+ s, without: never run/);
+  race({ data }, 'zero-range-fault');
+  t.match(row('zero-range-fault'), /\d+ states, \d+ schedules +found: .*, exhausted in \S+ s/);
+  race({ data }, 'zero-range-fault', '--depth', '2');
+  t.match(row('zero-range-fault'), /exhausted in/, 'a part of the space says nothing of it');
+  const listed = JSON.parse(race({ data }, '--json').stdout) as Record<string, unknown>[];
+  const entry = listed.find(({ name }) => name === 'zero-range-fault');
+  t.match(entry, { space: { states: Number }, last: { withBug: { broke: 'mapping' } } });
+  writeFileSync(join(data, 'fauxdax/race.json'), 'x');
+  t.match(row('zero-range-fault'), / never run$/, 'what is damaged is none');
 });
 
 t.test('the command refuses what it does not know', async (t) => {
@@ -130,7 +158,8 @@ t.test('the command refuses what it does not know', async (t) => {
     ['replay'],
     ['replay', 'x'],
   ]) {
-    const { status, stderr } = race(...args);
+    const [first = '', ...rest] = args;
+    const { status, stderr } = race(first, ...rest);
     t.equal(status, 2, args.join(' '));
     t.match(stderr, /^fauxdax: race: /);
   }
@@ -141,13 +170,18 @@ t.test('JSON and the page tell every step', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'fauxdax-race-'));
   t.teardown(() => rmSync(dir, { recursive: true, force: true }));
   const page = join(dir, 'race.html');
-  const args = ['fault-no-completion', '--bug', 'fault-no-completion', '--json', '--html', page];
-  const result = JSON.parse(race(...args).stdout) as Record<string, unknown>;
+  const drawing = join(dir, 'race.svg');
+  const files = ['--html', page, '--svg', drawing];
+  const args = ['--bug', 'fault-no-completion', '--json', ...files];
+  const result = JSON.parse(race('fault-no-completion', ...args).stdout) as Record<string, unknown>;
   t.equal(result['end'], 'failure-found');
   t.match(result['broke'], { invariant: 'synced' });
   const steps = result['steps'] as { label: string }[];
   t.equal(steps[0]!.label, 'store a[0] = 1');
   const html = readFileSync(page, 'utf8');
-  t.equal(html.split('<li>').length - 1, steps.length);
+  t.equal(html.split('<li id="s').length - 1, steps.length);
   t.notMatch(html, /<script|src=|href="http/);
+  const svg = readFileSync(drawing, 'utf8');
+  t.equal(svg.split('<line ').length - 2, steps.length, 'a row for each step, and one before them');
+  t.match(svg, /synced: after the power cut page 0 of f holds 0/);
 });

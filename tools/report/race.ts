@@ -24,7 +24,7 @@ html { scroll-padding-top: 64px; }
 .end { background: var(--red-soft); color: var(--red); }
 .race { padding: 0; margin: 0; }
 .race > li { list-style: none; display: grid; gap: 14px; align-items: start; border-top: 1px solid var(--rule);
-  padding: 10px 0; grid-template-columns: repeat(var(--lanes), minmax(0, 1fr)) minmax(0, calc(var(--lanes) * .45fr + .8fr)); }
+  padding: 10px 0; grid-template-columns: repeat(var(--lanes), minmax(0, 1fr)) minmax(0, var(--picture)); }
 .race > li.heads { border: 0; padding-top: 0; }
 .race > li:target { background: var(--page); box-shadow: 0 0 0 8px var(--page); border-radius: 2px; }
 .step { border-left: 3px solid currentColor; border-radius: 0 6px 6px 0; padding: 6px 10px; }
@@ -33,7 +33,7 @@ html { scroll-padding-top: 64px; }
 .step .note { display: block; color: var(--text); opacity: .8; font-size: 13.5px; line-height: 1.4; margin-top: 3px; }
 .next { float: right; color: inherit; text-decoration: none; font: 600 13px/1.6 system-ui, sans-serif; padding: 0 6px; }
 .head { font: 600 14px/1.5 system-ui, sans-serif; border-radius: 6px; padding: 3px 10px; }
-.after { grid-column: -2; min-width: 0; }
+.race > li > * { grid-row: 1; } .after { grid-column: -2; min-width: 0; }
 .strip { margin: 0 0 7px; } .strip b { display: block; font: 600 11.5px/1.5 system-ui, sans-serif; color: var(--quiet); }
 .cell { display: inline-block; border: 1px solid var(--rule); border-radius: 5px; padding: 1px 7px; margin: 1px 4px 2px 0;
   font: 12.5px/1.5 ui-monospace, 'DejaVu Sans Mono', monospace; }
@@ -44,8 +44,11 @@ html { scroll-padding-top: 64px; }
 .legend { color: var(--quiet); font-size: 14px; }
 @media (max-width: 760px) { main { padding: 12px; } section, header { padding: 14px; }
   .race > li { grid-template-columns: minmax(0, 1fr); gap: 8px; } .race > li.heads { display: none; }
-  .race > li > * { grid-column: 1 !important; } .step .who { display: inline; } .commands { padding: 0 14px; } }
+  .race > li > * { grid-row: auto; grid-column: 1 !important; } .step .who { display: inline; } .commands { padding: 0 14px; } }
 `;
+
+/** How many lanes wide the column of pictures is. */
+const PICTURE_LANES = 1.7;
 
 export function storyPage(
   scenario: Scenario,
@@ -84,9 +87,9 @@ ${bar(story)}
 <h2>Schedule</h2>
 <p class="legend">Time goes down. Beside each step stands what it changed:
 <span class="cell zero">zeroes, or nothing yet</span><span class="cell region">the region</span><span class="cell store">storable, dirty or not durable</span><span class="cell held">held</span></p>
-<ol class="race" style="--lanes: ${story.columns.length}">
+<ol class="race" style="--lanes: ${story.columns.length}; --picture: ${PICTURE_LANES}fr">
 <li class="heads">${story.columns.map(({ name, process }, column) => html`<div class="head lane${column % 4}" style="grid-column: ${column + 1}">${name} (${process})</div>`)}
-<div class="after">${strips(story.before)}</div></li>
+<div class="after">${strips(changed(story.before, []))}</div></li>
 ${story.steps.map((step, index) => stepItem(story, step, index))}
 ${endItem(story)}
 </ol>
@@ -116,7 +119,7 @@ function stepItem({ columns, steps, before }: Story, step: StoryStep, index: num
 <span class="number">${number}<span class="who"> · ${columns[column]!.name}</span></span>
 <span class="what">${label}</span>${notes.map((note) => html`<span class="note">${note}</span>`)}</div>
 <div class="after">${strips(changed(after, was))}
-<details><summary>everything</summary>${strips(after)}</details></div></li>
+<details><summary>all of it</summary>${strips(after)}</details></div></li>
 `;
 }
 
