@@ -235,7 +235,7 @@ function fauxdax(words: readonly string[], waitMsMax: number): Promise<string> {
 }
 
 /** Whether something is mounted on exactly this directory; asks the mount table, not the mount. */
-export function isMounted(directory: string): boolean {
+function isMounted(directory: string): boolean {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .some((line) => line.split(' ')[4] === directory);

@@ -1,7 +1,7 @@
 /**
  * The region as every layer above sees it: persistent memory addressed by byte offset, with the
  * three states a store passes through (stored, flushed, durable). Two implementations: the mapped
- * file of lib/native.ts, and lib/memory_region.ts for tests and exploration without the addon.
+ * file of lib/addon/region.ts, and lib/memory_region.ts for tests and exploration without the addon.
  *
  * Page 0 is the superblock; pages 1 .. pageCount-1 are data. Every call is synchronous and runs on
  * the JavaScript thread that owns the filesystem.

@@ -1,5 +1,6 @@
-// What the fault server tells JavaScript: FaultServerEvent of lib/native.ts, whose comments say
-// what each is. Addresses, offsets and lengths are bytes; a field that its type does not have is 0.
+// What the fault server tells JavaScript: FaultServerEvent of lib/addon/fault_server.ts, whose
+// comments say what each is. Addresses, offsets and lengths are bytes; a field that its type does
+// not have is 0.
 #ifndef FAUXDAX_FAULT_EVENT_H_
 #define FAUXDAX_FAULT_EVENT_H_
 

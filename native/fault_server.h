@@ -64,8 +64,8 @@ class FaultServer {
   FaultServer(const FaultServer&) = delete;
   FaultServer& operator=(const FaultServer&) = delete;
 
-  // All of these on the JavaScript thread; FaultServer of lib/native.ts says what they do. Calls,
-  // mappings and clients that are gone are no error.
+  // All of these on the JavaScript thread; FaultServer of lib/addon/fault_server.ts says what they
+  // do. Calls, mappings and clients that are gone are no error.
   std::vector<FaultEvent> Take();
   // False when a mapping has that number already.
   [[nodiscard]] bool Map(uint64_t call, uint64_t mapping, int error);

@@ -296,10 +296,6 @@ void FaultServerObject::WatchPages(const Napi::CallbackInfo& info) {
   region_->WatchPages(page, count);
 }
 
-void FaultServerObject::Sweep(const Napi::CallbackInfo&) {
-  if (server_) region_->Sweep();
-}
-
 void FaultServerObject::SweepPages(const Napi::CallbackInfo& info) {
   if (!server_) return;
   const uint64_t page = CountArgument(info, 0, "regionPage", region_->page_count());
@@ -334,7 +330,6 @@ Napi::Function FaultServerObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::CatchStores>("catchStores"),
                          InstanceMethod<&Self::TakeDirtied>("takeDirtied"),
                          InstanceMethod<&Self::WatchPages>("watchPages"),
-                         InstanceMethod<&Self::Sweep>("sweep"),
                          InstanceMethod<&Self::SweepPages>("sweepPages"),
                          InstanceMethod<&Self::Counters>("counters"),
                          InstanceMethod<&Self::Close>("close"),

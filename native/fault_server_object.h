@@ -1,4 +1,4 @@
-// The JavaScript class FaultServer of lib/native.ts: checks arguments, converts, calls
+// The JavaScript class FaultServer of lib/addon/fault_server.ts: checks arguments, converts, calls
 // fauxdax::FaultServer, and tells JavaScript when there is something to take. JavaScript thread
 // only, but for Tell().
 //
@@ -36,7 +36,6 @@ class FaultServerObject : public Napi::ObjectWrap<FaultServerObject> {
   void CatchStores(const Napi::CallbackInfo& info);
   Napi::Value TakeDirtied(const Napi::CallbackInfo& info);
   void WatchPages(const Napi::CallbackInfo& info);
-  void Sweep(const Napi::CallbackInfo& info);
   void SweepPages(const Napi::CallbackInfo& info);
   Napi::Value Counters(const Napi::CallbackInfo& info);
   void Close(const Napi::CallbackInfo& info);

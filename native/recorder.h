@@ -106,8 +106,8 @@ class Recorder {
   void Return(uint64_t unique, int error);
 
   [[nodiscard]] std::unique_lock<std::mutex> Order() { return std::unique_lock(order_); }
-  // The only process that has mappings; 0 when there are several, or none:
-  // stores that are found later are its.
+  // The only process that has mappings; 0 when there are several, or none: stores that are found
+  // later are its.
   void SetMapper(uint32_t pid);
 
   // With Order() held.

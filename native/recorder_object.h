@@ -1,4 +1,4 @@
-// The JavaScript class Recorder of lib/native.ts: checks every argument, then calls
+// The JavaScript class Recorder of lib/addon/recorder.ts: checks every argument, then calls
 // fauxdax::Recorder. JavaScript thread only.
 //
 // Errors of the trace file are thrown as Error with `errno`; wrong arguments and calls after

@@ -11,8 +11,8 @@
 // Order that matters: a store is durable only after a flush of its lines and then a Fence(). Every
 // change to the bytes goes through Change() or FillCanaryPages() and every flush and fence through
 // Flush() and Fence(): whoever must see all of them hooks in there. Stores by other processes are
-// seen when watched pages are looked at. Lock order: the recorder's,
-// then that of the undecided lines and the watched pages.
+// seen when watched pages are looked at. Lock order: the recorder's, then that of the undecided
+// lines and the watched pages.
 #ifndef FAUXDAX_REGION_H_
 #define FAUXDAX_REGION_H_
 
@@ -75,17 +75,17 @@ class Region {
   // the source is poisoned or the target covers a part of a poisoned page; whole pages are healed.
   [[nodiscard]] int CopyFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
 
-  // Pushes the lines that hold the range towards the persistence domain.
-  // `thread`: whose flush or fence it is, of the filesystem or a program's thread.
+  // Pushes the lines that hold the range towards the persistence domain. `thread`: whose flush or
+  // fence it is, of the filesystem or a program's thread.
   void Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread = Recorder::kFilesystem);
   // Every line flushed before this call, by any thread, is durable when it returns. (The machine's
   // sfence orders only the calling thread; one persistence domain is our stated simplification.)
   // A recording is stricter: there a fence is its own thread's only.
   void Fence(uint32_t thread = Recorder::kFilesystem);
 
-  // Fills pages with the canary (canary.h). The canary stands in for what the last
-  // owner left behind, so it counts as durable at once and is never undecided. Poisoned pages keep
-  // their poison.
+  // Fills pages with the canary (canary.h). The canary stands in for what the last owner left
+  // behind, so it counts as durable at once and is never undecided. Poisoned pages keep their
+  // poison.
   void FillCanary(uint64_t page, uint64_t page_count, uint64_t owner_ino);
 
   void Poison(uint64_t page);
@@ -132,8 +132,8 @@ class Region {
   Region(std::string path, uint8_t* base, uint64_t page_count, bool read_only, bool synchronous);
   void CheckRange(uint64_t offset, uint64_t length_bytes) const;
   void MoveFlushed(uint64_t from_offset, uint64_t to_offset, uint64_t length_bytes);
-  // Changes bytes: write(offset, length_bytes) is called for consecutive pieces.
-  // `bytes` are what the range holds afterwards, nullptr for zeros.
+  // Changes bytes: write(offset, length_bytes) is called for consecutive pieces. `bytes` are what
+  // the range holds afterwards, nullptr for zeros.
   template <typename Write>
   void Change(uint64_t offset, uint64_t length_bytes, const uint8_t* bytes, After after,
               Write write);

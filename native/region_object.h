@@ -1,5 +1,6 @@
-// The JavaScript class Region of lib/native.ts: checks every argument, then calls fauxdax::Region,
-// which only CHECKs. Methods run on the JavaScript thread of the environment that made the object.
+// The JavaScript class Region of lib/addon/region.ts: checks every argument, then calls
+// fauxdax::Region, which only CHECKs. Methods run on the JavaScript thread of the environment that
+// made the object.
 //
 // Operating errors are thrown as Error with `errno` (positive Linux number); wrong arguments and
 // calls after close() as TypeError, RangeError or plain Error, since they are bugs of the caller.

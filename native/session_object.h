@@ -1,4 +1,4 @@
-// The JavaScript class Session of lib/native.ts: checks arguments, converts, and calls
+// The JavaScript class Session of lib/addon/session.ts: checks arguments, converts, and calls
 // fauxdax::Session; and the other way round, calls the handler for it. JavaScript thread only.
 //
 // The object is kept alive by itself until the event loop has let go of the closed session. A

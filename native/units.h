@@ -13,13 +13,11 @@ inline constexpr uint64_t kPageShift = 12;
 inline constexpr uint64_t kLineBytes = 64;
 inline constexpr uint64_t kLinesPerPage = kPageBytes / kLineBytes;
 inline constexpr uint64_t kPagesPerHuge = 512;
-inline constexpr uint64_t kHugeBytes = kPageBytes * kPagesPerHuge;
 
 // Largest file size and file offset: exact in a double, with room to add.
 inline constexpr uint64_t kFileBytesMax = uint64_t{1} << 52;
 inline constexpr uint64_t kNameBytesMax = 255;
 inline constexpr uint64_t kSymlinkBytesMax = 4095;
-inline constexpr uint64_t kXattrValueBytesMax = 65536;
 
 // Largest region: 4 TiB. Bounds every array that is sized by the page count.
 inline constexpr uint64_t kRegionPagesMax = uint64_t{1} << 30;

@@ -19,8 +19,8 @@
 
 enum wire_run_flags {
   WIRE_RUN_NO_DATA = 1,      // reads always go to the kernel
-  WIRE_RUN_OWN_FLUSHES = 4,  // in a recording: programs with flush instructions of their own run
   WIRE_RUN_VERBOSE = 2,      // say on stderr which files are not mapped directly, and why
+  WIRE_RUN_OWN_FLUSHES = 4,  // in a recording: programs with flush instructions of their own run
 };
 
 enum wire_call {
@@ -81,11 +81,9 @@ struct wire_reply {
   uint64_t values[3];
 };
 
-// To the helper thread; up to WIRE_COMMANDS_MAX in a packet. Each is done wherever [address,
-// address
-// + length) still belongs to the mapping, atomically for the program's other threads: no store of
-// theirs is lost or goes unseen. The helper answers a packet with one wire_done, of its last
-// number.
+// To the helper thread; up to WIRE_COMMANDS_MAX in a packet. Each is done wherever its range still
+// belongs to the mapping, atomically for the program's other threads: no store of theirs is lost or
+// goes unseen. The helper answers a packet with one wire_done, of its last number.
 enum wire_command_kind {
   // Faults are told again, from now on. Pages that the program made its own by a store to a private
   // mapping stay, without WIRE_DROP_OWN.

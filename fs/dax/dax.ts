@@ -1,7 +1,7 @@
 /**
  * The live side of true DAX mappings: processes under `fauxdax run` and their mappings, from the
- * fault server's events (lib/native.ts) to the engine (lib/dax/engine.ts) and back. There is one for
- * each mount whose files can be mapped directly; the fault server starts with the first run.
+ * fault server's events (lib/addon/fault_server.ts) to the engine (lib/dax/engine.ts) and back. There
+ * is one for each mount whose files can be mapped directly; the fault server starts with the first run.
  *
  * All on the filesystem's thread. Requests on files that are mapped come through change(); see
  * requests.ts.

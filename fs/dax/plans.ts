@@ -20,7 +20,7 @@ export interface Plan {
 }
 
 /** The pages from that of the byte at `offset` to the end of the largest file. */
-export function pagesFrom(offset: number): PageRange {
+function pagesFrom(offset: number): PageRange {
   const filePage = pageOf(offset);
   return { filePage, pageCount: pagesFor(FILE_BYTES_MAX) - filePage };
 }

@@ -8,7 +8,6 @@ import { type AddonRecorder, addonRecorder, type Recorder } from './recorder.js'
 import { type AddonRegion, addonRegion, type NativeRegion } from './region.js';
 import type { Session } from './session.js';
 
-/** Where a client's mapping lies; see native/wire.h. */
 export interface FaultServerOptions {
   /** Absolute path of the socket, which is made; mode 0600. */
   socketPath: string;
@@ -126,11 +125,10 @@ export interface FaultServer {
 
   /**
    * Recorded or crashable: from now on stores to these region pages by mappings are found by
-   * comparing, see sweep(). Caught stores do this by themselves.
+   * comparing. Caught stores do this by themselves.
    */
   watchPages(regionPage: number, pageCount: number): void;
   /** Records what changed since the last look, line by line; `forget`: and looks no more. */
-  sweep(): void;
   sweepPages(regionPage: number, pageCount: number, forget: boolean): void;
 
   counters(): FaultCounters;
@@ -216,10 +214,6 @@ export class NativeFaultServer implements FaultServer {
 
   watchPages(regionPage: number, pageCount: number): void {
     this.#server.watchPages(regionPage, pageCount);
-  }
-
-  sweep(): void {
-    this.#server.sweep();
   }
 
   sweepPages(regionPage: number, pageCount: number, forget: boolean): void {

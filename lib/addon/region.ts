@@ -26,26 +26,12 @@ export interface UndecidedCounters {
   limitEvictions: number;
 }
 
-/** native/region_object.h. */
-export interface AddonRegion {
-  read(offset: number, target: Uint8Array): void;
-  store(offset: number, source: Uint8Array): void;
-  storeFlushed(offset: number, source: Uint8Array): void;
-  zeroFlushed(offset: number, lengthBytes: number): void;
-  copyFlushed(fromOffset: number, toOffset: number, lengthBytes: number): void;
-  flush(offset: number, lengthBytes: number): void;
-  fence(): void;
-  fillCanary(page: number, pageCount: number, ownerIno: number): void;
-  poison(page: number): void;
-  heal(page: number): void;
-  poisonedPages(): number[];
-  trackUndecided(): void;
-  undecidedLineCount(): number;
-  undecidedCounters(): UndecidedCounters;
+/** native/region_object.h: what an object here passes on, but for names and objects. */
+type Passed = Omit<NativeRegion, 'pageCount' | 'path' | 'flushInstruction' | 'record' | 'crash'>;
+
+export interface AddonRegion extends Passed {
   record(recorder: AddonRecorder): void;
   crash(keep: Keep['keep'], seed: number | undefined): CrashCount;
-  syncHost(): void;
-  close(): void;
   flushInstruction(): NativeRegion['flushInstruction'];
 }
 

@@ -58,13 +58,6 @@ export class Entries {
   private readonly chunks = new Map<number, Chunk>();
   private readonly dirtyChunks = new Set<number>();
 
-  /** What the entry that covers a page shows; undefined when there is none. */
-  kindAt(filePage: number): EntryKind | undefined {
-    const flags = this.flagsAt(filePage);
-    if (flags === 0) return undefined;
-    return (flags & ZERO) !== 0 ? 'zero' : 'page';
-  }
-
   isDirty(filePage: number): boolean {
     return (this.flagsAt(filePage) & DIRTY) !== 0;
   }

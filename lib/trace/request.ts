@@ -37,7 +37,7 @@ export type MappingOperation = keyof typeof MAPPING_OP;
 const CODES: Readonly<Record<string, number>> = { ...OP, ...MAPPING_OP };
 const OPERATIONS = new Map(Object.entries(CODES).map(([name, code]) => [code, name]));
 
-export function isMappingOperation(operation: string): operation is MappingOperation {
+function isMappingOperation(operation: string): operation is MappingOperation {
   return Object.hasOwn(MAPPING_OP, operation);
 }
 

@@ -244,7 +244,7 @@ function copied(event: TraceEvent): TraceEvent {
   return event.type === 'store' ? { ...event, bytes: Buffer.from(event.bytes) } : event;
 }
 
-export function sourceOf(base: BaseImage, events: readonly TraceEvent[]): TraceSource {
+function sourceOf(base: BaseImage, events: readonly TraceEvent[]): TraceSource {
   const info: TraceInfo = {
     dir: '/data',
     workload: 'python3 save.py',

@@ -26,7 +26,7 @@ import { WIRE_MAP_SHARED, WIRE_MAP_SYNC, WIRE_STORABLE } from '../../fs/dax/wire
 import { PAGE_BYTES } from '../../lib/units.js';
 
 export { WIRE_MAP_SHARED as SHARED, WIRE_MAP_SYNC as SYNC, WIRE_STORABLE as STORABLE };
-export const REGION_PAGES = 2048;
+const REGION_PAGES = 2048;
 const WAIT_MS_MAX = 20_000;
 
 type Type = FaultServerEvent['type'];
@@ -151,6 +151,11 @@ export class FaultPeer {
   async install(mapping: number, filePage: number, pageCount: number, page: number, flags = 0) {
     await this.show(mapping, filePage, pageCount, page, flags);
     this.server.wake(mapping, filePage, pageCount);
+  }
+
+  /** Finds what mappings stored to any watched page. */
+  sweep(): void {
+    this.server.sweepPages(0, REGION_PAGES, false);
   }
 
   number(regionPage: number): number {

@@ -78,8 +78,8 @@ t.test('a caught store is recorded, and its page looked at from then on', async 
   peer.server.sweepPages(102, 1, true);
   t.same(words(events()), [`store ${102 * 4096} 64`]);
   await client.ask('store 2 8');
-  peer.server.sweep();
-  peer.server.sweep();
+  peer.sweep();
+  peer.sweep();
   t.same(words(events()).slice(1), [`store ${103 * 4096} 64`], 'page 102 was forgotten');
 });
 
@@ -91,7 +91,7 @@ t.test('what the daemon changes in a watched page is its own', async (t) => {
   await client.ask('store 0 7');
   peer.region.storeFlushed(100 * 4096 + 32, Buffer.alloc(64, 1));
   peer.region.flush(100 * 4096, 4096);
-  peer.server.sweep();
+  peer.sweep();
   t.same(words(events()), [
     `store ${100 * 4096} 64`,
     `store flushed ${100 * 4096 + 32} 64`,
@@ -146,13 +146,13 @@ t.test('a crash takes the stores that were not flushed and fenced', async (t) =>
     await client.ask('store 0 7');
     if (flush !== undefined) t.equal(await client.ask(flush), 'flush 0');
     await client.ask('store 1 8');
-    peer.server.sweep();
+    peer.sweep();
     t.equal(peer.region.undecidedLineCount(), kept === 0 ? 2 : 1, what);
     await client.ask('store 0 9');
     peer.region.crash({ keep: 'none' });
     t.equal(peer.number(100), kept, what);
     t.equal(peer.number(101), 0, what);
-    peer.server.sweep();
+    peer.sweep();
     t.equal(peer.region.undecidedLineCount(), 0, `${what}: a crash is no store`);
   }
 });

@@ -277,7 +277,7 @@ export function stateChoice(
 }
 
 /** Calls that stored what is undecided, in the order of their first line. */
-export function callsOf(units: readonly LineUnit[]): number[] {
+function callsOf(units: readonly LineUnit[]): number[] {
   const calls = new Set<number>();
   for (const { callIds } of units) for (const callId of callIds) calls.add(callId);
   return [...calls].sort((a, b) => a - b);
