@@ -216,11 +216,13 @@ export function cutText(cut: Cut): string {
 
   function linesText(): string {
     if (undecidedLines === 0) return 'all lines are durable';
-    const count = `${undecidedLines} line${undecidedLines === 1 ? ' is' : 's are'} not durable`;
-    if (ages === 1) return count;
-    if (age === 0) return `${count}, and those of region page ${regionPage} are lost`;
-    if (age === ages - 1) return `${count}, and those of region page ${regionPage} are kept`;
-    return `${count}, and region page ${regionPage} was written back before its last store`;
+    const which =
+      undecidedLines === 1
+        ? '1 line is not durable, and'
+        : `${undecidedLines} lines are not durable; what is of region page ${regionPage}`;
+    if (ages === 1) return which.replace(/[,;].*/, '');
+    if (age === 0) return `${which} is lost`;
+    return `${which} is kept${age === ages - 1 ? '' : ' as it was before its last store'}`;
   }
 }
 

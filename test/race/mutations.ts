@@ -68,3 +68,16 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   m('dax_file', 'yield* allReady(zapped.map(({ gone }) => gone));', '', 'punch-fault'),
 ];
+
+/** For docs/race: which mistake is caught where. */
+export function mutationTable(): string {
+  const rows = MUTATIONS.map(({ file, from, to, caughtBy }) => {
+    const cells = [`${file}.ts`, code(from), to === '' ? 'nothing' : code(to), code(caughtBy)];
+    return `| ${cells.join(' | ')} |`;
+  });
+  return ['| file | line | made | caught by |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+function code(text: string): string {
+  return `\`${text.replaceAll('|', '\\|')}\``;
+}
