@@ -17,7 +17,17 @@ struct FaultPart {
 };
 
 struct FaultEvent {
-  enum class Type { kAttached, kGone, kMap, kUnmapped, kSync, kFallocate, kFault, kDone };
+  enum class Type {
+    kAttached,
+    kGone,
+    kMap,
+    kUnmapped,
+    kSync,
+    kFallocate,
+    kFault,
+    kDone,
+    kProtected
+  };
 
   Type type;
   uint64_t client = 0;
@@ -30,7 +40,7 @@ struct FaultEvent {
   uint64_t offset = 0;
   uint64_t flags = 0;                 // of kMap; kFallocate's mode
   FaultPart part = {};                // kUnmapped; kFault's mapping and page
-  uint64_t number = 0;                // kDone
+  uint64_t number = 0;                // kDone, kProtected
   int error = 0;                      // kDone
   bool is_write = false;              // kFault
   bool is_protected = false;          // kFault

@@ -11,7 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <chrono>
 #include <utility>
 
 #include "check.h"
@@ -86,9 +86,22 @@ int FaultServer::Listen(const std::string& socket_path) {
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
+  is_running_ = true;
   thread_ = std::thread([this] { Run(); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return 0;
+}
+
+bool FaultServer::Stop(int64_t wait_ns_max) {
+  if (!thread_.joinable()) return true;
+  stop_ = true;
+  Kick();
+  std::unique_lock<std::mutex> lock(mutex_);
+  const auto is_over = [this] { return !is_running_; };
+  if (!made_.wait_for(lock, std::chrono::nanoseconds(wait_ns_max), is_over)) return false;
+  lock.unlock();
+  thread_.join();
+  return true;
 }
 
 FaultServer::~FaultServer() {
@@ -110,7 +123,12 @@ FaultServer::~FaultServer() {
 }
 
 FaultServer::Turn::~Turn() {
-  server_->Reap();
+  // The thread may be using a client while it does not hold the mutex.
+  if (of_ == Of::kThread) {
+    server_->Reap();
+  } else {
+    server_->KickIfDoomed();
+  }
   const bool tells = !server_->events_.empty() && !server_->told_;
   if (tells) server_->told_ = true;
   lock_.unlock();
@@ -133,6 +151,10 @@ void FaultServer::Kick() {
   const uint64_t one = 1;
   // Fails only when it is full of kicks.
   (void)!write(kick_fd_, &one, sizeof(one));
+}
+
+void FaultServer::KickIfDoomed() {
+  if (!doomed_.empty()) Kick();
 }
 
 void FaultServer::Doom(FaultClient* client, const std::string& reason) {
@@ -252,17 +274,15 @@ bool FaultServer::Map(uint64_t call_number, uint64_t mapping_number, int error) 
   }
   auto mapping = std::make_unique<FaultMapping>(call.mapping);
   mapping->number = mapping_number;
-  const uint64_t length_bytes = mapping->page_count << kPageShift;
-  error = client->userfault().Register(mapping->address, length_bytes);
-  if (error == 0) {
-    client->AddPart(mapping.get());
-    mappings_.emplace(mapping_number, std::move(mapping));
-    SetMapper();
-  } else {
-    Push({.type = FaultEvent::Type::kUnmapped,
-          .part = {mapping_number, mapping->file_page, mapping->page_count}});
-  }
-  SendReply(call.channel, error, mapping_number);
+  client->AddPart(mapping.get());
+  Queue({.kind = MemoryChange::Kind::kRegister,
+         .client = call.client,
+         .whole = {mapping->address, mapping->page_count << kPageShift},
+         .ranges = {},
+         .channel = call.channel,
+         .mapping = mapping_number});
+  mappings_.emplace(mapping_number, std::move(mapping));
+  SetMapper();
   return true;
 }
 
@@ -295,40 +315,6 @@ uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t
   to_send_.push_back(client->number());
   if (!batching_ && to_send_.size() == 1) Kick();
   return number;
-}
-
-void FaultServer::Wake(uint64_t mapping_number, uint64_t file_page, uint64_t page_count) {
-  const Turn turn(this);
-  const FaultMapping* mapping = FindMapping(mapping_number);
-  if (mapping == nullptr || !mapping->Covers(file_page, page_count)) return;
-  mapping->client->Wake(mapping->AddressOf(file_page), page_count << kPageShift);
-}
-
-void FaultServer::WriteProtect(uint64_t mapping_number, uint64_t file_page, uint64_t page_count,
-                               bool on) {
-  const Turn turn(this);
-  FaultMapping* mapping = FindMapping(mapping_number);
-  if (mapping == nullptr || !mapping->Covers(file_page, page_count)) return;
-  FaultClient* client = mapping->client;
-  Userfault& userfault = client->userfault();
-  int error = 0;
-  client->ForEachPartOf(*mapping, file_page, page_count, [&](const FaultClient::Part& part) {
-    const uint64_t first = mapping->PageAt(part.address);
-    const uint64_t count = (part.end - part.address) >> kPageShift;
-    mapping->shown.ForEach(first, count, [&](const ShownRun& run) {
-      const uint64_t address = mapping->AddressOf(run.file_page);
-      const uint64_t length_bytes = run.page_count << kPageShift;
-      const int failed = on ? userfault.Protect(address, length_bytes)
-                            : userfault.Unprotect(address, length_bytes);
-      if (failed != 0) error = failed;
-    });
-  });
-  if (!on) client->Wake(mapping->AddressOf(file_page), page_count << kPageShift);
-  if (userfault.has_read_ahead()) Kick();
-  if (error == 0) return;
-  if (error == ESRCH) return;  // its memory is gone, and its helper's channel ends
-  Doom(client, std::string("its memory could not be protected: ") + std::strerror(error));
-  client->Kill();
 }
 
 void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on,

@@ -3,10 +3,11 @@
 // JavaScript, whose answers come as calls.
 //
 // A thread of its own takes what comes (fault_server_thread.cc, fault_calls.cc); the JavaScript
-// thread calls the public functions (fault_server.cc). One mutex protects everything, so that
-// noting a store and letting it through is one step beside takeDirtied() and writeProtect(). Nobody
-// waits for a process while holding it: sends do not block, and what the kernel refuses because of
-// a process is refused for moments. Lock order: this mutex, the recorder's, those of the region.
+// thread calls the public functions (fault_server.cc). One mutex protects everything. Nobody waits
+// for a process while holding it: sends do not block, and memory of processes is changed without it
+// (fault_memory.cc), in order and by the thread alone, so that letting a noted store through comes
+// before every writeProtect() after the note. Lock order: this mutex, the recorder's, those of the
+// region.
 //
 // Coherence comes first: a process that cannot be made to see a change is killed.
 #ifndef FAUXDAX_FAULT_SERVER_H_
@@ -15,7 +16,9 @@
 #include <linux/userfaultfd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -73,10 +76,16 @@ class FaultServer {
   uint64_t Show(uint64_t mapping, uint64_t file_page, uint64_t page_count, uint32_t kind,
                 uint64_t region_page, uint32_t flags);
   void Wake(uint64_t mapping, uint64_t file_page, uint64_t page_count);
-  void WriteProtect(uint64_t mapping, uint64_t file_page, uint64_t page_count, bool on);
+  uint64_t WriteProtect(uint64_t mapping, uint64_t file_page, uint64_t page_count, bool on);
+  bool IsProtected(uint64_t number);
+  void ProtectOrKill(int64_t wait_ns_max);
   void CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on, bool is_huge);
   IntervalSet TakeDirtied(uint64_t ino);
   FaultServerCounters counters();
+
+  // Ends the thread. False when it does not within that time because the kernel lets it not change
+  // the memory of a process: then neither it nor this object may be destroyed.
+  [[nodiscard]] bool Stop(int64_t wait_ns_max);
 
   // Commands of a batch are sent at its end, by the JavaScript thread; others soon.
   void BeginBatch();
@@ -113,7 +122,22 @@ class FaultServer {
     IntervalSet huge;  // of these, whole 2 MiB that are one entry
     IntervalSet dirtied;
   };
-  // The mutex, held; at its end who is doomed goes, and JavaScript is told what is new.
+  struct MemoryRange {
+    uint64_t address;
+    uint64_t length_bytes;
+  };
+  // Something to be done to the memory of a process; of kRegister the reply, when it is done.
+  struct MemoryChange {
+    enum class Kind { kRegister, kProtect, kUnprotect, kWake };
+    Kind kind;
+    uint64_t client;
+    MemoryRange whole;                // kRegister, kWake; of kUnprotect what is woken
+    std::vector<MemoryRange> ranges;  // kProtect, kUnprotect
+    uint64_t channel = 0;             // kRegister
+    uint64_t mapping = 0;             // kRegister
+    uint64_t number = 0;
+  };
+  // The mutex, held; at its end JavaScript is told what is new. On the thread, who is doomed goes.
   class Turn;
 
   FaultServer(FaultServerParts parts, Tell tell, void* owner);
@@ -135,6 +159,15 @@ class FaultServer {
   void SendReply(uint64_t channel, int error, uint64_t value, int passed_fd = -1);
   void SendCommands();
   void Kick();
+  // When the thread is to do something before it waits again.
+  void KickIfDoomed();
+
+  // fault_memory.cc, with the mutex held; MakeChanges() and Unprotect() on the thread, and they let
+  // go of it meanwhile.
+  uint64_t Queue(MemoryChange change);
+  void MakeChanges();
+  void Finish(const MemoryChange& change, int error);
+  [[nodiscard]] int Unprotect(FaultClient* client, uint64_t address, uint64_t length_bytes);
 
   // fault_server_thread.cc, on the thread, with the mutex held but for Run().
   void Run();
@@ -185,8 +218,14 @@ class FaultServer {
   std::unordered_map<uint64_t, Caught> caught_;  // by inode
   std::vector<FaultEvent> events_;
   std::vector<uint64_t> doomed_;
-  std::vector<uint64_t> to_send_;  // clients with commands to be sent
-  bool told_ = false;              // JavaScript knows of the events
+  std::vector<uint64_t> to_send_;     // clients with commands to be sent
+  std::deque<MemoryChange> changes_;  // the first one may be under way
+  uint64_t last_change_ = 0;
+  uint64_t made_change_ = 0;     // up to this number they are made
+  uint64_t awaited_change_ = 0;  // JavaScript is to be told of it; 0: of none
+  std::condition_variable made_;
+  bool is_running_ = false;
+  bool told_ = false;  // JavaScript knows of the events
   bool batching_ = false;
   uint32_t mapper_ = 0;  // what the recorder was told
   uint64_t last_channel_ = 0;
@@ -203,13 +242,16 @@ class FaultServer {
 
 class FaultServer::Turn {
  public:
-  explicit Turn(FaultServer* server) : server_(server), lock_(server->mutex_) {}
+  enum class Of { kJavaScript, kThread };
+  explicit Turn(FaultServer* server, Of of = Of::kJavaScript)
+      : server_(server), of_(of), lock_(server->mutex_) {}
   ~Turn();
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
 
  private:
   FaultServer* const server_;
+  const Of of_;
   std::unique_lock<std::mutex> lock_;
 };
 

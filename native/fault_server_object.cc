@@ -18,6 +18,8 @@ constexpr uint64_t kExactMax = uint64_t{1} << 53;
 constexpr uint64_t kFilePagesMax = kFileBytesMax >> kPageShift;
 constexpr uint64_t kErrorMax = 4095;
 constexpr int64_t kSilenceNsMax = 10'000'000'000;
+constexpr uint64_t kWaitMsMax = 60'000;
+constexpr int64_t kStopNsMax = 2'000'000'000;
 constexpr uint64_t kShowFlags = WIRE_DROP_OWN | WIRE_STORABLE | WIRE_POPULATE;
 
 // For calls that only fail when they are given something wrong.
@@ -54,6 +56,11 @@ Napi::Object EventValue(Napi::Env env, const FaultEvent& event) {
   };
   if (event.type == Type::kUnmapped) {
     value.Set("type", "unmapped");
+    return value;
+  }
+  if (event.type == Type::kProtected) {
+    value.Set("type", "protected");
+    put("number", event.number);
     return value;
   }
   put("client", event.client);
@@ -109,6 +116,7 @@ Napi::Object EventValue(Napi::Env env, const FaultEvent& event) {
       value.Set("error", event.error);
       break;
     case Type::kUnmapped:
+    case Type::kProtected:
       CHECK(false, "that was before");
   }
   return value;
@@ -196,7 +204,12 @@ void FaultServerObject::OnTold() {
 void FaultServerObject::CloseServer() {
   if (!server_) return;
   counters_at_close_ = server_->counters();
-  server_.reset();
+  // A thread that the kernel does not let go on is left behind, with what it uses.
+  if (server_->Stop(kStopNsMax)) {
+    server_.reset();
+  } else {
+    (void)server_.release();
+  }
   region_.reset();
   // Nobody tells any more.
   session_->LoopHadTurn();
@@ -259,12 +272,25 @@ void FaultServerObject::Wake(const Napi::CallbackInfo& info) {
   if (server_ && pages.page_count > 0) server_->Wake(mapping, pages.file_page, pages.page_count);
 }
 
-void FaultServerObject::WriteProtect(const Napi::CallbackInfo& info) {
+Napi::Value FaultServerObject::WriteProtect(const Napi::CallbackInfo& info) {
   const uint64_t mapping = CountArgument(info, 0, "mapping", kExactMax);
   const PagesArgument pages(info, 1);
   const bool on = BooleanArgument(info, 3, "on");
-  if (!server_ || pages.page_count == 0) return;
-  server_->WriteProtect(mapping, pages.file_page, pages.page_count, on);
+  uint64_t number = 0;
+  if (server_ && pages.page_count > 0) {
+    number = server_->WriteProtect(mapping, pages.file_page, pages.page_count, on);
+  }
+  return Napi::Number::New(info.Env(), static_cast<double>(number));
+}
+
+Napi::Value FaultServerObject::IsProtected(const Napi::CallbackInfo& info) {
+  const uint64_t number = CountArgument(info, 0, "number", kExactMax);
+  return Napi::Boolean::New(info.Env(), !server_ || server_->IsProtected(number));
+}
+
+void FaultServerObject::ProtectOrKill(const Napi::CallbackInfo& info) {
+  const uint64_t wait_ms_max = CountArgument(info, 0, "waitMsMax", kWaitMsMax);
+  if (server_) server_->ProtectOrKill(static_cast<int64_t>(wait_ms_max) * 1'000'000);
 }
 
 void FaultServerObject::CatchStores(const Napi::CallbackInfo& info) {
@@ -327,6 +353,8 @@ Napi::Function FaultServerObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::Show>("show"),
                          InstanceMethod<&Self::Wake>("wake"),
                          InstanceMethod<&Self::WriteProtect>("writeProtect"),
+                         InstanceMethod<&Self::IsProtected>("isProtected"),
+                         InstanceMethod<&Self::ProtectOrKill>("protectOrKill"),
                          InstanceMethod<&Self::CatchStores>("catchStores"),
                          InstanceMethod<&Self::TakeDirtied>("takeDirtied"),
                          InstanceMethod<&Self::WatchPages>("watchPages"),

@@ -32,7 +32,9 @@ class FaultServerObject : public Napi::ObjectWrap<FaultServerObject> {
   void Reply(const Napi::CallbackInfo& info);
   Napi::Value Show(const Napi::CallbackInfo& info);
   void Wake(const Napi::CallbackInfo& info);
-  void WriteProtect(const Napi::CallbackInfo& info);
+  Napi::Value WriteProtect(const Napi::CallbackInfo& info);
+  Napi::Value IsProtected(const Napi::CallbackInfo& info);
+  void ProtectOrKill(const Napi::CallbackInfo& info);
   void CatchStores(const Napi::CallbackInfo& info);
   Napi::Value TakeDirtied(const Napi::CallbackInfo& info);
   void WatchPages(const Napi::CallbackInfo& info);

@@ -45,15 +45,19 @@ void FaultServer::Run() {
     const int count = epoll_wait(epoll_fd_, ready, kReadyMax, kTickMs);
     CHECK(count >= 0 || errno == EINTR, "epoll waits");
     for (int i = 0; i < count && !stop_; i++) {
-      const Turn turn(this);
+      const Turn turn(this, Turn::Of::kThread);
+      MakeChanges();
       Serve(ready[i].data.u64, ready[i].events);
     }
     const int64_t now_ns = MonotonicNs();
     if (now_ns - looked_ns < int64_t{kTickMs} * 1'000'000) continue;
     looked_ns = now_ns;
-    const Turn turn(this);
+    const Turn turn(this, Turn::Of::kThread);
     FindSilent();
   }
+  const std::lock_guard<std::mutex> lock(mutex_);
+  is_running_ = false;
+  made_.notify_all();
 }
 
 void FaultServer::Serve(uint64_t what, uint32_t events) {
@@ -164,8 +168,8 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     if (file != nullptr && file->TouchMtime(RealtimeNs())) files_->NoteTouched(mapping->ino);
   }
   caught_stores_++;
-  const int error = client->userfault().Unprotect(mapping->AddressOf(stored.file_page),
-                                                  stored.page_count << kPageShift);
+  const int error =
+      Unprotect(client, mapping->AddressOf(stored.file_page), stored.page_count << kPageShift);
   if (error != 0 && error != ESRCH) Doom(client, "its memory could not be made storable");
   return true;
 }

@@ -219,6 +219,9 @@ export class Dax {
       case 'fault':
         this.#fault(serving, event);
         return;
+      case 'protected':
+        serving.mmu.protected(event.number);
+        return;
       case 'done':
         serving.mmu.done(event.client, event.number);
         if (event.error !== 0 && event.error !== GONE) this.#disobeyed(event.client, event.error);
@@ -355,6 +358,7 @@ export class Dax {
     this.scheduler.abandonAll();
     this.#busPages.clear();
     const reset = serving.engine.reset();
+    serving.mmu.protectNow();
     return async () => {
       await new Promise<void>((resolve, reject) => {
         this.scheduler.start(reset, { done: resolve, failed: reject, abandoned: resolve });
@@ -405,12 +409,15 @@ export class Dax {
     this.#busPages.clear();
     const { mmu, engine } = serving;
     const mappings = [...this.#clients.mappings()];
-    const shown = mappings.map((mapping) => {
-      mmu.protect(mapping, mapping);
-      return { mapping, shown: mmu.showBus(mapping, mapping) };
-    });
+    const shown = mappings.map((mapping) => ({
+      mapping,
+      protection: mmu.protect(mapping, mapping),
+      shown: mmu.showBus(mapping, mapping),
+    }));
     const all = Promise.all(
-      shown.map((each) => new Promise<void>((resolve) => each.shown.whenReady(resolve))),
+      shown
+        .flatMap(({ protection, shown }) => [protection, shown])
+        .map((each) => new Promise<void>((resolve) => each.whenReady(resolve))),
     );
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((resolve) => {

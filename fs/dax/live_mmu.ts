@@ -1,21 +1,21 @@
 /**
  * The port through which the engine changes what processes see, over the fault server. A command to
- * a process is ready when its shim has carried it out; write-protection is the daemon's own doing
- * and needs nobody.
+ * a process is ready when its shim has carried it out; write-protection is the daemon's own doing,
+ * and waits for no more than the kernel.
  *
  * Where stores to shown pages have to be found by comparing (a crashable or recorded mount), pages
  * are handed to the watch before a store to them goes through.
  */
 import assert from 'node:assert/strict';
 import type { Backing, Mapping, Mmu, PageRange } from '../../lib/dax/mmu.js';
-import type { Waitable } from '../../lib/dax/task.js';
+import { READY, type Waitable } from '../../lib/dax/task.js';
 import type { FaultServer, ShowKind } from '../../lib/addon/fault_server.js';
 import type { Extent } from '../../lib/space/extent_list.js';
 import { FILE_PAGES_MAX } from '../../lib/units.js';
 import { WIRE_DROP_OWN, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';
 
-/** A command under way. */
-class Shown implements Waitable {
+/** A command or a write-protection under way. */
+class UnderWay implements Waitable {
   isReady = false;
   readonly #waiting: (() => void)[] = [];
 
@@ -32,7 +32,37 @@ class Shown implements Waitable {
   }
 }
 
-const NOTHING_TO_WAIT_FOR: Waitable = { isReady: true, whenReady: (resume) => resume() };
+/** Write-protection: nearly always made by the time that anybody asks. */
+class Protection implements Waitable {
+  #underWay: UnderWay | undefined;
+
+  constructor(
+    private readonly server: FaultServer,
+    private readonly number: number,
+    private readonly late: (protection: UnderWay) => void,
+  ) {}
+
+  get isReady(): boolean {
+    if (this.#underWay === undefined && this.server.isProtected(this.number)) return true;
+    return this.#late().isReady;
+  }
+
+  whenReady(resume: () => void): void {
+    if (this.isReady) resume();
+    else this.#late().whenReady(resume);
+  }
+
+  #late(): UnderWay {
+    if (this.#underWay === undefined) {
+      this.#underWay = new UnderWay(this.number);
+      this.late(this.#underWay);
+    }
+    return this.#underWay;
+  }
+}
+
+/** In a power cut, for the kernel to protect the memory of a process. */
+const PROTECT_MS_MAX = 2000;
 
 export interface MmuParts {
   server: FaultServer;
@@ -47,8 +77,10 @@ export interface MmuParts {
 export class LiveMmu implements Mmu {
   readonly #server: FaultServer;
   readonly #parts: MmuParts;
+  /** Write-protections that somebody waits for. */
+  #late: UnderWay[] = [];
   /** Commands under way, by client, numbers ascending. */
-  readonly #pending = new Map<number, Shown[]>();
+  readonly #pending = new Map<number, UnderWay[]>();
 
   constructor(parts: MmuParts) {
     this.#server = parts.server;
@@ -85,8 +117,23 @@ export class LiveMmu implements Mmu {
     return this.#show(mapping, range, 'trap', 0, dropOwn ? WIRE_DROP_OWN : 0);
   }
 
-  protect(mapping: Mapping, range: PageRange): void {
-    this.#server.writeProtect(mapping.id, range.filePage, range.pageCount, true);
+  protect(mapping: Mapping, range: PageRange): Waitable {
+    const { filePage, pageCount } = range;
+    const number = this.#server.writeProtect(mapping.id, filePage, pageCount, true);
+    if (number === 0) return READY;
+    return new Protection(this.#server, number, (late) => this.#late.push(late));
+  }
+
+  /** Write-protections up to a number are made. */
+  protected(number: number): void {
+    const late = this.#late;
+    this.#late = late.filter((protection) => protection.number > number);
+    for (const protection of late) if (protection.number <= number) protection.finish();
+  }
+
+  /** No store goes through from here on to what was to be protected. */
+  protectNow(): void {
+    this.#server.protectOrKill(PROTECT_MS_MAX);
   }
 
   catchStores(ino: number, range: PageRange, on: boolean, isHuge: boolean): void {
@@ -118,8 +165,8 @@ export class LiveMmu implements Mmu {
   ): Waitable {
     const { id, client } = mapping;
     const number = this.#server.show(id, filePage, pageCount, kind, regionPage, flags);
-    if (number === 0) return NOTHING_TO_WAIT_FOR;
-    const shown = new Shown(number);
+    if (number === 0) return READY;
+    const shown = new UnderWay(number);
     const pending = this.#pending.get(client);
     if (pending === undefined) this.#pending.set(client, [shown]);
     else pending.push(shown);

@@ -65,7 +65,9 @@ export type FaultServerEvent =
       isProtected: boolean;
     }
   /** Commands up to `number` of this client are done. */
-  | { type: 'done'; client: number; number: number; error: number };
+  | { type: 'done'; client: number; number: number; error: number }
+  /** Changes by writeProtect() up to `number` are made; after isProtected() was false. */
+  | { type: 'protected'; number: number };
 
 export interface MappingPart {
   mapping: number;
@@ -116,8 +118,19 @@ export interface FaultServer {
   ): number;
   /** Lets threads that wait for a fault in the range try again. */
   wake(mapping: number, filePage: number, pageCount: number): void;
-  /** The next store to each page faults (`on`), or stores go through and waiting ones are woken. */
-  writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): void;
+  /**
+   * The next store to each page faults (`on`), or stores go through and waiting ones are woken; soon,
+   * and in the order of these calls.
+   * @returns its number; 0 when there is nothing to wait for
+   */
+  writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): number;
+  /**
+   * Whether that change is made: nearly always within the moment for which this waits. When not, a
+   * `protected` event follows.
+   */
+  isProtected(number: number): boolean;
+  /** All changes so far are made, or within that time the processes that hold them up are killed. */
+  protectOrKill(waitMsMax: number): void;
 
   /** Mmu.catchStores() and Mmu.takeDirtied(): the latter as pairs filePage, pageCount. */
   catchStores(ino: number, filePage: number, pageCount: number, on: boolean, isHuge: boolean): void;
@@ -194,8 +207,16 @@ export class NativeFaultServer implements FaultServer {
     this.#server.wake(mapping, filePage, pageCount);
   }
 
-  writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): void {
-    this.#server.writeProtect(mapping, filePage, pageCount, on);
+  writeProtect(mapping: number, filePage: number, pageCount: number, on: boolean): number {
+    return this.#server.writeProtect(mapping, filePage, pageCount, on);
+  }
+
+  isProtected(number: number): boolean {
+    return this.#server.isProtected(number);
+  }
+
+  protectOrKill(waitMsMax: number): void {
+    this.#server.protectOrKill(waitMsMax);
   }
 
   catchStores(

@@ -60,10 +60,10 @@ export interface Mmu {
   zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable;
 
   /**
-   * The next store through the mapping to each page faults as `protected`. At once, also for a
-   * process that does nothing else any more.
+   * Once this is ready, the next store through the mapping to each page faults as `protected`. Needs
+   * nothing of the process, which may do nothing else any more.
    */
-  protect(mapping: Mapping, range: PageRange): void;
+  protect(mapping: Mapping, range: PageRange): Waitable;
 
   /**
    * Stores to these pages through shared mappings that are not MAP_SYNC need not be told to the
@@ -71,9 +71,10 @@ export interface Mmu {
    * region pages with an entry; `isHuge`: whole 2 MiB of one entry, where the first store may let all
    * others through.
    *
-   * Noting a page and letting its stores through is one step with respect to takeDirtied() and
-   * protect(): the engine takes first and protects then, so a page that is storable after both is
-   * noted for the next time. Notes outlive `off`, zap() and the process, until they are taken.
+   * A page is noted before its stores are let through, and they are let through before any protect()
+   * that is called after the note: the engine takes first and protects then, so a page that is
+   * storable after both is noted for the next time. Notes outlive `off`, zap() and the process, until
+   * they are taken.
    */
   catchStores(ino: number, range: PageRange, on: boolean, isHuge: boolean): void;
 

@@ -12,6 +12,9 @@ export interface Waitable {
   whenReady(resume: () => void): void;
 }
 
+/** Nothing to wait for. */
+export const READY: Waitable = { isReady: true, whenReady: (resume) => resume() };
+
 /** A moment at which other tasks may run; the live scheduler goes on at once. */
 export interface Point {
   /** `file function: what comes next`, for a person who reads a schedule. */

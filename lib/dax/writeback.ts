@@ -13,7 +13,7 @@ import type { DaxFile } from './dax_file.js';
 import type { EngineParts } from './engine.js';
 import type { EntryRange } from './entries.js';
 import type { PageRange } from './mmu.js';
-import type { Task } from './task.js';
+import type { Task, Waitable } from './task.js';
 
 /** Flushed and fenced afterwards: all stores made before. Not committed: that is the caller's. */
 export function* writeBack(parts: EngineParts, file: DaxFile, range: PageRange): Task<void> {
@@ -25,7 +25,8 @@ export function* writeBack(parts: EngineParts, file: DaxFile, range: PageRange):
     const dirty = file.entries.tagDirty(range.filePage, endPage, isLocked);
     if (dirty.length === 0) return;
     yield { point: 'dax/writeback writeBack: protect', saw: dirty };
-    for (const entries of dirty) protect(parts, file, entries);
+    const protections = dirty.flatMap((entries) => protect(parts, file, entries));
+    for (const protection of protections) if (!protection.isReady) yield protection;
     yield { point: 'dax/writeback writeBack: flush' };
     for (const entries of dirty) flush(parts, file, entries);
     yield { point: 'dax/writeback writeBack: fence' };
@@ -37,13 +38,17 @@ export function* writeBack(parts: EngineParts, file: DaxFile, range: PageRange):
 }
 
 /** In every mapping that shows any page of the entries, wherever in them it begins. */
-function protect(parts: EngineParts, file: DaxFile, entries: EntryRange): void {
+function protect(parts: EngineParts, file: DaxFile, entries: EntryRange): Waitable[] {
+  const protections: Waitable[] = [];
   for (const view of file.views.values()) {
     if (!view.mapping.isShared) continue;
     const hasFirst = view.partAt(entries.filePage) !== undefined;
     if (parts.bugs.mkcleanOneMapping && entries.isHuge && !hasFirst) continue;
-    for (const run of view.runs(entries, ['region'])) parts.mmu.protect(view.mapping, run);
+    for (const run of view.runs(entries, ['region'])) {
+      protections.push(parts.mmu.protect(view.mapping, run));
+    }
   }
+  return protections;
 }
 
 /** The lines of the pages as the file has them now; pages it gave up need none. */

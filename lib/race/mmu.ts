@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict';
 import type { Backing, Mapping, Mmu, PageRange } from '../dax/mmu.js';
 import { Signal } from '../dax/signal.js';
-import type { Waitable } from '../dax/task.js';
+import { READY, type Waitable } from '../dax/task.js';
 import type { Content } from './content.js';
 import { type Footprint, fileBit, processBit } from './footprint.js';
 import type { Journal } from './journal.js';
@@ -295,15 +295,16 @@ export class SoftwareMmu implements Mmu {
     this.journal.note(() => `${this.nameOf(mapping)}: ${pagesText(range)} storable`);
   }
 
-  protect(mapping: Mapping, range: PageRange): void {
+  protect(mapping: Mapping, range: PageRange): Waitable {
     const process = this.processOf(mapping);
     this.footprint.writes |= process.bit;
     const table = process.tables.get(mapping);
-    if (table === undefined) return;
+    if (table === undefined) return READY;
     const whole = table.find(range.filePage)?.isHuge === true ? table.find(range.filePage)! : range;
     table.setStorable(whole, false);
     this.dropCached(process, mapping, whole);
     this.journal.note(() => `${this.nameOf(mapping)}: ${pagesText(range)} write-protected`);
+    return READY;
   }
 
   catchStores(ino: number, range: PageRange, on: boolean): void {

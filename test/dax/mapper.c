@@ -4,6 +4,7 @@
 // `SIGBUS` and the offset in the mapping that the kernel named.
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -102,6 +103,20 @@ static void Touch(void) {
   printf("0\n");
 }
 
+static void* MapOver(void* argument) {
+  const struct map* map = argument;
+  mmap(map->address, map->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  return NULL;
+}
+
+// cover M: a thread maps something else over it; the answer does not wait for that.
+static void DoCover(void) {
+  pthread_t thread;
+  errno = pthread_create(&thread, NULL, MapOver, Map(1));
+  if (errno == 0) pthread_detach(thread);
+  Answer(errno == 0 ? 0 : -1);
+}
+
 static void Run(void);
 
 // fork CALL...: a child makes the call and ends.
@@ -144,6 +159,8 @@ static void Run(void) {
     Answer(msync(Map(1)->address + Number(2), (size_t)Number(3), MS_SYNC));
   } else if (strcmp(call, "unmap") == 0) {
     Answer(munmap(Map(1)->address + Number(2), (size_t)Number(3)));
+  } else if (strcmp(call, "cover") == 0) {
+    DoCover();
   } else if (strcmp(call, "read") == 0) {
     DoRead();
   } else if (strcmp(call, "write") == 0) {

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import type { Backing, FaultKind, Mapping, Mmu, PageRange } from '../../lib/dax/mmu.js';
 import { Signal } from '../../lib/dax/signal.js';
-import type { Waitable } from '../../lib/dax/task.js';
+import { READY, type Waitable } from '../../lib/dax/task.js';
 import type { Region } from '../../lib/region.js';
 import { PAGE_BYTES, PAGES_PER_HUGE } from '../../lib/units.js';
 
@@ -74,11 +74,12 @@ export class SoftwareMmu implements Mmu {
     });
   }
 
-  protect(mapping: Mapping, range: PageRange): void {
+  protect(mapping: Mapping, range: PageRange): Waitable {
     this.protects++;
     this.each(mapping, range, (entry) => {
       entry.isStorable = false;
     });
+    return READY;
   }
 
   catchStores(ino: number, range: PageRange, on: boolean): void {

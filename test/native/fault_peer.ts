@@ -158,6 +158,13 @@ export class FaultPeer {
     this.server.sweepPages(0, REGION_PAGES, false);
   }
 
+  /** The next store to each page is told, from now on. */
+  protect(mapping: number, filePage: number, pageCount: number): void {
+    const number = this.server.writeProtect(mapping, filePage, pageCount, true);
+    const isMade = number === 0 || this.server.isProtected(number);
+    if (!isMade) throw new Error('the memory of a process that waits for nobody is not protected');
+  }
+
   number(regionPage: number): number {
     const bytes = Buffer.alloc(4);
     this.region.read(regionPage * PAGE_BYTES, bytes);

@@ -32,7 +32,7 @@ t.test('a fault is answered with a page of the region', async (t) => {
   t.equal(await client.says('store'), 'store 3 9');
   t.equal(peer.number(8), 9);
 
-  peer.server.writeProtect(7, 0, 16, true);
+  peer.protect(7, 0, 16);
   client.tell('store 3 10');
   t.match(await peer.next('fault'), { filePage: 3, isProtected: true }, 'told again');
   peer.server.writeProtect(7, 3, 1, false);
@@ -61,7 +61,7 @@ t.test('zeroes, errors and traps are shown', async (t) => {
   // Over pages that are not registered, too: those that are get protected all the same.
   peer.server.show(1, 6, 2, 'region', 2, STORABLE);
   await peer.next('done');
-  peer.server.writeProtect(1, 0, 8, true);
+  peer.protect(1, 0, 8);
   client.tell('store 7 1');
   t.match(await peer.next('fault'), { filePage: 7, isProtected: true });
   peer.server.writeProtect(1, 7, 1, false);
@@ -110,7 +110,7 @@ t.test('a part that is unmapped is told, and the others stay', async (t) => {
   t.equal(peer.server.counters().mappings, 0);
   t.equal(peer.server.show(3, 0, 1, 'zero', 0, 0), 0, 'nobody to wait for');
   peer.server.wake(3, 0, 1);
-  peer.server.writeProtect(3, 0, 1, true);
+  peer.protect(3, 0, 1);
 });
 
 t.test('calls are refused, answered and checked', async (t) => {
@@ -161,12 +161,12 @@ t.test('caught stores go through, are noted once, and touch the file', async (t)
   t.same([...peer.server.takeDirtied(5)], [3, 2, 6, 1]);
   t.same([...peer.server.takeDirtied(5)], []);
   t.match(peer.session.takeTouched(), [{ ino: 5, mtimeSec: Number }]);
-  peer.server.writeProtect(3, 0, 16, true);
+  peer.protect(3, 0, 16);
   await client.ask('store 3 8');
   t.same([...peer.server.takeDirtied(5)], [3, 1], 'noted again');
   t.equal(peer.server.counters().caughtStores, 4);
 
-  peer.server.writeProtect(3, 0, 16, true);
+  peer.protect(3, 0, 16);
   peer.server.catchStores(5, 3, 1, false, false);
   client.tell('store 3 9');
   t.match(await peer.next('fault'), { filePage: 3, isProtected: true }, 'caught no more');

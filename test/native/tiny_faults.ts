@@ -93,7 +93,13 @@ export class TinyFaults {
         break;
       case 'sync':
         for (const part of event.parts) {
-          this.server.writeProtect(part.mapping, part.filePage, part.pageCount, true);
+          const number = this.server.writeProtect(
+            part.mapping,
+            part.filePage,
+            part.pageCount,
+            true,
+          );
+          while (number > 0 && !this.server.isProtected(number));
         }
         this.server.reply(event.call, 0);
         break;

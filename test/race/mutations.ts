@@ -30,7 +30,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('fault', "return isHuge ? 'again-smaller' : busErrorOf(error);", ';', 'zero-error-ignored'),
   m('change', 'yield* file.zap(range,', 'void (range,', 'punch-fault'),
   m('writeback', 'file.takeDirtied();', '', 'mkclean-one-mapping'),
-  m('writeback', 'protect(parts, file, entries);', '', 'mkclean-one-mapping'),
+  m('writeback', '=> protect(parts, file, entries)', '=> []', 'mkclean-one-mapping'),
   m('writeback', 'flush(parts, file, entries);', '', 'fault-no-completion'),
   m('writeback', 'file.locks.isHeld(page)', 'false', 'mkclean-one-mapping'),
   m('gate', "(entrant.mode === 'shared' || this.sharedCount === 0)", 'true', 'punch-fault'),
