@@ -3,8 +3,10 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,12 +34,27 @@ static bool ReadEnvironment(struct shim_settings* settings) {
   return true;
 }
 
+// A program cannot outlive the `fauxdax run` that started it: who kills that means the program. Its
+// own children go on.
+static void EndWithParent(void) {
+  const char* text = getenv(WIRE_ENV_PARENT);
+  long parent = 0;
+  for (const char* at = text; at != NULL && *at >= '0' && *at <= '9' && parent < INT32_MAX; at++) {
+    parent = parent * 10 + (*at - '0');
+  }
+  if (parent == 0 || Sys3(SYS_getppid, 0, 0, 0) != parent) return;
+  Sys3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+  if (Sys3(SYS_getppid, 0, 0, 0) != parent) raise(SIGKILL);
+}
+
 // Before main, and before most other constructors; mmap may be called earlier still.
 __attribute__((constructor)) static void Prepare(void) {
   if (atomic_load(&environment_state) != kUnknown) return;
   const bool is_on = ReadEnvironment(&shim_settings);
   atomic_store(&environment_state, is_on ? kOn : kOff);
-  if (is_on) ForkPrepare();
+  if (!is_on) return;
+  ForkPrepare();
+  EndWithParent();
 }
 
 bool ShimIsOn(void) {

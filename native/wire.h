@@ -16,6 +16,8 @@
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
 #define WIRE_ENV_DEVICE "FAUXDAX_DEVICE"  // st_dev of the mount, decimal
 #define WIRE_ENV_FLAGS "FAUXDAX_FLAGS"    // WIRE_RUN_*, decimal
+// pid of `fauxdax run` itself, decimal: its child, the program, ends when it is killed.
+#define WIRE_ENV_PARENT "FAUXDAX_PARENT"
 
 enum wire_run_flags {
   WIRE_RUN_NO_DATA = 1,      // reads always go to the kernel

@@ -6,6 +6,7 @@ export const WIRE_VERSION = 2;
 export const WIRE_ENV_SOCKET = 'FAUXDAX_SOCKET';
 export const WIRE_ENV_DEVICE = 'FAUXDAX_DEVICE';
 export const WIRE_ENV_FLAGS = 'FAUXDAX_FLAGS';
+export const WIRE_ENV_PARENT = 'FAUXDAX_PARENT';
 export const WIRE_RUN_NO_DATA = 1;
 export const WIRE_RUN_VERBOSE = 2;
 /** In a recording: programs with flush instructions of their own run. */

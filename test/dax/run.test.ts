@@ -98,6 +98,48 @@ t.test('descriptors of the caller are inherited', { skip: cannotMap }, async (t)
   t.equal(readFileSync(out, 'utf8'), 'three\nnine\n');
 });
 
+t.test(
+  "pipes of the caller with both ends, as make's job server",
+  { skip: cannotMap },
+  async (t) => {
+    const { dir } = await daxMount(t);
+    const at = scratch(t);
+    const words = `${process.execPath} ${program} run ${dir} --`;
+    // Both jobs wait for each other, so both run at once: a make that lost its job server runs one.
+    const other = { a: 'b', b: 'a' };
+    const job = (name: 'a' | 'b') =>
+      `${name}:\n\t@touch ${at}/${name}; timeout 20 sh -c 'until [ -e ${at}/${other[name]} ]; do sleep 0.1; done'\n`;
+    writeFileSync(join(at, 'inner.mk'), `all: a b\n${job('a')}${job('b')}`);
+    writeFileSync(join(at, 'outer.mk'), `all:\n\t+@${words} make -f ${join(at, 'inner.mk')}\n`);
+    const env = { ...process.env, MAKEFLAGS: '', MFLAGS: '', MAKELEVEL: '' };
+    const made = spawnSync('make', ['-j2', '-f', join(at, 'outer.mk')], { encoding: 'utf8', env });
+    t.equal(made.status, 0, made.stderr);
+    t.notMatch(made.stderr, /jobserver/, 'it has its job server');
+
+    const pipe = '$^F = 255; pipe(R, W); syswrite(W, "token"); exec @ARGV';
+    const read = 'pipe(R, W); open(A, "<&=", 3); sysread(A, $_, 5); print';
+    const perl = ['-e', pipe, process.execPath, program, 'run', dir, '--', 'perl', '-e', read];
+    t.equal(spawnSync('perl', perl, { encoding: 'utf8' }).stdout, 'token', 'ends that wait');
+  },
+);
+
+t.test('a program ends with a run that is killed', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const words = [program, 'run', dir, '--', 'sh', '-c', 'echo $$; exec sleep 60'];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const pid = await new Promise<number>((resolve) => {
+    child.stdout.once('data', (text: Buffer) => resolve(Number(String(text))));
+  });
+  t.teardown(() => spawnSync('kill', ['-KILL', String(pid)]));
+  child.kill('SIGKILL');
+  // Its end of the pipe is the last one.
+  const ended = new Promise<string>((resolve) =>
+    child.stdout.once('close', () => resolve('ended')),
+  );
+  const late = new Promise<string>((resolve) => setTimeout(resolve, 10_000, 'goes on').unref());
+  t.equal(await Promise.race([ended, late]), 'ended');
+});
+
 t.test('an image may have a long path', { skip: cannotMap }, async (t) => {
   const base = scratch(t, '/dev/shm');
   const parent = join(base, 'x'.repeat(200));

@@ -8,7 +8,12 @@ import { constants } from 'node:os';
 import { Command } from 'commander';
 import { type Control, connect } from '../../fs/mount.js';
 import type { RunTicket } from '../../fs/dax/dax.js';
-import { WIRE_ENV_DEVICE, WIRE_RUN_NO_DATA, WIRE_RUN_VERBOSE } from '../../fs/dax/wire.js';
+import {
+  WIRE_ENV_DEVICE,
+  WIRE_ENV_PARENT,
+  WIRE_RUN_NO_DATA,
+  WIRE_RUN_VERBOSE,
+} from '../../fs/dax/wire.js';
 import { inheritedDescriptors, stdioWith } from '../descriptors.js';
 import { findExecutable, whyNotPreloaded } from '../executable.js';
 import {
@@ -48,6 +53,9 @@ Stores by mmap, MAP_SYNC too, go straight to the region, as on a DAX filesystem;
 program starts are included. The image has to lie in memory. A program that a preloaded library does
 not reach (static, Go, set-user-ID) is refused; where another program starts one, its shared mappings
 fail with ENODEV. A file that is open already when a run begins goes on in the page cache.
+
+The program gets the signals that are sent to run, and ends with it when that is killed (SIGKILL);
+processes that it started go on.
 
 Exit status: that of the program, 128 + N when signal N ended it; 3 when it cannot be run so, 126 or
 127 when it cannot be executed or found.
@@ -120,7 +128,11 @@ function environmentOf(
 ): NodeJS.ProcessEnv {
   const flags = (data ? 0 : WIRE_RUN_NO_DATA) | (verbose === true ? WIRE_RUN_VERBOSE : 0);
   const preloaded = process.env['LD_PRELOAD'];
-  return { ...process.env, ...shimEnvironment(ticket, { dir, shim, flags, preloaded }) };
+  return {
+    ...process.env,
+    ...shimEnvironment(ticket, { dir, shim, flags, preloaded }),
+    [WIRE_ENV_PARENT]: String(process.pid),
+  };
 }
 
 /** @returns the exit status: the program's, or 128 and the signal that ended it */
