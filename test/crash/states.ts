@@ -58,6 +58,8 @@ export async function stateAfter(t: Test, script: string): Promise<CrashState> {
   region.storeFlushed(0, readFileSync(join(imageDir as string, 'region')).subarray(0, PAGE_BYTES));
   const image = openImage(imageDir as string, { openRegion: () => region });
   const explorer = new Explorer(loadNative(), mountDir as string, (reason) => t.fail(reason));
+  // Before the folder goes, also when the test's time is up: nobody here may touch the mount.
+  t.teardown(() => explorer.close());
   const warden = new Warden();
   try {
     const slot = explorer.open(image);

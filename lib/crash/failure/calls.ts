@@ -27,6 +27,8 @@ export interface KnownCall {
   event: CallEvent;
   /** Positions before its first and after its last change; undefined when it changed nothing. */
   changes?: { from: number; to: number };
+  /** A rename over a name that was there. */
+  replaces?: boolean;
 }
 
 /** Why a store through a mapping was not durable: nobody flushed the line after it, or fenced. */
@@ -54,8 +56,12 @@ export class CallBook {
         this.calls.set(event.callId, { text: texts.of(event, position), event: located });
       } else if (event.type === 'store' || event.type === 'metadata') {
         const call = this.calls.get(event.callId);
-        if (call !== undefined)
+        if (call !== undefined) {
           call.changes = { from: call.changes?.from ?? position, to: position + 1 };
+          if (event.type === 'metadata' && event.record.type === 'replace-name') {
+            call.replaces = true;
+          }
+        }
       } else if (event.type === 'output') {
         this.outputs.push({ position, event });
       }

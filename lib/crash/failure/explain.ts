@@ -186,9 +186,10 @@ function dependent(evidence: Evidence, first: KnownCall, call: KnownCall): Wordi
   const { text, event } = call;
   const isRename = event.operation === 'RENAME' || event.operation === 'RENAME2';
   if (isRename && DATA_OPERATIONS.has(first.event.operation) && text.path === first.text.path) {
+    const how = call.replaces === true ? 'over' : 'to';
     return {
       text:
-        `${quote(text.path)} was renamed to ${quote(text.path2 ?? '')} before its bytes were ` +
+        `${quote(text.path)} was renamed ${how} ${quote(text.path2 ?? '')} before its bytes were ` +
         `durable: the crash kept the name and lost what ${quote(first.text.text)} wrote.`,
       needs: `fdatasync of ${quote(text.path)}${writtenBy(first)}, before the rename`,
     };

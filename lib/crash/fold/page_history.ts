@@ -197,7 +197,7 @@ export class PageHistories {
   private drop(page: number): void {
     this.pages.delete(page);
     this.undecided.delete(page);
-    this.flushed.delete(page);
+    this.forgetFlushes(page);
     this.withPast.delete(page);
   }
 

@@ -1,8 +1,8 @@
 /**
  * The model `dax`: persistent memory behind volatile caches, a filesystem that journals metadata.
  * Lines of 64 bytes; a line that is not flushed, and then fenced by the same thread, may hold any of
- * its values since. Of the operations since the last commit a suffix is lost; a commit that kept the others came after a
- * fence, so that lines flushed before it are durable.
+ * its values since. Of the operations since the last commit a suffix is lost; a commit that kept the
+ * others came after a fence, so that lines flushed before it are durable.
  */
 import { FILESYSTEM_THREAD, type TraceEvent } from '../../trace/event.js';
 import type { Fold, Operation } from '../fold/fold.js';
