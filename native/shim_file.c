@@ -5,8 +5,17 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "shim.h"
+
+// The kernel appends where it last knew the end of a file to be, and did not see it move. An append
+// of another thread or process that comes before this may still go to the old place.
+static void LearnSize(int fd) {
+  struct statx status;
+  const int flags = AT_EMPTY_PATH | AT_STATX_FORCE_SYNC;
+  Sys6(SYS_statx, fd, (long)"", flags, STATX_SIZE, (long)&status, 0);
+}
 
 // The kernel's FUSE knows neither COLLAPSE_RANGE nor INSERT_RANGE.
 static long Allocate(int fd, int mode, int64_t offset, int64_t length) {
@@ -29,7 +38,9 @@ static long Allocate(int fd, int mode, int64_t offset, int64_t length) {
   job.request.arguments[1] = (uint64_t)mode;
   job.request.arguments[2] = (uint64_t)offset;
   job.request.arguments[3] = (uint64_t)length;
-  return -ShimCall(&job);
+  const int refused = ShimCall(&job);
+  if (refused == 0) LearnSize(fd);
+  return -refused;
 }
 
 SHIM_PUBLIC int fallocate(int fd, int mode, off_t offset, off_t length) {

@@ -6,8 +6,8 @@
 // the library has done its work: lines that were flushed, and a drain, which is a fence of the
 // calling thread. Nothing has to be said about msync, which these libraries call by its name.
 //
-// A program that asks dlsym for a function of the library itself passes by; then its flushes are
-// not seen, and count as never made.
+// A program that asks dlsym for a function of the library itself passes by. Where nothing is linked
+// with the library, shim_scan.c refuses it; else its flushes are not seen, and count as never made.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <string.h>

@@ -3,6 +3,9 @@
 // seen to be flushed counts as lost: so such a program is refused, unless it was said that its own
 // flushes are to be ignored. Code that is made while a program runs is not looked at.
 //
+// The same for a libpmem that nothing loaded is linked with: who loads it by dlopen() reaches it by
+// dlsym(), past shim_pmem.c.
+//
 // A pattern of bytes is no instruction yet. The function around it, which the tables for unwinding
 // name, is walked through from its start: what does not lie where an instruction has its opcode is
 // none. Where an object has no such tables, a pattern counts; beside all functions of one that has
@@ -34,6 +37,12 @@ struct object {
   const uint8_t* unwind_header;  // NULL: none that can be read here
   const struct unwind_entry* entries;
   size_t entry_count;
+};
+
+struct scan {
+  bool is_first;
+  const char* pmem;  // the name of a libpmem or libpmem2 that is loaded; NULL: none
+  bool is_linked;    // with one of them, something is
 };
 
 // How often objects had been added when they were last looked at.
@@ -159,13 +168,52 @@ static void ReadUnwindHeader(struct object* object, const uint8_t* header) {
   object->entry_count = count;
 }
 
-static int ScanObject(struct dl_phdr_info* info, size_t size, void* is_first) {
+static bool IsPmem(const char* name) {
+  const char* slash = strrchr(name, '/');
+  const char* base = slash == NULL ? name : slash + 1;
+  return strncmp(base, "libpmem.so.", 11) == 0 || strncmp(base, "libpmem2.so.", 12) == 0;
+}
+
+// Whether the object is linked with libpmem or libpmem2.
+static bool NeedsPmem(const struct dl_phdr_info* info) {
+  const ElfW(Dyn)* dynamic = NULL;
+  for (size_t i = 0; i < info->dlpi_phnum; i++) {
+    if (info->dlpi_phdr[i].p_type != PT_DYNAMIC) continue;
+    dynamic = (const ElfW(Dyn)*)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+  }
+  const char* names = NULL;
+  for (const ElfW(Dyn)* at = dynamic; at != NULL && at->d_tag != DT_NULL; at++) {
+    if (at->d_tag == DT_STRTAB) names = (const char*)at->d_un.d_ptr;
+  }
+  for (const ElfW(Dyn)* at = dynamic; names != NULL && at->d_tag != DT_NULL; at++) {
+    if (at->d_tag == DT_NEEDED && IsPmem(names + at->d_un.d_val)) return true;
+  }
+  return false;
+}
+
+static void RefuseUnlinked(const char* library) {
+  const char* const words[] = {
+      "fauxdax: ",
+      program_invocation_name,
+      ": ",
+      library,
+      " is loaded by dlopen, and what dlsym finds there flushes unseen by a recording: link the "
+      "program with it, or --own-flushes=ignore, and what it flushes counts as never flushed",
+  };
+  ShimSay(words, sizeof(words) / sizeof(words[0]));
+  Sys3(SYS_exit_group, EXIT_ENVIRONMENT, 0, 0);
+}
+
+static int ScanObject(struct dl_phdr_info* info, size_t size, void* argument) {
   (void)size;
-  if (*(bool*)is_first) {
-    *(bool*)is_first = false;
+  struct scan* scan = argument;
+  if (scan->is_first) {
+    scan->is_first = false;
     if (atomic_exchange(&scanned_adds, info->dlpi_adds) == info->dlpi_adds) return 1;
   }
+  if (IsPmem(info->dlpi_name)) scan->pmem = info->dlpi_name;
   if (IsKnown(info->dlpi_name)) return 0;
+  if (NeedsPmem(info)) scan->is_linked = true;
   struct object object = {.name = info->dlpi_name};
   for (size_t i = 0; i < info->dlpi_phnum; i++) {
     const ElfW(Phdr)* segment = &info->dlpi_phdr[i];
@@ -184,8 +232,9 @@ static int ScanObject(struct dl_phdr_info* info, size_t size, void* is_first) {
 
 void ScanObjects(void) {
   if (!ShimIsRecorded() || (shim_settings.flags & WIRE_RUN_OWN_FLUSHES) != 0) return;
-  bool is_first = true;
-  dl_iterate_phdr(ScanObject, &is_first);
+  struct scan scan = {.is_first = true};
+  dl_iterate_phdr(ScanObject, &scan);
+  if (scan.pmem != NULL && !scan.is_linked) RefuseUnlinked(scan.pmem);
 }
 
 // What was loaded after the last barrier.

@@ -7,6 +7,7 @@
  * requests.ts.
  */
 import { join } from 'node:path';
+import { getSystemErrorName } from 'node:util';
 import { DaxEngine } from '../../lib/dax/engine.js';
 import type { BusError, Mapping, PageRange } from '../../lib/dax/mmu.js';
 import { Errno } from '../../lib/errno.js';
@@ -276,9 +277,12 @@ export class Dax {
   /** Its address space is not what we believe: what it shows cannot be trusted to be taken back. */
   #disobeyed(client: number, error: number): void {
     const pid = this.#clients.pid(client);
+    const code = getSystemErrorName(-error);
     this.#parts.log.error(
-      { client, pid, error },
-      'a process could not change its mappings: killed',
+      { client, pid, code },
+      `process ${pid} could not change what its mappings show (${code}), so it could have gone on with ` +
+        "pages that are another file's, and was killed: ENOMEM is too many areas or too little " +
+        'memory (raise sysctl vm.max_map_count, RLIMIT_AS or the memory limit of its group)',
     );
     if (pid !== undefined) kill(pid);
   }

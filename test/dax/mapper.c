@@ -66,6 +66,7 @@ static int OpenFlags(const char* text) {
   if (strstr(text, "creat") != NULL) flags |= O_CREAT;
   if (strstr(text, "trunc") != NULL) flags |= O_TRUNC;
   if (strstr(text, "dsync") != NULL) flags |= O_DSYNC;
+  if (strstr(text, "append") != NULL) flags |= O_APPEND;
   return flags;
 }
 
@@ -173,7 +174,8 @@ static void Run(void) {
   } else if (strcmp(call, "fallocate") == 0) {
     Answer(fallocate(*File(1), (int)Number(2), Number(3), Number(4)));
   } else if (strcmp(call, "seek") == 0) {
-    Answer(lseek(*File(1), Number(3), strcmp(words[2], "data") == 0 ? SEEK_DATA : SEEK_HOLE));
+    const int hole = strcmp(words[2], "data") == 0 ? SEEK_DATA : SEEK_HOLE;
+    Answer(lseek(*File(1), Number(3), strcmp(words[2], "end") == 0 ? SEEK_END : hole));
   } else if (strcmp(call, "fsync") == 0) {
     Answer(fsync(*File(1)));
   } else if (strcmp(call, "unlink") == 0) {

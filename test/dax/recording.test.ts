@@ -59,6 +59,22 @@ int main(void) {
   at[0] = '.'; at[4096] = '.'; persist(at, 8192); puts("start");`,
 };
 
+/** Loads libpmem by itself, and finds its functions by dlsym. */
+const DLOPENED = {
+  library: 'dl',
+  start: `#include <dlfcn.h>
+#include <stdio.h>
+int main(void) {
+  void* pmem = dlopen("libpmem.so.1", RTLD_NOW);
+  void* (*map)() = (void* (*)())dlsym(pmem, "pmem_map_file");
+  void (*flush)() = (void (*)())dlsym(pmem, "pmem_flush");
+  void (*drain)() = (void (*)())dlsym(pmem, "pmem_drain");
+  size_t bytes; int is_pmem;
+  char* at = map("f", 8192UL, 1, 0600, &bytes, &is_pmem);
+  if (at == NULL) return 9;
+  puts("start");`,
+};
+
 /** A pool of libpmemobj with a root of eight lines. */
 const PMEMOBJ = {
   library: 'pmemobj',
@@ -134,6 +150,16 @@ t.test('recordings of mappings', { skip: missing() }, async (t) => {
     t.equal(refused.status, 2);
     t.match(refused.stderr, /flushes by itself \(clflush at/);
     const { status, stderr, seen } = record(t, body, ['--own-flushes', 'ignore']);
+    t.equal(status, 0, stderr);
+    t.same(seen, [store(64), END]);
+  });
+
+  t.test('so is one that finds the functions of libpmem past the shim', async (t) => {
+    const body = `at[64] = 'a'; flush(at + 64, 8UL); drain();`;
+    const refused = record(t, body, [], DLOPENED);
+    t.equal(refused.status, 2);
+    t.match(refused.stderr, /libpmem\.so\.1 is loaded by dlopen.*--own-flushes=ignore/);
+    const { status, stderr, seen } = record(t, body, ['--own-flushes', 'ignore'], DLOPENED);
     t.equal(status, 0, stderr);
     t.same(seen, [store(64), END]);
   });
