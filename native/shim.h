@@ -166,6 +166,7 @@ struct shim_helper {
   uint64_t client;
   uint64_t nonce;
   uint64_t mode;  // WIRE_MODE_*
+  bool is_child;  // of fork: it attaches because its parent had mappings
 };
 
 enum shim_helper_state { kHelperNone, kHelperStarting, kHelperReady, kHelperFailed, kHelperGone };

@@ -122,7 +122,9 @@ static void InChild(void) {
     ThreadsForget();
     int error = ReserveShared();
     if (TableReserve(2) == 0) DropUnforked();
+    shim_helper.is_child = TableCount() > 0;
     if (error == 0 && TableCount() > 0) error = HelperStart();
+    shim_helper.is_child = false;
     for (size_t i = 0; i < TableCount();) i = TellAgain(i, error);
     AnchorsDrop();
   }

@@ -157,7 +157,7 @@ static int Attach(struct shim_helper* helper) {
     error = Open(&helper->memory, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", flags, 0));
   }
   if (error == 0) error = Open(&helper->channel, ChannelConnect());
-  if (error == ENOENT || error == ECONNREFUSED) return EIO;
+  if (error == ECONNREFUSED) return EIO;
   if (error != 0) return error;
 
   struct wire_request hello = {.call = WIRE_HELLO};
@@ -166,6 +166,7 @@ static int Attach(struct shim_helper* helper) {
   int fds[2];
   error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds, 2);
   if (error == 0) error = reply.error == EPROTONOSUPPORT ? EPROTO : reply.error;
+  if (error == EPERM) error = EACCES;  // the daemon's word, not the kernel's
   if (error != 0) return error;
   helper->region = fds[0];
   helper->empty = fds[1];
@@ -271,6 +272,10 @@ static const char* Reason(int error) {
       return "its daemon is of another version";
     case EIO:
       return "its daemon does not answer";
+    case ENOENT:
+      return "its daemon's socket or /proc is not there (the daemon ended, or chroot)";
+    case EACCES:
+      return "its daemon serves the user who mounted it, and this process is not (or no more) that";
     case ENOSYS:
       return "this kernel's userfaultfd lacks what is needed (6.7 has it)";
     case EPERM:
@@ -290,8 +295,11 @@ int HelperStart(void) {
       FutexWait(&shim_helper.state, kHelperStarting);
     }
     if (atomic_load(&shim_helper.state) == kHelperFailed) {
-      const char* const words[] = {"fauxdax: files of the mount cannot be mapped: ",
-                                   Reason(shim_helper.error)};
+      const char* const words[] = {
+          shim_helper.is_child ? "fauxdax: a child of fork is not served, and access to the files "
+                                 "that it has mapped is SIGBUS: "
+                               : "fauxdax: files of the mount cannot be mapped: ",
+          Reason(shim_helper.error)};
       ShimSay(words, 2);
     }
   }
@@ -299,7 +307,7 @@ int HelperStart(void) {
     case kHelperReady:
       return 0;
     case kHelperFailed:
-      return shim_helper.error;
+      return shim_helper.error == ENOENT ? EIO : shim_helper.error;
     default:
       return EIO;
   }

@@ -74,12 +74,16 @@ export class Mapper {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
   readonly #exited: Promise<number | null>;
+  #said = '';
 
   private constructor(t: Test, words: string[]) {
     const [executable = '', ...args] = words;
     this.#child = spawn(executable, args);
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
-    this.#child.stderr.on('data', (text: Buffer) => t.comment(String(text)));
+    this.#child.stderr.on('data', (text: Buffer) => {
+      this.#said += String(text);
+      t.comment(String(text));
+    });
     this.#exited = new Promise((resolve) => this.#child.once('exit', resolve));
     t.teardown(async () => {
       if (this.#child.exitCode === null) this.#child.kill('SIGKILL');
@@ -110,6 +114,11 @@ export class Mapper {
   /** Makes the calls of a table and checks each answer. */
   async check(t: Test, rows: readonly (readonly [call: string, answer: string])[]): Promise<void> {
     for (const [line, answer] of rows) t.equal(await this.call(line), answer, line);
+  }
+
+  /** On its stderr. */
+  get said(): string {
+    return this.#said;
   }
 
   /** Ends in order; the exit status. */

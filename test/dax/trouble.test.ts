@@ -1,5 +1,7 @@
 // What goes wrong under direct mappings: processes that are killed, no space, bad memory, mounts that
 // end; and that nothing is left of it.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { cannotMap, type DaxPlace, daxMount, fauxdax, Mapper, mapperPids } from './place.js';
@@ -147,3 +149,30 @@ t.test('a daemon that is killed takes no process with it', { skip: cannotMap }, 
   await mapper.end();
   t.match(fauxdax('fsck', place.imageDir), { status: 0 });
 });
+
+t.test(
+  'a child that cannot be served says why, and its parent goes on',
+  { skip: cannotMap },
+  async (t) => {
+    for (const [change, reason] of [
+      ['chroot .', /socket or \/proc is not there .*chroot/],
+      ['user 65534', /userfaultfd is not allowed|serves the user who mounted it/],
+    ] as const) {
+      const { dir } = await daxMount(t);
+      writeFileSync(join(dir, 'f'), 'a'.repeat(4096));
+      const mapper = Mapper.direct(t, dir);
+      await mapper.check(t, [
+        ['open A f rw', '0'],
+        ['map M A 0 4096 shared', '0'],
+        ['store M 0 x', '0'],
+        [change, '0'],
+        ['fork load M 0 1', 'SIGBUS 0'],
+        ['store M 1 y', '0'],
+        ['load M 0 3', 'xya'],
+      ]);
+      t.equal(await mapper.end(), 0);
+      t.match(mapper.said, /^fauxdax: a child of fork is not served, .* SIGBUS: .*\n$/, change);
+      t.match(mapper.said, reason);
+    }
+  },
+);
