@@ -15,7 +15,7 @@
 // shim_show.c   what a part shows: commands, pages of a process's own
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork
-// shim_data.c   reads without the kernel
+// shim_data.c   reads without the kernel; shim_pin.c buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions
 #ifndef FAUXDAX_SHIM_H_

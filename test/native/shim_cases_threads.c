@@ -1,8 +1,10 @@
 /* Threads, and accesses that the kernel makes for the program. */
 #include "shim_program.h"
 
+#include <linux/io_uring.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 
 enum { kThreads = 4, kRounds = 60 };
@@ -140,6 +142,22 @@ void ThreadCases(void) {
   Equal(ChildStatus(pid), 0, "the last thread of the program ends it");
 }
 
+// Registered buffers: of a mapping refused, others not.
+static void Pinned(char* mapped) {
+  struct io_uring_params parameters = {0};
+  const int ring = (int)syscall(SYS_io_uring_setup, 2, &parameters);
+  if (ring < 0 && (errno == ENOSYS || errno == EPERM)) return;  // not allowed here
+  Must(ring >= 0, "io_uring_setup");
+  static char own[PAGE];
+  struct iovec buffers[2] = {{own, sizeof(own)}, {mapped + 100, 10}};
+  errno = 0;
+  Ok(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, buffers, 2) == -1 &&
+         errno == EOPNOTSUPP,
+     "io_uring keeps no buffer in a mapping");
+  Equal(syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, buffers, 1), 0, "but others");
+  close(ring);
+}
+
 void KernelCases(void) {
   char* a = Map(16, RW, MAP_SHARED, 0);
   const int other = open(other_path, O_RDWR);
@@ -166,4 +184,5 @@ void KernelCases(void) {
   struct iovec pieces[2] = {{a + 5 * PAGE, 8}, {a + 6 * PAGE, 8}};
   Equal(preadv(other, pieces, 2, 0), 16, "preadv into two holes");
   Ok(a[5 * PAGE] == 'o' && a[6 * PAGE + 7] == 'o', "both have it");
+  Pinned(a);
 }
