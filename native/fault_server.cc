@@ -330,10 +330,8 @@ void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_co
   if (found == caught_.end()) return;
   Caught& caught = found->second;
   caught.pages.Remove(file_page, page_count);
-  // A chunk that is not whole any more is none.
-  const uint64_t first = file_page / kPagesPerHuge * kPagesPerHuge;
-  const uint64_t end = (file_page + page_count + kPagesPerHuge - 1) / kPagesPerHuge * kPagesPerHuge;
-  caught.huge.Remove(first, end - first);
+  // A chunk that is not whole any more is none: whoever asks asks for all of it.
+  caught.huge.Remove(file_page, page_count);
   if (caught.pages.empty() && caught.dirtied.empty()) caught_.erase(found);
 }
 

@@ -347,6 +347,9 @@ int main(int argc, char** argv) {
       channel = Connect();
       printf("join %d\n", Ask(channel, Request(WIRE_JOIN, 0, client, nonce, 0, 0)));
     }
+    if (strcmp(word, "guess") == 0) {
+      printf("guess %d\n", Ask(Connect(), Request(WIRE_JOIN, 0, client, nonce + 1, 0, 0)));
+    }
     if (strcmp(word, "map") == 0) {
       mapping_ino = a;
       mapping_offset = b;

@@ -113,6 +113,53 @@ t.test('stores that were looked for before a print come before it, later ones af
   t.same(words(events()), [`store ${100 * 4096} 64`, 'fence', 'output', `store ${100 * 4096} 64`]);
 });
 
+t.test('a look finds stores, and makes nothing durable', async (t) => {
+  const { recorder, peer, output, events } = recording(t);
+  const { client } = await peer.mapped(3, 1, SHARED);
+  peer.server.watchPages(100, 1);
+  await peer.show(3, 0, 1, 100, STORABLE);
+  await client.ask('store 0 7');
+  t.equal(await client.ask('flush 0 0 0'), 'flush 0');
+  writeFileSync(output, 'said\n');
+  await client.ask('store 0 8');
+  recorder.drain();
+  t.same(words(events()), [`store ${100 * 4096} 64`, 'output', `store ${100 * 4096} 64`]);
+});
+
+t.test('a flush and a fence are of the thread that asked for them', async (t) => {
+  const { peer, events } = recording(t);
+  const { client } = await peer.mapped(3, 1, SHARED);
+  await peer.show(3, 0, 1, 100, STORABLE);
+  t.equal(await client.ask(`flush 0 64 ${DRAIN}`), 'flush 0');
+  const threads = events().flatMap(({ kind, body }) => {
+    if (kind === KIND.flush) return [body.readUInt32LE(24)];
+    return kind === KIND.fence ? [body.readUInt32LE(8)] : [];
+  });
+  const { pid } = client.child;
+  t.same(threads, [pid, pid], 'its only thread has the number of the process');
+});
+
+t.test(
+  'stores are of the only process with mappings, and of nobody where there are two',
+  async (t) => {
+    const { peer, events } = recording(t);
+    const { client } = await peer.mapped(3, 1, SHARED);
+    peer.server.watchPages(100, 1);
+    await peer.show(3, 0, 1, 100, STORABLE);
+    await client.ask('store 0 7');
+    await peer.mapped(4, 1, SHARED);
+    await client.ask('store 0 8');
+    peer.sweep();
+    const calls = events().filter(({ kind }) => kind === KIND.call);
+    const pids = calls.map(({ body }) => body.readUInt32LE(20));
+    t.same(
+      pids,
+      [client.child.pid, 0],
+      'what was stored before the second came is the first one’s',
+    );
+  },
+);
+
 t.test('a print comes before the stores that followed it, whoever looks for them', async (t) => {
   const { peer, output, events } = recording(t);
   const { client } = await peer.mapped(3, 1, SHARED);

@@ -100,6 +100,7 @@ t.test('a part that is unmapped is told, and the others stay', async (t) => {
   const { client } = await peer.mapped(3, 16, SHARED);
   t.equal(await client.ask('unmap 4 2'), 'unmap 0');
   t.match(await peer.next('unmapped'), { mapping: 3, filePage: 4, pageCount: 2 });
+  t.equal(peer.server.show(3, 4, 2, 'zero', 0, 0), 0, 'nobody could see it');
   client.tell('load 6');
   t.match(await peer.next('fault'), { mapping: 3, filePage: 6 });
   await peer.install(3, 0, 16, 1);
@@ -353,6 +354,7 @@ t.test('only the process itself joins', async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.attached();
   t.equal(await client.ask('fork-join'), 'fork-join 1');
+  t.equal(await client.ask('guess'), 'guess 1', 'nor does who has to guess');
 });
 
 const notRoot = process.getuid?.() === 0 ? false : 'needs to become another user';
