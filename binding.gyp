@@ -33,6 +33,15 @@
       "cflags": ["-std=c17", "-O2", "-Wall", "-Wextra", "-Werror"]
     },
     {
+      # The processes of `fauxdax race --live`; see the top of its only file.
+      "target_name": "actor",
+      "type": "executable",
+      "sources": ["native/actor.c"],
+      "cflags": ["-std=c17", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror"],
+      "ldflags": ["-pthread"],
+      "libraries": ["-ldl"]
+    },
+    {
       # Preloaded into programs by `fauxdax run`; see native/shim.h. Its threads have no thread-local
       # storage: no stack protector, and every symbol is found before the first of them starts.
       "target_name": "shim",

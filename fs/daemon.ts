@@ -191,6 +191,7 @@ class Daemon {
       'fault-clear': ({ ruleId }) => {
         const count = fs.faults.clear(ruleId === undefined ? undefined : Number(ruleId));
         fs.sharing.watch(fs.faults.watchesData);
+        fs.dax?.scheduler.release();
         return count;
       },
       commit: () => {

@@ -1,10 +1,12 @@
 /**
  * Fault injection: rules that say which operation on which path, the how-manieth time, meets which
  * fault. Matching runs on the filesystem's thread before an operation is carried out; while a rule
- * names reads or writes, no file is served natively, so that every one of them passes here.
+ * names reads or writes, no file is served natively, so that every one of them passes here. Rules
+ * for points hold back tasks of the engine that serves mapped files, so that others run in between.
  */
 import picomatch from 'picomatch';
 import { Errno, type ErrnoName } from '../lib/errno.js';
+import { Random } from '../lib/random.js';
 import type { Keep } from '../lib/region.js';
 import { UsageError } from './options.js';
 
@@ -37,7 +39,9 @@ export const FAULT_OPS = [
   'copy',
   'ioctl',
   'statfs',
+  'point',
 ] as const;
+/** `any` is any request; a `point` is none, but a step of the engine that serves mapped files. */
 export type FaultOp = (typeof FAULT_OPS)[number];
 
 /** What happens to a matching operation. Byte counts are of the operation's own data. */
@@ -61,6 +65,12 @@ export interface FaultRule {
   nth?: number;
   /** Every n-th matching operation. */
   every?: number;
+  /** Of the operations whose turn it is only so many of one, at random. */
+  chance?: number;
+  /** What `chance` goes by; 0. */
+  seed?: number;
+  /** With `point`: only points whose name (lib/dax/task.ts) has this in it. */
+  point?: string;
   action: FaultAction;
 }
 
@@ -72,18 +82,26 @@ export interface FaultState extends FaultRule {
 
 interface Armed extends FaultState {
   matches: (path: string) => boolean;
+  random: Random;
 }
 
 const RULES_MAX = 1000;
+const REQUESTS = FAULT_OPS.filter((op) => op !== 'point');
 const DATA_OPS: ReadonlySet<FaultOp> = new Set(['any', 'read', 'write']);
 
 export class Faults {
   readonly #rules: Armed[] = [];
+  #pointRules = 0;
   #nextId = 1;
 
   /** Checked before every operation; false costs nothing more. */
   get armed(): boolean {
-    return this.#rules.length > 0;
+    return this.#rules.length > this.#pointRules;
+  }
+
+  /** Checked at every point of a task; false costs nothing more. */
+  get watchesPoints(): boolean {
+    return this.#pointRules > 0;
   }
 
   /** True while reads and writes must not be served natively. */
@@ -96,9 +114,17 @@ export class Faults {
     checkRule(rule);
     if (this.#rules.length >= RULES_MAX) throw new UsageError(`more than ${RULES_MAX} fault rules`);
     const glob = picomatch(rule.path, { dot: true, basename: !rule.path.includes('/') });
-    const armed: Armed = { ...rule, id: this.#nextId, matched: 0, fired: 0, matches: glob };
+    const armed: Armed = {
+      ...rule,
+      id: this.#nextId,
+      matched: 0,
+      fired: 0,
+      matches: (path) => glob(path) || glob(path.slice(1)),
+      random: new Random(rule.seed ?? 0),
+    };
     this.#nextId += 1;
     this.#rules.push(armed);
+    this.#count();
     return state(armed);
   }
 
@@ -111,28 +137,52 @@ export class Faults {
     const before = this.#rules.length;
     const kept = id === undefined ? [] : this.#rules.filter((rule) => rule.id !== id);
     this.#rules.splice(0, before, ...kept);
+    this.#count();
     return before - this.#rules.length;
+  }
+
+  #count(): void {
+    this.#pointRules = this.#rules.filter(({ op }) => op === 'point').length;
   }
 
   /** Counts the operation against every rule and returns the first whose turn it is. */
   match(op: FaultOp, path: string): FaultAction | undefined {
-    let action: FaultAction | undefined;
+    const action = this.#turn((rule) => {
+      const isOp = rule.op === op || (rule.op === 'any' && op !== 'point');
+      return isOp && rule.matches(path);
+    });
+    if (action !== undefined && action.action.do === 'crash') this.clear(action.id);
+    return action?.action;
+  }
+
+  /**
+   * As match(), for a task that has come to a point.
+   * @returns milliseconds that it stays there
+   */
+  matchPoint(point: string, path: string): number | undefined {
+    const action = this.#turn(
+      (rule) => rule.op === 'point' && point.includes(rule.point ?? '') && rule.matches(path),
+    )?.action;
+    return action?.do === 'delay' ? action.delayMs : undefined;
+  }
+
+  #turn(matches: (rule: Armed) => boolean): Armed | undefined {
+    let first: Armed | undefined;
     for (const rule of this.#rules) {
-      if (rule.op !== 'any' && rule.op !== op) continue;
-      if (!rule.matches(path) && !rule.matches(path.slice(1))) continue;
+      if (!matches(rule)) continue;
       rule.matched += 1;
       if (rule.nth !== undefined && rule.matched !== rule.nth) continue;
       if (rule.every !== undefined && rule.matched % rule.every !== 0) continue;
-      if (action !== undefined) continue;
+      if (rule.chance !== undefined && rule.random.next() / 2 ** 32 >= rule.chance) continue;
+      if (first !== undefined) continue;
       rule.fired += 1;
-      action = rule.action;
-      if (action.do === 'crash') this.clear(rule.id);
+      first = rule;
     }
-    return action;
+    return first;
   }
 }
 
-function state({ matches: _matches, ...rule }: Armed): FaultState {
+function state({ matches: _matches, random: _random, ...rule }: Armed): FaultState {
   return { ...rule };
 }
 
@@ -152,17 +202,33 @@ function checkRule(rule: FaultRule): void {
   if (rule.nth !== undefined && rule.every !== undefined) {
     throw new UsageError('fault: nth and every contradict each other');
   }
+  checkChance(rule);
   checkAction(rule.op, rule.action);
+}
+
+function checkChance({ op, chance, seed, point }: FaultRule): void {
+  if (chance !== undefined && !(chance > 0 && chance <= 1)) {
+    throw new UsageError('fault: chance must be above 0, and 1 at most');
+  }
+  if (seed !== undefined && !(Number.isSafeInteger(seed) && seed >= 0)) {
+    throw new UsageError('fault: seed must be a whole number');
+  }
+  if (seed !== undefined && chance === undefined) {
+    throw new UsageError('fault: a seed needs a chance');
+  }
+  if (point !== undefined && (op !== 'point' || typeof point !== 'string' || point === '')) {
+    throw new UsageError('fault: the name of a point goes with op point');
+  }
 }
 
 function checkAction(op: FaultOp, action: FaultAction): void {
   const allowed: Record<FaultAction['do'], readonly FaultOp[]> = {
-    error: FAULT_OPS,
+    error: REQUESTS,
     short: ['read', 'write'],
     torn: ['write'],
     delay: FAULT_OPS,
     poison: ['read', 'write'],
-    crash: FAULT_OPS,
+    crash: REQUESTS,
   };
   const ops = allowed[action?.do];
   if (ops === undefined) throw new UsageError(`fault: no fault '${String(action?.do)}'`);

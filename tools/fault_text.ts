@@ -78,7 +78,9 @@ export function describeRule(rule: FaultRule): { when: string; action: string } 
       : rule.every !== undefined
         ? `every ${rule.every}`
         : 'always';
-  return { when: turn, action: describeAction(rule.action) };
+  const at = rule.point === undefined ? '' : ` at '${rule.point}'`;
+  const chance = rule.chance === undefined ? '' : `, chance ${rule.chance}`;
+  return { when: `${turn}${at}${chance}`, action: describeAction(rule.action) };
 }
 
 function describeAction(action: FaultAction): string {

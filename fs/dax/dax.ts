@@ -100,7 +100,10 @@ export class Dax {
   constructor(fs: Filesystem, parts: DaxParts) {
     this.#fs = fs;
     this.#parts = parts;
-    this.scheduler = new LiveScheduler(parts.recorder);
+    const { faults, nodes } = fs;
+    this.scheduler = new LiveScheduler(parts.recorder, (point, ino) =>
+      faults.watchesPoints ? faults.matchPoint(point, nodes.path(ino)) : undefined,
+    );
     this.#calls = new ShimCalls(fs, parts, { scheduler: this.scheduler, clients: this.#clients });
   }
 
@@ -302,7 +305,7 @@ export class Dax {
     if (isWrite && inode !== undefined) this.#fs.sharing.share(inode);
     const kind = event.isProtected ? 'protected' : 'missing';
     const start = (recorded: (error: number) => void): void =>
-      this.scheduler.start(engine.fault(mapping, filePage, kind, isWrite, event.tid), {
+      this.scheduler.start(mapping.ino, engine.fault(mapping, filePage, kind, isWrite, event.tid), {
         done: (why) => {
           recorded(why === undefined ? 0 : POWER_CUT);
           if (why === undefined) wake();
@@ -343,7 +346,7 @@ export class Dax {
    * process may be ending whose memory is gone, but of whose end we have not heard.
    */
   whenNotShown(ino: number, remove: () => void): void {
-    this.scheduler.start(this.engine.change(ino, ALL_PAGES, true, remove), {
+    this.scheduler.start(ino, this.engine.change(ino, ALL_PAGES, true, remove), {
       done: () => {},
       failed: (error) => this.#parts.failed(error),
     });
@@ -365,7 +368,7 @@ export class Dax {
     serving.mmu.protectNow();
     return async () => {
       await new Promise<void>((resolve, reject) => {
-        this.scheduler.start(reset, { done: resolve, failed: reject, abandoned: resolve });
+        this.scheduler.start(0, reset, { done: resolve, failed: reject, abandoned: resolve });
         this.scheduler.drain();
       });
       // Faults of tasks that were abandoned.
@@ -410,6 +413,7 @@ export class Dax {
     const serving = this.#serving;
     if (serving === undefined || this.#isEnding) return;
     this.#isEnding = true;
+    this.scheduler.holdNone();
     this.#busPages.clear();
     const { mmu, engine } = serving;
     const mappings = [...this.#clients.mappings()];
@@ -437,7 +441,8 @@ export class Dax {
       if (!isReady && pid !== undefined) kill(pid);
     }
     for (const ino of engine.inos) {
-      this.scheduler.start(engine.writeback(ino, ALL_PAGES), { done: () => {}, failed: () => {} });
+      const writeback = engine.writeback(ino, ALL_PAGES);
+      this.scheduler.start(ino, writeback, { done: () => {}, failed: () => {} });
     }
     this.scheduler.drain();
     this.close();

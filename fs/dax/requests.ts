@@ -131,7 +131,7 @@ export class Requests {
       call.wire.answer(unique, opcode, settled ?? status);
     };
     let isOver = false;
-    dax.scheduler.start(runPlan(dax.engine, plan, runKept), {
+    dax.scheduler.start(plan.ino, runPlan(dax.engine, plan, runKept), {
       done: (status) => {
         isOver = true;
         finish(status);

@@ -91,7 +91,7 @@ export class ShimCalls {
     const lengthBytes = Math.max(0, end - offset);
     const what = { ino: first?.ino ?? 0, offset, lengthBytes, flags: 0 };
     this.recorded(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
-      this.#answering(sync(this.#fs), (error) => {
+      this.#answering(what.ino, sync(this.#fs), (error) => {
         ended(error);
         server.reply(call, error);
       });
@@ -109,7 +109,7 @@ export class ShimCalls {
     };
     const what = { ino, ...range, flags: mode, tid: event.tid };
     this.recorded(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
-      this.#answering(runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
+      this.#answering(ino, runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
         ended(error);
         // Size and times changed behind the kernel's back.
         this.#parts.session.invalidateInode(ino, -1, 0);
@@ -118,8 +118,8 @@ export class ShimCalls {
     });
   }
 
-  #answering(task: Task<number>, answer: (error: number) => void): void {
-    this.#scheduler.start(task, {
+  #answering(ino: number, task: Task<number>, answer: (error: number) => void): void {
+    this.#scheduler.start(ino, task, {
       done: answer,
       failed: (error) => {
         if (error instanceof Errno) answer(error.errno);

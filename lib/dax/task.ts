@@ -15,7 +15,7 @@ export interface Waitable {
 /** Nothing to wait for. */
 export const READY: Waitable = { isReady: true, whenReady: (resume) => resume() };
 
-/** A moment at which other tasks may run; the live scheduler goes on at once. */
+/** A moment at which other tasks may run; the live scheduler goes on unless a fault rule holds it. */
 export interface Point {
   /** `file function: what comes next`, for a person who reads a schedule. */
   readonly point: string;

@@ -2,14 +2,19 @@
  * A schedule as the mails of the kernel's lists write one: a column for each CPU, time going down,
  * and the number of each step before it.
  */
-import type { Story } from './story.js';
+import type { Story, StoryStep } from './story.js';
 import { wrapWords } from './wrap.js';
+
+/** What is told of one. */
+export interface Told extends Pick<Story, 'columns' | 'violation' | 'cut'> {
+  readonly steps: readonly Pick<StoryStep, 'column' | 'label' | 'notes'>[];
+}
 
 const WIDTH_MAX = 100;
 const GAP = 2;
 
 /** Lines of at most about 100 characters; ends with the invariant that broke. */
-export function columnsText(story: Story): string {
+export function columnsText(story: Told): string {
   const count = story.columns.length;
   const numbers = String(story.steps.length).length + 1;
   const width = Math.floor((WIDTH_MAX - numbers - GAP * (count - 1)) / count);

@@ -49,6 +49,9 @@ interface AddOptions {
   path: string;
   nth?: string;
   every?: string;
+  chance?: string;
+  seed?: string;
+  point?: string;
   do: string;
   json?: true;
 }
@@ -61,6 +64,9 @@ function addCommand(): Command {
     .option('--path <GLOB>', 'path inside the mount; without a slash, the last name', '**')
     .option('--nth <N>', 'only the N-th matching operation from now')
     .option('--every <N>', 'every N-th matching operation')
+    .option('--chance <P>', 'of those only so many of one, at random: 0.25')
+    .option('--seed <N>', 'what --chance goes by', '0')
+    .option('--point <TEXT>', 'with --op point: only points with this in their name')
     .requiredOption('--do <FAULT>', 'what happens, below')
     .option('--json', 'print the rule as JSON')
     .addHelpText(
@@ -69,11 +75,15 @@ function addCommand(): Command {
 Faults:
 ${ACTION_HELP}
 
+Points are the steps of a fault, sync or change of a file that is mapped under fauxdax run: between
+lookup and lock, allocation and zeroing, flush and fence. They can only be delayed; others go on.
+
 Examples:
   fauxdax fault /mnt add --op fsync --do eio
   fauxdax fault /mnt add --op write --path '*.db' --every 100 --do enospc
   fauxdax fault /mnt add --op write --path '*.wal' --nth 3 --do torn=64
-  fauxdax fault /mnt add --path '/slow/**' --do delay=250ms`,
+  fauxdax fault /mnt add --path '/slow/**' --do delay=250ms
+  fauxdax fault /mnt add --op point --point 'lock the entry' --chance 0.5 --do delay=20ms`,
     )
     .action(add);
 }
@@ -90,6 +100,8 @@ async function add(dir: string, options: AddOptions): Promise<void> {
   const rule: FaultRule = {
     op: options.op as FaultOp,
     path: options.path,
+    ...chanceOf(options),
+    ...(options.point === undefined ? {} : { point: options.point }),
     ...(nth === undefined ? {} : { nth }),
     ...(every === undefined ? {} : { every }),
     action: parseAction(options.do),
@@ -98,6 +110,18 @@ async function add(dir: string, options: AddOptions): Promise<void> {
   const added = await ask('fault', mount, (control) => control.faultAdd(rule));
   if (options.json === true) printJson(added);
   else process.stdout.write(`added fault ${added.id}\n`);
+}
+
+function chanceOf({ chance, seed }: AddOptions): { chance?: number; seed?: number } {
+  if (chance === undefined) return {};
+  const share = /^(0?\.\d+|0|1(\.0*)?)$/.test(chance) ? Number(chance) : Number.NaN;
+  if (!(share > 0))
+    throw new UsageError(`--chance ${chance}: expected a number above 0, 1 at most`);
+  const number = Number(seed);
+  if (!/^\d+$/.test(seed ?? '') || !Number.isSafeInteger(number)) {
+    throw new UsageError(`--seed ${seed}: expected a whole number`);
+  }
+  return { chance: share, seed: number };
 }
 
 function listCommand(): Command {

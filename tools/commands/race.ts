@@ -14,6 +14,7 @@ import { exhaust, find, scheduleOf } from '../../lib/race/search.js';
 import { type Story, tell } from '../../lib/race/story.js';
 import { UsageError } from '../../fs/options.js';
 import { EXIT_FAILURE } from '../failure.js';
+import { raceLive } from '../live/command.js';
 import { storyPage } from '../report/race.js';
 import { storySvg } from '../report/race_svg.js';
 import { RaceResults } from '../race_results.js';
@@ -21,9 +22,13 @@ import { AllTable, countsOf, endText, listJson, listText } from '../report/race_
 import { printJson } from '../screen.js';
 
 const SECONDS = 60;
+const ROUNDS = 60;
 
 interface Options {
-  bug?: string;
+  bug?: string | false;
+  live?: true;
+  rounds: number;
+  delays: boolean;
   depth?: number;
   seconds: number;
   seed?: number;
@@ -47,6 +52,15 @@ export function raceCommand(): Command {
     .option('--preemptions <N>', 'only schedules with so few', count)
     .option('--seed <N>', 'random schedules instead of all', count)
     .addOption(new Option('--no-reduction', 'try every order of every two steps'))
+    .option('--live', 'as real processes under fauxdax run: the scenario, or all of them')
+    .option('--no-bug', 'with --live: only without')
+    .option(
+      '--rounds <N>',
+      'with --live: so many without a bug, at most ten times as many with',
+      positive,
+      ROUNDS,
+    )
+    .option('--no-delays', 'with --live: the engine is held back nowhere')
     .option('--json', 'print the result as JSON')
     .option('--html <FILE>', 'write the counterexample as a page with its page tables')
     .option('--svg <FILE>', 'write it as one drawing')
@@ -58,16 +72,31 @@ Bug switches: ${BUG_NAMES.join(', ')}.
 A run ends as space-exhausted (all was tried), failure-found, limit-reached or time-exhausted.
 Exit status: 0 nothing was found, 1 something was found (with --all: not as it must be), 2 usage.
 
+With --live the scripts are run by processes under fauxdax run, on a mount of its own, in rounds. The
+engine is held back where the lab's counterexample stands; what each process saw is explained by some
+order of the calls, or it is a failure. Rows end with the first round that shows the bug, and seconds.
+
 Examples:
   fauxdax race
   fauxdax race hole-fault-race --bug hole-fault-race
-  fauxdax race --all`,
+  fauxdax race --all
+  fauxdax race --live
+  fauxdax race --live punch-without-gate --bug punch-without-gate`,
     )
     .action(race);
 }
 
-function race(name: string | undefined, id: string | undefined, options: Options): void {
-  if (options.all === true) {
+async function race(
+  name: string | undefined,
+  id: string | undefined,
+  options: Options,
+): Promise<void> {
+  if (options.live === true) {
+    const { bug, rounds, seconds, seed = 0, delays, json = false } = options;
+    const scenarios = name === undefined ? SCENARIOS : [known(name)];
+    const which = bug === undefined ? {} : { bug };
+    await raceLive({ scenarios, ...which, rounds, seconds, seed, delays, json });
+  } else if (options.all === true) {
     all(options);
   } else if (name === undefined) {
     list(options);
@@ -81,7 +110,7 @@ function race(name: string | undefined, id: string | undefined, options: Options
 
 function one(name: string, options: Options): void {
   const scenario = known(name);
-  const { bug } = options;
+  const bug = options.bug === false ? undefined : options.bug;
   if (bug !== undefined && !BUG_NAMES.includes(bug)) {
     throw new UsageError(`race: unknown bug switch '${bug}': one of ${BUG_NAMES.join(', ')}`);
   }
