@@ -231,6 +231,37 @@ const cases: Case[] = [
     ],
   },
   {
+    name: 'a cut leaves the order of pages from before a collapse or after it, with what was stored',
+    rows: [
+      [0, 1, collapse('f', 0), done],
+      [2, 3, store('a', 0, 1), done],
+      [4, 5, cut('seed'), done],
+      [6, 7, load('a', 1), sees(1)],
+      [8, 9, load('a', 0), sees(7)],
+    ],
+    mutants: [
+      [3, bus, 'explained'],
+      [3, sees(0), 'load'],
+      [4, sees(1), 'load'],
+      [4, bus, 'bus'],
+    ],
+  },
+  {
+    name: 'what was promised is there in the order of pages that was promised',
+    rows: [
+      [0, 1, collapse('f', 0), done],
+      [2, 3, store('a', 0, 1), done],
+      [4, 5, fsync('f'), mtime(500)],
+      [6, 7, cut('none'), done],
+      [8, 9, load('a', 0), sees(1)],
+      [10, 11, load('a', 1), bus],
+    ],
+    mutants: [
+      [4, sees(7), 'load'],
+      [5, sees(1), 'load'],
+    ],
+  },
+  {
     name: 'a flush by the program is a promise through MAP_SYNC',
     rows: [
       [0, 1, store('sync', 0, 1), done],

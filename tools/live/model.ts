@@ -7,8 +7,8 @@
  * Words are named by file page and index of 8 bytes. Values are those of the scenario, see values.ts.
  */
 import type { Op, Scenario } from '../../lib/race/scenario.js';
-import { WRITTEN } from '../../lib/space/extent_list.js';
 import type { Keep } from '../../lib/region.js';
+import { FileState } from './file_state.js';
 import type { LiveMap } from './script.js';
 
 /** What an access or call came to. */
@@ -31,36 +31,25 @@ export type Look =
 
 export type Action = Op | Look | { op: 'times'; file: string } | { op: 'cut'; keep: Keep };
 
-interface Word {
-  /** One of these is what a load sees. */
-  current: readonly number[];
-  /** One of these is what a power cut leaves. */
-  since: readonly number[];
-}
-
-interface Slot {
-  /** Every word of the page that `words` has not. */
-  rest: Word;
-  words: Map<number, Word>;
-}
-
-interface FileState {
-  pages: number;
-  slots: Map<number, Slot>;
-  /** Its size or the order of its pages was changed, and no sync has returned since. */
-  isMoving: boolean;
-  /** A cut came while it was: only whose bytes it shows is known. */
-  isLoose: boolean;
-}
-
 /** Why an event cannot come next; undefined when it can, and has. */
 export type Refusal = { invariant: string; message: string } | undefined;
+
+interface MapWord {
+  map: string;
+  page: number;
+  word: number;
+}
+
+interface FileWord {
+  file: string;
+  page: number;
+  word: number;
+}
 
 export class FileModel {
   private files = new Map<string, FileState>();
   /** Words that stores to private mappings made, by mapping and page. */
   private own = new Map<string, Map<number, Map<number, number>>>();
-
   /** Pages of mappings in which a store found no space: SIGBUS, for loads too, until a moment later. */
   private lacking = new Set<string>();
 
@@ -68,44 +57,44 @@ export class FileModel {
     private readonly scenario: Scenario,
     private readonly maps: ReadonlyMap<string, LiveMap>,
   ) {
-    for (const [name, { pages }] of Object.entries(scenario.files)) {
-      this.files.set(name, { pages, slots: new Map(), isMoving: false, isLoose: false });
+    for (const [name, setup] of Object.entries(scenario.files)) {
+      this.files.set(name, FileState.of(setup));
     }
   }
 
   copy(): FileModel {
     const copy = new FileModel(this.scenario, this.maps);
-    for (const [name, { slots, ...rest }] of this.files) {
-      const copied = new Map<number, Slot>();
-      for (const [page, slot] of slots) {
-        copied.set(page, { rest: slot.rest, words: new Map(slot.words) });
-      }
-      copy.files.set(name, { ...rest, slots: copied });
-    }
+    for (const [name, file] of this.files) copy.files.set(name, file.copy());
+    for (const [map, pages] of this.own) copy.own.set(map, copyPages(pages));
     copy.lacking = new Set(this.lacking);
-    for (const [map, pages] of this.own) {
-      copy.own.set(map, new Map([...pages].map(([page, words]) => [page, new Map(words)])));
-    }
     return copy;
   }
 
   /** The same text, the same state. */
   text(): string {
-    const parts: unknown[] = [[...this.lacking]];
-    for (const [name, { slots, ...rest }] of this.files) {
-      const pages = [...slots].sort(([a], [b]) => a - b);
-      parts.push([
-        name,
-        rest,
-        pages.map(([page, slot]) => [page, slot.rest, [...slot.words].sort(([a], [b]) => a - b)]),
-      ]);
-    }
-    for (const [map, pages] of this.own)
-      parts.push([map, [...pages].map(([page, words]) => [page, [...words]])]);
-    return JSON.stringify(parts);
+    const files = [...this.files].map(([name, file]) => [name, file.picture()]);
+    const own = [...this.own].map(([map, pages]) => {
+      return [map, [...pages].map(([page, words]) => [page, [...words]])];
+    });
+    return JSON.stringify([files, own, [...this.lacking]]);
   }
 
-  /** Takes the event as the next one, if what it saw can be seen now. */
+  /** The states that a power cut may leave. */
+  afterCut({ keep }: Keep): FileModel[] {
+    let models = [this.copy()];
+    for (const [name, file] of this.files) {
+      models = models.flatMap((model) =>
+        file.afterCut(keep === 'all').map((left) => {
+          const copy = model.copy();
+          copy.files.set(name, left);
+          return copy;
+        }),
+      );
+    }
+    return models;
+  }
+
+  /** Takes the event as the next one, if what it saw can be seen now. A cut is not one: afterCut(). */
   apply(action: Action, seen: Seen): Refusal {
     if (seen.kind === 'error') return this.refuseError(action, seen.code);
     switch (action.op) {
@@ -117,16 +106,10 @@ export class FileModel {
         return this.persist(action, seen);
       case 'read':
         return this.read(action, seen);
-      case 'write':
-        this.write(action);
-        return undefined;
       case 'scan':
-        return this.scan(action, seen);
+        return seen.kind === 'bus' ? this.refuseBus(action.map, action.page, false) : undefined;
       case 'scanfile':
-        return this.scanFile(action, seen);
-      case 'cut':
-        this.cut(action.keep);
-        return undefined;
+        return seen.kind === 'end' ? this.refuseEnd(action.file, action.page) : undefined;
       default:
         this.change(action);
         return undefined;
@@ -137,103 +120,68 @@ export class FileModel {
     switch (action.op) {
       case 'fsync':
       case 'writeback':
-        this.promise(action.file, 0, Infinity);
-        return;
+        this.file(action.file).promise(0, Infinity);
+        break;
       case 'msync':
-        this.promise(this.maps.get(action.map)!.file, action.page, action.pageCount);
-        return;
+        this.file(this.maps.get(action.map)!.file).promise(action.page, action.pageCount);
+        break;
+      case 'write':
+        this.write(action);
+        break;
       case 'punch':
       case 'zero':
-        this.zero(this.file(action.file), action.page, action.pageCount);
-        return;
+        this.file(action.file).zero(action.page, action.pageCount);
+        break;
       case 'collapse':
-        this.move(action.file, action.page, -action.pageCount);
-        return;
       case 'insert':
-        this.move(action.file, action.page, action.pageCount);
-        return;
+        this.file(action.file)[action.op](action.page, action.pageCount);
+        break;
       case 'truncate':
         this.truncate(action.file, action.pages);
-        return;
+        break;
       case 'fork':
         this.fork(action.child);
-        return;
+        break;
       default:
     }
   }
 
-  private load(
-    { map, page, word }: { map: string; page: number; word: number },
-    seen: Seen,
-  ): Refusal {
+  private load({ map, page, word }: MapWord, seen: Seen): Refusal {
     if (seen.kind === 'bus') return this.refuseBus(map, page, false);
-    const { file: name } = this.maps.get(map)!;
-    const file = this.file(name);
-    if (page >= file.pages) return beyond(`a load of page ${page} of ${name}`);
-    const value = wordOf(seen);
+    const { file } = this.maps.get(map)!;
+    if (page >= this.file(file).pageCount) return beyond(`a load of page ${page} of ${file}`);
     const own = this.own.get(map)?.get(page);
-    if (own !== undefined) {
-      const stored = own.get(word);
-      if (stored === undefined || stored === value) return undefined;
-      return refuse(
-        'load',
-        `a load of its own page ${page} saw ${value}; it stored ${stored} there`,
-      );
-    }
-    return this.see(file, page, word, value, `a load of ${map}[${page}]`);
+    if (own === undefined) return this.see({ file, page, word }, seen, `a load of ${map}[${page}]`);
+    const stored = own.get(word);
+    const value = wordOf(seen);
+    if (stored === undefined || stored === value) return undefined;
+    const what = `a load of its own page ${page} saw ${value}`;
+    return refuse('load', `${what}; it stored ${stored} there`);
   }
 
-  /** A promise where the map is durable before a store can be made. */
-  private persist(
-    { map, page, word }: { map: string; page: number; word: number },
-    seen: Seen,
-  ): Refusal {
-    if (seen.kind === 'bus') return this.refuseBus(map, page, false);
-    const { file: name, isSync } = this.maps.get(map)!;
+  private read({ file, page, word }: FileWord, seen: Seen): Refusal {
+    if (seen.kind === 'end') return this.refuseEnd(file, page);
+    const what = `read(2) of page ${page} of ${file}`;
+    if (page >= this.file(file).pageCount) return beyond(what);
+    return this.see({ file, page, word }, seen, what);
+  }
+
+  private see({ file: name, page, word }: FileWord, seen: Seen, what: string): Refusal {
     const file = this.file(name);
-    if (isSync) this.slot(file, page).words.set(word, settled(this.word(file, page, word)));
+    const value = wordOf(seen);
+    const values = file.values(page, word);
+    if (!values.includes(value)) {
+      return refuse('load', `${what} saw ${value}; what is there is ${values.join(' or ')}`);
+    }
+    file.see(page, word, value);
     return undefined;
   }
 
-  private read(
-    { file: name, page, word }: { file: string; page: number; word: number },
-    seen: Seen,
-  ): Refusal {
-    const file = this.file(name);
-    if (seen.kind === 'end') {
-      return page >= file.pages || file.isLoose
-        ? undefined
-        : refuse('load', `read(2) found the end of ${name} before page ${page} of ${file.pages}`);
-    }
-    if (page >= file.pages) return beyond(`read(2) of page ${page} of ${name}`);
-    return this.see(file, page, word, wordOf(seen), `read(2) of page ${page} of ${name}`);
-  }
-
-  private see(file: FileState, page: number, word: number, value: number, what: string): Refusal {
-    if (file.isLoose) return undefined;
-    const { current, since } = this.word(file, page, word);
-    if (!current.includes(value)) {
-      return refuse('load', `${what} saw ${value}; what is there is ${current.join(' or ')}`);
-    }
-    if (current.length > 1) {
-      const isDurable =
-        since.length === current.length && since.every((one) => current.includes(one));
-      this.slot(file, page).words.set(word, {
-        current: [value],
-        since: isDurable ? [value] : since,
-      });
-    }
-    return undefined;
-  }
-
-  private store(
-    { map, page, word, value }: { map: string; page: number; word: number; value: number },
-    seen: Seen,
-  ): Refusal {
+  private store({ map, page, word, value }: MapWord & { value: number }, seen: Seen): Refusal {
     if (seen.kind === 'bus') return this.refuseBus(map, page, true);
-    const { file: name, isPrivate } = this.maps.get(map)!;
-    const file = this.file(name);
-    if (page >= file.pages) return beyond(`a store to page ${page} of ${name}`);
+    const { file, isPrivate } = this.maps.get(map)!;
+    const what = `a store to page ${page} of ${file}`;
+    if (page >= this.file(file).pageCount) return beyond(what);
     if (isPrivate) {
       const pages = this.own.get(map) ?? new Map<number, Map<number, number>>();
       this.own.set(map, pages);
@@ -241,59 +189,60 @@ export class FileModel {
       pages.set(page, words.set(word, value));
       return undefined;
     }
-    if (this.isBad(name, page)) {
-      return refuse(
-        'media',
-        `a store to page ${page} of ${name}, which cannot be zeroed, went through`,
-      );
-    }
-    this.put(file, page, word, value);
+    if (this.isBad(file, page)) return refuse('media', `${what}, which is bad, went through`);
+    this.file(file).store(page, word, value);
     return undefined;
   }
 
-  private write({
-    file: name,
-    page,
-    word,
-    value,
-  }: {
-    file: string;
-    page: number;
-    word: number;
-    value: number;
-  }): void {
+  /** A promise where the map is durable before a store can be made. */
+  private persist({ map, page, word }: MapWord, seen: Seen): Refusal {
+    if (seen.kind === 'bus') return this.refuseBus(map, page, false);
+    const { file, isSync } = this.maps.get(map)!;
+    if (isSync) this.file(file).promiseWord(page, word);
+    return undefined;
+  }
+
+  private write({ file: name, page, word, value }: FileWord & { value: number }): void {
     const file = this.file(name);
-    if (page >= file.pages) {
-      file.pages = page + 1;
-      file.isMoving = true;
+    if (page >= file.pageCount) file.resize(page + 1);
+    file.store(page, word, value);
+  }
+
+  /** Pages that a store made a private mapping's own go with those of the file. */
+  private truncate(name: string, pageCount: number): void {
+    const file = this.file(name);
+    const isShorter = pageCount < file.pageCount;
+    file.resize(pageCount);
+    if (!isShorter) return;
+    for (const [map, own] of this.own) {
+      if (this.maps.get(map)!.file !== name) continue;
+      for (const page of [...own.keys()]) if (page >= pageCount) own.delete(page);
     }
-    this.put(file, page, word, value);
   }
 
-  private put(file: FileState, page: number, word: number, value: number): void {
-    const { since } = this.word(file, page, word);
-    this.slot(file, page).words.set(word, { current: [value], since: withValue(since, value) });
+  private fork(child: string): void {
+    const thread = this.scenario.threads.find(({ name }) => name === child)!;
+    for (const [name, { process, copyOf }] of this.maps) {
+      const isChilds = process === thread.process && copyOf !== undefined;
+      const own = isChilds ? this.own.get(copyOf) : undefined;
+      if (own !== undefined) this.own.set(name, copyPages(own));
+    }
   }
 
-  /** Every word that is seen in a page is one that the file had at some time; see oracle.ts. */
-  private scan({ map, page }: { map: string; page: number }, seen: Seen): Refusal {
-    return seen.kind === 'bus' ? this.refuseBus(map, page, false) : undefined;
-  }
-
-  private scanFile({ file, page }: { file: string; page: number }, seen: Seen): Refusal {
-    const { pages, isLoose } = this.file(file);
-    if (seen.kind !== 'end' || page >= pages || isLoose) return undefined;
-    return refuse('load', `read(2) found the end of ${file} before page ${page} of ${pages}`);
+  private refuseEnd(file: string, page: number): Refusal {
+    const { pageCount } = this.file(file);
+    if (page >= pageCount) return undefined;
+    return refuse('load', `read(2) found the end of ${file} before page ${page} of ${pageCount}`);
   }
 
   private refuseBus(map: string, page: number, isStore: boolean): Refusal {
-    const { file: name } = this.maps.get(map)!;
-    const { pages, isLoose } = this.file(name);
-    if (page >= pages || isLoose || this.isBad(name, page)) return undefined;
+    const { file } = this.maps.get(map)!;
+    const { pageCount } = this.file(file);
+    if (page >= pageCount || this.isBad(file, page)) return undefined;
     const place = `${map} ${page}`;
     if (isStore && this.scenario.regionPages !== undefined) this.lacking.add(place);
     if (this.lacking.has(place)) return undefined;
-    return refuse('bus', `an access of page ${page} of ${pages} of ${name} ended in SIGBUS`);
+    return refuse('bus', `an access of page ${page} of ${pageCount} of ${file} ended in SIGBUS`);
   }
 
   private refuseError(action: Action, code: string): Refusal {
@@ -313,129 +262,19 @@ export class FileModel {
     return (this.scenario.poisoned ?? []).includes(extent.regionPage + page - extent.filePage);
   }
 
-  private promise(name: string, page: number, pageCount: number): void {
-    const file = this.file(name);
-    if (page === 0 && pageCount === Infinity) file.isMoving = false;
-    for (const [at, slot] of file.slots) {
-      if (at < page || at >= page + pageCount) continue;
-      slot.rest = settled(slot.rest);
-      for (const [index, word] of slot.words) slot.words.set(index, settled(word));
-    }
-  }
-
-  private zero(file: FileState, page: number, pageCount: number): void {
-    const end = Math.min(page + pageCount, file.pages);
-    for (let at = page; at < end; at++) {
-      const slot = this.slot(file, at);
-      slot.rest = zeroed(slot.rest);
-      for (const [index, word] of slot.words) slot.words.set(index, zeroed(word));
-    }
-  }
-
-  private truncate(name: string, pages: number): void {
-    const file = this.file(name);
-    if (pages < file.pages) {
-      this.zero(file, pages, Infinity);
-      for (const [map, own] of this.own) {
-        if (this.maps.get(map)!.file !== name) continue;
-        for (const page of [...own.keys()]) if (page >= pages) own.delete(page);
-      }
-    }
-    // What was never there reads as zeroes too.
-    for (let page = file.pages; page < pages; page++) {
-      if (!file.slots.has(page)) file.slots.set(page, { rest: only(0), words: new Map() });
-    }
-    file.pages = pages;
-    file.isMoving = true;
-  }
-
-  private move(name: string, page: number, deltaPages: number): void {
-    const file = this.file(name);
-    for (let at = 0; at < file.pages; at++) this.slot(file, at);
-    const moved = new Map<number, Slot>();
-    for (const [at, slot] of file.slots) {
-      if (at < page) moved.set(at, slot);
-      else if (at + deltaPages >= page) moved.set(at + deltaPages, slot);
-    }
-    for (let at = page; at < page + deltaPages; at++) {
-      moved.set(at, { rest: only(0), words: new Map() });
-    }
-    file.slots = moved;
-    file.pages += deltaPages;
-    file.isMoving = true;
-  }
-
-  private fork(child: string): void {
-    const thread = this.scenario.threads.find(({ name }) => name === child)!;
-    for (const [name, { process, copyOf }] of this.maps) {
-      const own = process === thread.process && copyOf !== undefined && this.own.get(copyOf);
-      if (!own) continue;
-      this.own.set(name, new Map([...own].map(([page, words]) => [page, new Map(words)])));
-    }
-  }
-
-  private cut(keep: Keep): void {
-    for (const file of this.files.values()) {
-      if (keep.keep !== 'all' && file.isMoving) file.isLoose = true;
-      file.isMoving = false;
-      for (const slot of file.slots.values()) {
-        slot.rest = afterCut(slot.rest, keep);
-        for (const [index, word] of slot.words) slot.words.set(index, afterCut(word, keep));
-      }
-    }
-  }
-
   private file(name: string): FileState {
     return this.files.get(name)!;
   }
+}
 
-  private word(file: FileState, page: number, word: number): Word {
-    const slot = this.slot(file, page);
-    return slot.words.get(word) ?? slot.rest;
-  }
-
-  private slot(file: FileState, page: number): Slot {
-    let slot = file.slots.get(page);
-    if (slot === undefined) {
-      slot = { rest: only(this.initial(file, page)), words: new Map() };
-      file.slots.set(page, slot);
-    }
-    return slot;
-  }
-
-  private initial(state: FileState, page: number): number {
-    const name = [...this.files].find(([, file]) => file === state)![0];
-    const { extents = [], fill = 0 } = this.scenario.files[name]!;
-    const isFilled = extents.some(
-      ({ filePage, pageCount, state: kind }) =>
-        kind === WRITTEN && filePage <= page && page < filePage + pageCount,
-    );
-    return isFilled ? fill : 0;
-  }
+function copyPages(
+  pages: ReadonlyMap<number, Map<number, number>>,
+): Map<number, Map<number, number>> {
+  return new Map([...pages].map(([page, words]) => [page, new Map(words)]));
 }
 
 function wordOf(seen: Seen): number {
   return seen.kind === 'value' ? seen.value : Number.NaN;
-}
-
-function only(value: number): Word {
-  return { current: [value], since: [value] };
-}
-
-function withValue(values: readonly number[], value: number): readonly number[] {
-  return values.includes(value) ? values : [...values, value];
-}
-
-function settled({ current }: Word): Word {
-  return { current, since: current };
-}
-
-function zeroed({ since }: Word): Word {
-  return { current: [0], since: withValue(since, 0) };
-}
-
-function afterCut(word: Word, { keep }: Keep): Word {
-  return keep === 'all' ? settled(word) : { current: word.since, since: word.since };
 }
 
 function refuse(invariant: string, message: string): Refusal {

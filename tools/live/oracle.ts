@@ -165,10 +165,13 @@ class Explanation {
 
   private canFollow(model: FileModel, done: ReadonlySet<Event>, event: Event): boolean {
     const after = new Set(done).add(event);
+    const { action } = event;
+    if (action.op === 'cut')
+      return model.afterCut(action.keep).some((left) => this.goesOn(left, after));
     const isOptional = this.optional.has(event);
     if (isOptional && this.goesOn(model, after)) return true;
     const next = model.copy();
-    const why = next.apply(event.action, isOptional ? { kind: 'done' } : event.seen);
+    const why = next.apply(action, isOptional ? { kind: 'done' } : event.seen);
     if (why === undefined) return this.goesOn(next, after);
     if (done.size > this.best.count) this.best = { count: done.size, why };
     return false;
