@@ -19,6 +19,9 @@ const LAB_MS_MAX = 20_000;
 /** The longest that a rule holds a task, in ms. */
 export const DELAY_MS_MAX = HELD_MS;
 
+/** What the names of the engine's points begin with; others are the lab's own. */
+const ENGINE = 'dax/';
+
 /** What a program can see of a broken invariant, or a power cut shows it. */
 const VISIBLE: readonly Invariant[] = ['load', 'other-file', 'bus', 'media', 'synced', 'foreign'];
 
@@ -44,16 +47,29 @@ export function hintsOf(scenario: Scenario): Hints {
   if (failure === undefined) return { points: [] };
   const schedule = scheduleOf(visible, bug);
   const { steps, cut } = tell(schedule, failure.actors);
-  const held = steps
-    .filter(({ actor }, at) => at > 0 && steps[at - 1]!.actor !== actor)
-    .map(({ label }) => label);
+  const held = steps.flatMap(({ actor }, at) =>
+    at > 0 && steps[at - 1]!.actor !== actor ? nextPoint(steps, at) : [],
+  );
   const standing = cut === undefined ? [] : schedule.threads.map(({ next }) => next);
   const labels = [...new Set([...held, ...standing])];
   const cutAfter = cut === undefined ? undefined : lastOp(scenario, steps);
   return {
-    points: labels.filter((label) => label.startsWith('dax/')),
+    points: labels.filter((label) => label.startsWith(ENGINE)),
     ...(cutAfter === undefined ? {} : { cutAfter }),
   };
+}
+
+/**
+ * Where to hold who goes on at step `at` after others did: the point at which it stood, or where it waited
+ * for a process, which takes no time that counts, the one that it comes to next.
+ */
+function nextPoint(steps: readonly StoryStep[], at: number): string[] {
+  const { actor, label } = steps[at]!;
+  if (label.startsWith(ENGINE)) return [label];
+  const before = steps.slice(0, at).findLast((step) => step.actor === actor);
+  const next = steps[at + 1];
+  const hasWaited = before?.label === label && next?.actor === actor;
+  return hasWaited && next.label.startsWith(ENGINE) ? [next.label] : [];
 }
 
 /** That of the thread which made the last step. */

@@ -33,6 +33,7 @@ const JITTER_MS = DELAY_MS_MAX * 1.2;
 /** The power goes so long after the beginning, or after a call; one that never ends is not waited for. */
 const CUT_MS_MAX = DELAY_MS_MAX * 2;
 const CUT_WAIT_MS_MAX = 100;
+const CUT_CHANCES = 4;
 /** No page is free that a round could use beside its own: only said of such small regions. */
 const BALLAST_PAGES_MAX = 64;
 
@@ -214,10 +215,14 @@ class LiveRound {
     return random.below(maxMs * NS_PER_MS);
   }
 
-  /** In two of three rounds the power goes in the middle: at some time, or right after some call. */
+  /**
+   * The power goes in the middle, at some time or right after some call, or not before the end. More often
+   * in the middle where the lab's counterexample needs that.
+   */
   private plannedCut(): Promise<void> {
     const { scenario, random, stage } = this;
-    if (scenario.hasCrash !== true || random.oneIn(3)) return Promise.resolve();
+    const isLater = random.below(CUT_CHANCES) >= (this.hints?.cutAfter === undefined ? 1 : 3);
+    if (scenario.hasCrash !== true || isLater) return Promise.resolve();
     const afterMs = random.below(CUT_MS_MAX);
     if (random.oneIn(2)) return sleep(START_MS + afterMs).then(() => this.cutPower());
     const cutAfter = random.oneIn(2) ? this.hints?.cutAfter : undefined;
