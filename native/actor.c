@@ -20,7 +20,7 @@
 //   fsync FILE              answers the file's mtime before, in us; times FILE: only that
 //   commit                  the fsync of a directory
 //   fork THREAD             a child runs the script of that thread, and ends
-//   op THREAD DELAY_NS CALL...      go START_NS    to which `= done` is the answer
+//   op THREAD AT_NS CALL...      go START_NS    to which `= done` is the answer
 //
 // A call that fails answers the name of its errno; an access that meets SIGBUS answers SIGBUS.
 #define _GNU_SOURCE
@@ -73,7 +73,7 @@ struct Call {
   char line[kLineBytesMax];  // words, each ended by a zero byte
   const char* words[kWordsMax];
   int word_count;
-  int64_t delay_ns;  // after the call before, or the start
+  int64_t at_ns;  // not before, from the start
 };
 
 struct Script {
@@ -412,7 +412,7 @@ static void Run(const struct Call* call, struct Result* result) {
 static void RunScript(const struct Script* script) {
   for (int at = 0; at < script->call_count; at++) {
     const struct Call* call = &script->calls[at];
-    if (call->delay_ns > 0) SleepUntil(NowNs() + call->delay_ns);
+    SleepUntil(start_ns + call->at_ns);
     struct Result result;
     const int64_t begin_ns = NowNs();
     Run(call, &result);
@@ -423,7 +423,6 @@ static void RunScript(const struct Script* script) {
 }
 
 static void* RunThread(void* script) {
-  SleepUntil(start_ns);
   RunScript(script);
   return NULL;
 }
@@ -461,18 +460,18 @@ static bool Split(struct Call* call, const char* text) {
   return call->word_count > 0;
 }
 
-// op THREAD DELAY_NS CALL...
+// op THREAD AT_NS CALL...
 static void Note(const char* text) {
   int number = 0;
-  long long delay_ns = 0;
+  long long at_ns = 0;
   int used = 0;
-  if (sscanf(text, "op %d %lld %n", &number, &delay_ns, &used) != 2) Stop("not understood", text);
+  if (sscanf(text, "op %d %lld %n", &number, &at_ns, &used) != 2) Stop("not understood", text);
   if (number < 0 || number >= kThreadsMax) Stop("no such thread", text);
   struct Script* script = &scripts[number];
   if (script->call_count == kCallsMax) Stop("a script is too long", text);
   struct Call* call = &script->calls[script->call_count++];
   if (!Split(call, text + used)) Stop("not understood", text);
-  call->delay_ns = delay_ns;
+  call->at_ns = at_ns;
   script->number = number;
   if (strcmp(call->words[0], "fork") == 0) {
     const long long child = Number(call, 1);

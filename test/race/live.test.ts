@@ -29,7 +29,7 @@ interface Row {
 }
 
 t.test('every scenario has the verdict of the lab', skip, async (t) => {
-  const { status, stdout, stderr } = live('--rounds', '15', '--json');
+  const { status, stdout, stderr } = live('--rounds', '20', '--json');
   t.equal(stderr, '');
   const rows = JSON.parse(stdout) as Row[];
   const wished = SCENARIOS.flatMap(({ name, bug }) => {

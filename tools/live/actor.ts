@@ -84,9 +84,9 @@ export class Actor {
     throw new Failure(`race: ${this.name}: ${calls[at]}: ${answers[at]}`, EXIT_ENVIRONMENT);
   }
 
-  /** Notes a call of a thread's script. @param delayNs after the call before */
-  note(thread: number, delayNs: number, call: string): void {
-    this.#child.stdin.write(`op ${thread} ${delayNs} ${call}\n`);
+  /** Notes a call of a thread's script. @param atNs from the start on, when it begins at the earliest */
+  note(thread: number, atNs: number, call: string): void {
+    this.#child.stdin.write(`op ${thread} ${atNs} ${call}\n`);
   }
 
   /** Runs the scripts. @param startNs on the monotonic clock. @returns what all their calls came to */

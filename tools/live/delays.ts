@@ -34,6 +34,8 @@ export interface Hints {
   points: readonly string[];
   /** The call or access after which the power has to go. */
   cutAfter?: { thread: number; index: number };
+  /** By thread, for each op of its script: how many begin before it. */
+  ranks?: readonly (readonly number[])[];
 }
 
 /** Empty for a scenario without a bug, or where no program can see it. */
@@ -55,6 +57,7 @@ export function hintsOf(scenario: Scenario): Hints {
   const cutAfter = cut === undefined ? undefined : lastOp(scenario, steps);
   return {
     points: labels.filter((label) => label.startsWith(ENGINE)),
+    ranks: ranksOf(scenario, steps),
     ...(cutAfter === undefined ? {} : { cutAfter }),
   };
 }
@@ -70,6 +73,23 @@ function nextPoint(steps: readonly StoryStep[], at: number): string[] {
   const next = steps[at + 1];
   const hasWaited = before?.label === label && next?.actor === actor;
   return hasWaited && next.label.startsWith(ENGINE) ? [next.label] : [];
+}
+
+/** An op begins with a step of its own name; who waits in one makes it again. */
+function ranksOf(scenario: Scenario, steps: readonly StoryStep[]): number[][] {
+  const ranks: number[][] = scenario.threads.map(() => []);
+  const last: string[] = [];
+  let begun = 0;
+  for (const { actor, label } of steps) {
+    const op = scenario.threads[actor]?.script[ranks[actor]?.length ?? 0];
+    if (op !== undefined && label === opText(op) && last[actor] !== label)
+      ranks[actor]!.push(begun++);
+    last[actor] = label;
+  }
+  for (const [thread, { script }] of scenario.threads.entries()) {
+    while (ranks[thread]!.length < script.length) ranks[thread]!.push(begun++);
+  }
+  return ranks;
 }
 
 /** That of the thread which made the last step. */

@@ -16,6 +16,7 @@ import {
   actorName,
   actorOf,
   callOf,
+  type LiveOp,
   type LiveMap,
   mapsOf,
   pagesNamed,
@@ -28,7 +29,10 @@ import { Values } from './values.js';
 /** From when actors are told to when they begin. */
 const START_MS = 3;
 const NS_PER_MS = 1e6;
-/** Calls begin up to this after the one before, half of them at once. */
+/** Calls are begun in the order of the lab's counterexample, or at random: far apart, or close. */
+type Pace = 'lab' | 'loose' | 'tight';
+/** Less than a task is held, more than what is not held takes. */
+const SLOT_MS = 5;
 const JITTER_MS = DELAY_MS_MAX * 1.2;
 /** The power goes so long after the beginning, or after a call; one that never ends is not waited for. */
 const CUT_MS_MAX = DELAY_MS_MAX * 2;
@@ -97,8 +101,14 @@ class LiveRound {
       return { invariant: 'progress', message: error.message };
     }
     await control.faultClear();
-    if (!this.events.some(isCut)) await this.lookAtTimes();
-    if (this.scenario.hasCrash === true && !this.events.some(isCut)) await this.cutPower();
+    if (!this.events.some(isCut)) {
+      await this.lookAtTimes();
+      if (this.scenario.hasCrash === true) {
+        // A cut takes all mappings away, and with them what they should not show.
+        await this.look();
+        await this.cutPower();
+      }
+    }
     await this.look();
     await this.letGo();
     return undefined;
@@ -187,14 +197,16 @@ class LiveRound {
   }
 
   private async runScripts(): Promise<void> {
-    const { stage, scenario, maps, values, random } = this;
+    const { stage, scenario, maps, values } = this;
     const scripts = scriptsOf(scenario);
-    const isLoose = random.oneIn(2);
+    const pace = this.pace();
     for (const [thread, { process }] of scenario.threads.entries()) {
       const actor = stage.actors.get(actorOf(scenario, process))!;
-      for (const op of scripts[thread]!) {
+      let atNs = 0;
+      for (const { op, index } of scripts[thread]!) {
         const call = callOf(op, scenario, maps, (value) => values.stored(value));
-        actor.note(thread, this.jitterNs(isLoose), call);
+        atNs = this.nextNs(pace, atNs, this.hints?.ranks?.[thread]?.[index]);
+        actor.note(thread, atNs, call);
       }
     }
     const cut = this.plannedCut();
@@ -208,11 +220,18 @@ class LiveRound {
     if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
   }
 
-  /** In half of the rounds threads are far apart, else as close as they come. */
-  private jitterNs(isLoose: boolean): number {
+  private pace(): Pace {
     const { random } = this;
-    const maxMs = isLoose && random.oneIn(2) ? JITTER_MS : 1;
-    return random.below(maxMs * NS_PER_MS);
+    if (this.hints?.ranks !== undefined && random.oneIn(2)) return 'lab';
+    return random.oneIn(2) ? 'loose' : 'tight';
+  }
+
+  /** When the next call begins at the earliest, from the start. @param rank of it in the lab */
+  private nextNs(pace: Pace, beforeNs: number, rank: number | undefined): number {
+    const { random } = this;
+    if (pace === 'lab') return rank! * SLOT_MS * NS_PER_MS + random.below(NS_PER_MS);
+    const maxMs = pace === 'loose' && random.oneIn(2) ? JITTER_MS : 1;
+    return beforeNs + random.below(maxMs * NS_PER_MS);
   }
 
   /**
@@ -258,9 +277,9 @@ class LiveRound {
     }
   }
 
-  private eventOf(line: Line, scripts: readonly (readonly Action[])[]): Event {
+  private eventOf(line: Line, scripts: readonly (readonly LiveOp[])[]): Event {
     const { thread, index, beginNs, endNs, text } = line;
-    const action = scripts[thread]![index]!;
+    const action = scripts[thread]![index]!.op;
     return { column: thread, action, beginNs, endNs, seen: this.seenOf(action, text) };
   }
 

@@ -4,7 +4,7 @@
  * nearest is done: the flusher syncs, a commit is the fsync of a directory, and a store that the other
  * fix of the first seed serves is preceded by a load.
  */
-import { type Op, type Scenario, store } from '../../lib/race/scenario.js';
+import type { Op, Scenario } from '../../lib/race/scenario.js';
 import { forkedName } from '../../lib/race/world.js';
 
 export interface LiveMap {
@@ -55,14 +55,23 @@ export function forksOf(scenario: Scenario): Fork[] {
   );
 }
 
+export interface LiveOp {
+  op: Op;
+  /** Its place in the scenario's script. */
+  index: number;
+}
+
 /** What the threads do, as it is run. */
-export function scriptsOf(scenario: Scenario): (readonly Op[])[] {
-  return scenario.threads.map(({ script }) => {
-    if (scenario.faults !== 'read-first') return script;
-    return script.flatMap((op): Op[] =>
-      op.op === 'store' ? [{ ...op, op: 'load' }, store(op.map, op.page, op.value, op.word)] : [op],
-    );
-  });
+export function scriptsOf(scenario: Scenario): (readonly LiveOp[])[] {
+  return scenario.threads.map(({ script }) =>
+    script.flatMap((op, index): LiveOp[] => {
+      if (scenario.faults !== 'read-first' || op.op !== 'store') return [{ op, index }];
+      return [
+        { op: { ...op, op: 'load' }, index },
+        { op, index },
+      ];
+    }),
+  );
 }
 
 /** The process whose actor runs a thread: a child's script is its parent's. */
