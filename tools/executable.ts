@@ -3,7 +3,15 @@
  * the program in it: the dynamic loader of the C library that the preload was built for has to run
  * it. ELF-64: elf(5).
  */
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { loadNative } from '../lib/native.js';
 import { Failure } from './failure.js';
@@ -31,7 +39,7 @@ export function findExecutable(what: string, command: string): string {
   let reason = '';
   for (const folder of folders) {
     const path = command.includes('/') ? command : resolve(folder, command);
-    const kind = statSync(path, { throwIfNoEntry: false });
+    const kind = kindOf(path);
     if (kind?.isFile() !== true) {
       if (kind !== undefined && path === command)
         reason = 'not a program but a directory or device';
@@ -47,6 +55,15 @@ export function findExecutable(what: string, command: string): string {
   }
   if (reason !== '') throw new Failure(`${what}: ${command}: ${reason}`, EXIT_NOT_EXECUTABLE);
   throw new Failure(`${what}: ${command}: no such command`, EXIT_NOT_FOUND);
+}
+
+/** Undefined for what is not there, or in a folder that may not be searched. */
+function kindOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
 }
 
 /**

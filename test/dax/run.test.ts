@@ -140,6 +140,44 @@ t.test('a program ends with a run that is killed', { skip: cannotMap }, async (t
   t.equal(await Promise.race([ended, late]), 'ended');
 });
 
+t.test(
+  'a static program that the program starts has the mount as it is',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir } = await daxMount(t);
+    const calls = ['open A f rw,creat', 'write A plain 0', 'read A 5 0', 'map M A 0 4096 shared'];
+    const text = `printf '${calls.map((call) => `${call}\\n`).join('')}' | ${compiled('mapper', '-static')} ${dir}`;
+    t.same(fauxdax('run', dir, '--', 'sh', '-c', text), {
+      status: 0,
+      text: '0\n5\nplain\nENODEV\n',
+    });
+  },
+);
+
+t.test('the mount of an ordinary user is for that user', { skip: cannotMap }, async (t) => {
+  const allowed = readFileSync('/proc/sys/vm/unprivileged_userfaultfd', 'latin1').trim();
+  if (process.geteuid?.() !== 0 || allowed !== '0') {
+    t.pass('another user', { skip: 'needs root, and vm.unprivileged_userfaultfd=0' });
+    return;
+  }
+  const at = join(import.meta.dirname, 'other_user.sh');
+  const store =
+    'import mmap,sys; f=open(sys.argv[1],"w+b"); f.truncate(4096); m=mmap.mmap(f.fileno(),4096); m[0]=65; m.flush(); print(chr(f.read(1)[0]))';
+  const words = ['-m', '--propagation', 'private', at, 'python3', '-c', store];
+  const done = spawnSync('unshare', words, { encoding: 'utf8', timeout: 120_000 });
+  if (done.status === 77) {
+    t.pass('another user', { skip: 'the build is not readable to others' });
+    return;
+  }
+  t.equal(done.status, 0, done.stderr);
+  const lines = done.stdout.trim().split('\n');
+  const [refused, root, user] = lines;
+  t.match(refused, /^refused: 3 fauxdax: run: you may not use userfaultfd: .*\/dev\/userfaultfd$/);
+  t.match(root, /^root: 3 fauxdax: run: .*: mounted by user 65534: only that user's programs/);
+  t.equal(user, 'allowed: 0 A');
+  t.equal(lines.length, 3);
+});
+
 t.test('an image may have a long path', { skip: cannotMap }, async (t) => {
   const base = scratch(t, '/dev/shm');
   const parent = join(base, 'x'.repeat(200));
