@@ -11,6 +11,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import type { StateChoice } from '../../lib/crash/choice.js';
 import type {
   CheckOutcome,
   Observation,
@@ -187,11 +188,26 @@ export class ExplorerRunner implements Runner {
     { choice }: CrashState,
     phase: CheckOutcome['phase'],
   ): Record<string, string> {
-    return {
-      FAUXDAX_DIR: this.#options.dir,
-      FAUXDAX_ACKED: ackedPath,
-      FAUXDAX_PHASE: phase,
-      FAUXDAX_STATE: `${choice.model}:${choice.position}`,
-    };
+    return environmentOf({ dir: this.#options.dir, ackedPath, choice, phase });
   }
+}
+
+/** What commands find beside what fauxdax itself was started with. */
+export function environmentOf({
+  dir,
+  ackedPath,
+  choice,
+  phase,
+}: {
+  dir: string;
+  ackedPath: string;
+  choice: StateChoice;
+  phase: CheckOutcome['phase'];
+}): Record<string, string> {
+  return {
+    FAUXDAX_DIR: dir,
+    FAUXDAX_ACKED: ackedPath,
+    FAUXDAX_PHASE: phase,
+    FAUXDAX_STATE: `${choice.model}:${choice.position}`,
+  };
 }

@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { ExplorerRunner } from '../../fs/explorer/runner.js';
+import { environmentOf, ExplorerRunner } from '../../fs/explorer/runner.js';
 import { UsageError } from '../../fs/options.js';
 import { acknowledgedAt } from '../../lib/crash/nested.js';
 import { stateOf } from '../../lib/crash/state/points.js';
@@ -149,7 +149,9 @@ async function shellInState(
   const path = join(run.runDir, 'acked');
   writeFileSync(path, acked.map((line) => `${line}\n`).join(''));
   process.stdout.write(`the state is ${dir}; leave the shell to end\n`);
-  await inState(state, dir, run, () => openShell(dir, { FAUXDAX_DIR: dir, FAUXDAX_ACKED: path }));
+  const { choice } = state;
+  const environment = environmentOf({ dir, ackedPath: path, choice, phase: 'check' });
+  await inState(state, dir, run, () => openShell(dir, environment));
   return 0;
 }
 
