@@ -171,6 +171,36 @@ t.test('a print comes before the stores that followed it, whoever looks for them
   t.same(words(events()), ['output', `store ${100 * 4096} 64`]);
 });
 
+t.test('a page that is watched already goes on as it was', async (t) => {
+  const { peer, events } = recording(t);
+  const { client } = await peer.mapped(3, 1, SHARED);
+  peer.server.watchPages(100, 1);
+  await peer.show(3, 0, 1, 100, STORABLE);
+  await client.ask('store 0 7');
+  peer.server.watchPages(100, 1);
+  peer.sweep();
+  t.same(words(events()), [`store ${100 * 4096} 64`]);
+  peer.region.fillCanary(100, 1, 5);
+  peer.sweep();
+  t.same(words(events()).slice(1), [], 'a canary is no store');
+});
+
+t.test('a flush is of the region page that is shown, whatever is shown beside it', async (t) => {
+  const { peer, events } = recording(t);
+  const { client } = await peer.mapped(3, 4, SHARED);
+  await peer.show(3, 0, 1, 100, STORABLE);
+  await peer.show(3, 1, 3, 300, STORABLE);
+  t.equal(await client.ask('flush 4096 4 0'), 'flush 0');
+  peer.server.show(3, 2, 1, 'zero', 0, 0);
+  await peer.next('done');
+  t.equal(await client.ask('flush 4096 12288 0'), 'flush 0');
+  t.same(words(events()), [
+    `flush ${300 * 4096} 4`,
+    `flush ${300 * 4096} 4096`,
+    `flush ${302 * 4096} 4096`,
+  ]);
+});
+
 t.test('a store to a private mapping is nobody’s business', async (t) => {
   const { peer, events } = recording(t);
   const { client } = await peer.mapped(3, 1, 0);
