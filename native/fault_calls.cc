@@ -214,6 +214,7 @@ void FaultServer::AskSync(Channel* channel, FaultClient* client, const wire_requ
                            (part.end - part.address) >> kPageShift});
   });
   if (event.parts.empty()) return SendReply(channel->number, ENOMEM, 0);
+  if (WriteBackSettled(event.parts)) return SendReply(channel->number, 0, 0);
   event.call = AddCall(channel, client);
   Push(std::move(event));
 }

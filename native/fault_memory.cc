@@ -125,20 +125,28 @@ uint64_t FaultServer::WriteProtect(uint64_t mapping_number, uint64_t file_page, 
   FaultMapping* mapping = FindMapping(mapping_number);
   if (mapping == nullptr || !mapping->Covers(file_page, page_count)) return 0;
   FaultClient* client = mapping->client;
+  if (!on) Unsettle(*mapping);
   MemoryChange change = {.kind = on ? MemoryChange::Kind::kProtect : MemoryChange::Kind::kUnprotect,
                          .client = client->number(),
                          .whole = {mapping->AddressOf(file_page), page_count << kPageShift},
-                         .ranges = {}};
-  // As it is shown now: what a later command shows is made protected where it has to be.
-  client->ForEachPartOf(*mapping, file_page, page_count, [&](const FaultClient::Part& part) {
-    const uint64_t first = mapping->PageAt(part.address);
-    const uint64_t count = (part.end - part.address) >> kPageShift;
-    mapping->shown.ForEach(first, count, [&](const ShownRun& run) {
-      change.ranges.push_back({mapping->AddressOf(run.file_page), run.page_count << kPageShift});
-    });
-  });
+                         .ranges = ShownMemory(*mapping, file_page, page_count)};
+  // What a later command shows is made protected where it has to be.
   if (on && change.ranges.empty()) return 0;
   return Queue(std::move(change));
+}
+
+std::vector<FaultServer::MemoryRange> FaultServer::ShownMemory(const FaultMapping& mapping,
+                                                               uint64_t file_page,
+                                                               uint64_t page_count) {
+  std::vector<MemoryRange> found;
+  mapping.client->ForEachPartOf(mapping, file_page, page_count, [&](const FaultClient::Part& part) {
+    const uint64_t first = mapping.PageAt(part.address);
+    const uint64_t count = (part.end - part.address) >> kPageShift;
+    mapping.shown.ForEach(first, count, [&](const ShownRun& run) {
+      found.push_back({mapping.AddressOf(run.file_page), run.page_count << kPageShift});
+    });
+  });
+  return found;
 }
 
 bool FaultServer::IsProtected(uint64_t number) {

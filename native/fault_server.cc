@@ -305,6 +305,7 @@ uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t
   client->ForEachPartOf(*mapping, file_page, page_count,
                         [&](const FaultClient::Part&) { any_there = true; });
   if (!any_there || !client->doom.empty()) return 0;
+  if (flags & WIRE_STORABLE) Unsettle(*mapping);
   const uint64_t number = client->Command(mapping, file_page, page_count, kind, region_page, flags);
   if (number == 0) {
     Doom(client, "too many commands wait for it");
@@ -315,6 +316,12 @@ uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t
   to_send_.push_back(client->number());
   if (!batching_ && to_send_.size() == 1) Kick();
   return number;
+}
+
+void FaultServer::Unsettle(const FaultMapping& mapping) {
+  if (!mapping.is_shared) return;
+  const auto found = caught_.find(mapping.ino);
+  if (found != caught_.end()) found->second.is_settled = false;
 }
 
 void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on,
@@ -329,24 +336,44 @@ void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_co
   const auto found = caught_.find(ino);
   if (found == caught_.end()) return;
   Caught& caught = found->second;
+  caught.is_settled = false;
   caught.pages.Remove(file_page, page_count);
   // A chunk that is not whole any more is none: whoever asks asks for all of it.
   caught.huge.Remove(file_page, page_count);
-  if (caught.pages.empty() && caught.dirtied.empty()) caught_.erase(found);
+  if (caught.pages.empty() && caught.dirtied.empty() && caught.protecting.empty()) {
+    caught_.erase(found);
+  }
 }
 
 IntervalSet FaultServer::TakeDirtied(uint64_t ino) {
   const Turn turn(this);
   const auto found = caught_.find(ino);
   if (found == caught_.end()) return {};
-  IntervalSet dirtied = std::exchange(found->second.dirtied, {});
-  if (found->second.pages.empty()) caught_.erase(found);
+  Caught& caught = found->second;
+  caught.is_settled = false;
+  IntervalSet dirtied = std::exchange(caught.dirtied, {});
+  // Not flushed yet: whoever takes them does that too.
+  caught.protecting.ForEach([&](uint64_t page, uint64_t count) { dirtied.Add(page, count); });
+  caught.protecting = {};
+  if (caught.pages.empty()) caught_.erase(found);
   return dirtied;
+}
+
+void FaultServer::Settled(uint64_t ino) {
+  const Turn turn(this);
+  const auto found = caught_.find(ino);
+  if (found != caught_.end()) found->second.is_settled = true;
+}
+
+void FaultServer::Unsettled() {
+  const Turn turn(this);
+  for (auto& [ino, caught] : caught_) caught.is_settled = false;
 }
 
 FaultServerCounters FaultServer::counters() {
   const Turn turn(this);
-  return {clients_.size(), mappings_.size(), faults_, caught_stores_, held_stores_, commands_};
+  return {clients_.size(), mappings_.size(), faults_,  caught_stores_,
+          held_stores_,    settled_syncs_,   commands_};
 }
 
 void FaultServer::BeginBatch() {

@@ -44,6 +44,7 @@ struct FaultServerCounters {
   uint64_t faults;
   uint64_t caught_stores;
   uint64_t held_stores;
+  uint64_t settled_syncs;
   uint64_t commands;
 };
 
@@ -81,6 +82,8 @@ class FaultServer {
   void ProtectOrKill(int64_t wait_ns_max);
   void CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on, bool is_huge);
   IntervalSet TakeDirtied(uint64_t ino);
+  void Settled(uint64_t ino);
+  void Unsettled();
   FaultServerCounters counters();
 
   // Ends the thread. False when it does not within that time because the kernel lets it not change
@@ -121,6 +124,11 @@ class FaultServer {
     IntervalSet pages;
     IntervalSet huge;  // of these, whole 2 MiB that are one entry
     IntervalSet dirtied;
+    // Taken from `dirtied` by WriteBackSettled(), not flushed yet.
+    IntervalSet protecting;
+    // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes
+    // pages storable past us, takes dirt away or changes the map.
+    bool is_settled = false;
   };
   struct MemoryRange {
     uint64_t address;
@@ -152,6 +160,8 @@ class FaultServer {
   void Reap();
   void Remove(FaultClient* client);
   void CloseChannel(uint64_t number);
+  // JavaScript makes pages of its file storable.
+  void Unsettle(const FaultMapping& mapping);
   // Forgets a part of a mapping, and the mapping with its last one.
   void RemoveParts(FaultClient* client, uint64_t address, uint64_t end);
   // Stores found from here on are those of the only process with mappings, if there is one.
@@ -167,6 +177,9 @@ class FaultServer {
   uint64_t Queue(MemoryChange change);
   void MakeChanges();
   void Finish(const MemoryChange& change, int error);
+  // Where a mapping shows the region in a range, as it is shown now.
+  static std::vector<MemoryRange> ShownMemory(const FaultMapping& mapping, uint64_t file_page,
+                                              uint64_t page_count);
   [[nodiscard]] int Unprotect(FaultClient* client, uint64_t address, uint64_t length_bytes);
 
   // fault_server_thread.cc, on the thread, with the mutex held but for Run().
@@ -178,9 +191,20 @@ class FaultServer {
   void Fault(FaultClient* client, const uffd_msg& message);
   // True when the store was noted and let through, or will be tried again.
   bool CatchStore(FaultClient* client, FaultMapping* mapping, uint64_t file_page);
+  // The pages that a store to one of them is to dirty, all of a run that the mapping shows.
+  ShownRun StoredTogether(const Caught& caught, const ShownRun& run, uint64_t file_page) const;
   void TakeDone(Channel* channel);
   void FindSilent();
   bool Watch(int fd, uint64_t what);
+
+  // fault_writeback.cc, on the thread, with the mutex held; lets go of it meanwhile. What was
+  // stored to the parts is flushed and fenced; false, and all is noted as before, when that takes
+  // JavaScript.
+  [[nodiscard]] bool WriteBackSettled(const std::vector<FaultPart>& parts);
+  [[nodiscard]] bool WriteBack(const FaultPart& part);
+  // The entry of a part's file, when it is settled and no process is being shown any of it.
+  Caught* FindSettled(uint64_t mapping);
+  void FlushFile(const FileMap& file, const IntervalSet& pages);
 
   // fault_calls.cc, on the thread, with the mutex held. Each answers, or leaves it to JavaScript.
   void TakeRequest(Channel* channel);
@@ -234,6 +258,7 @@ class FaultServer {
   uint64_t faults_ = 0;
   uint64_t caught_stores_ = 0;
   uint64_t held_stores_ = 0;
+  uint64_t settled_syncs_ = 0;
   uint64_t commands_ = 0;
 
   std::atomic<bool> stop_{false};

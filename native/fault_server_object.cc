@@ -315,6 +315,15 @@ Napi::Value FaultServerObject::TakeDirtied(const Napi::CallbackInfo& info) {
   return numbers;
 }
 
+void FaultServerObject::Settled(const Napi::CallbackInfo& info) {
+  const uint64_t ino = CountArgument(info, 0, "ino", kExactMax);
+  if (server_) server_->Settled(ino);
+}
+
+void FaultServerObject::Unsettled(const Napi::CallbackInfo&) {
+  if (server_) server_->Unsettled();
+}
+
 void FaultServerObject::WatchPages(const Napi::CallbackInfo& info) {
   if (!server_) return;
   const uint64_t page = CountArgument(info, 0, "regionPage", region_->page_count());
@@ -337,6 +346,7 @@ Napi::Value FaultServerObject::Counters(const Napi::CallbackInfo& info) {
   object.Set("faults", static_cast<double>(counters.faults));
   object.Set("caughtStores", static_cast<double>(counters.caught_stores));
   object.Set("heldStores", static_cast<double>(counters.held_stores));
+  object.Set("settledSyncs", static_cast<double>(counters.settled_syncs));
   object.Set("commands", static_cast<double>(counters.commands));
   return object;
 }
@@ -357,6 +367,8 @@ Napi::Function FaultServerObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::ProtectOrKill>("protectOrKill"),
                          InstanceMethod<&Self::CatchStores>("catchStores"),
                          InstanceMethod<&Self::TakeDirtied>("takeDirtied"),
+                         InstanceMethod<&Self::Settled>("settled"),
+                         InstanceMethod<&Self::Unsettled>("unsettled"),
                          InstanceMethod<&Self::WatchPages>("watchPages"),
                          InstanceMethod<&Self::SweepPages>("sweepPages"),
                          InstanceMethod<&Self::Counters>("counters"),

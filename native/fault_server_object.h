@@ -37,6 +37,8 @@ class FaultServerObject : public Napi::ObjectWrap<FaultServerObject> {
   void ProtectOrKill(const Napi::CallbackInfo& info);
   void CatchStores(const Napi::CallbackInfo& info);
   Napi::Value TakeDirtied(const Napi::CallbackInfo& info);
+  void Settled(const Napi::CallbackInfo& info);
+  void Unsettled(const Napi::CallbackInfo& info);
   void WatchPages(const Napi::CallbackInfo& info);
   void SweepPages(const Napi::CallbackInfo& info);
   Napi::Value Counters(const Napi::CallbackInfo& info);

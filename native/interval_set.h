@@ -45,10 +45,28 @@ class IntervalSet {
     return next != ends_.begin() && std::prev(next)->second >= page + page_count;
   }
 
+  // Whether any of these pages is in it.
+  bool Touches(uint64_t page, uint64_t page_count) const {
+    const auto next = ends_.lower_bound(page + page_count);
+    return next != ends_.begin() && std::prev(next)->second > page;
+  }
+
   // Calls run(page, page_count), ascending.
   template <typename Run>
   void ForEach(Run run) const {
     for (const auto& [page, end] : ends_) run(page, end - page);
+  }
+
+  // The same for what of it lies in a range.
+  template <typename Run>
+  void ForEachIn(uint64_t page, uint64_t page_count, Run run) const {
+    const uint64_t end = page + page_count;
+    auto next = ends_.upper_bound(page);
+    if (next != ends_.begin() && std::prev(next)->second > page) --next;
+    for (; next != ends_.end() && next->first < end; ++next) {
+      const uint64_t from = std::max(next->first, page);
+      run(from, std::min(next->second, end) - from);
+    }
   }
 
  private:

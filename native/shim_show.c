@@ -148,10 +148,12 @@ static int ShowZero(const struct showing* show) {
   return Move((uint64_t)stage, show->length, show->start, error);
 }
 
+// As if stored to, where that is allowed: of a page table entry that is not dirty the kernel takes
+// another fault at the first store after the protection was lifted.
 static void Populate(const struct showing* show, uint64_t start) {
   if ((show->flags & WIRE_POPULATE) == 0) return;
-  const bool is_written = (show->flags & WIRE_STORABLE) && (show->part->prot & PROT_WRITE);
-  SysMadvise(start, show->length, is_written ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  const bool is_storable = (show->part->prot & PROT_WRITE) != 0;
+  SysMadvise(start, show->length, is_storable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
 static int ShowStorable(const struct showing* show, int sharing) {

@@ -75,6 +75,8 @@ export interface DaxInfo {
   waiting: number;
   faults: number;
   caughtStores: number;
+  /** Calls of msync that needed no JavaScript. */
+  settledSyncs: number;
   commands: number;
 }
 
@@ -180,6 +182,7 @@ export class Dax {
       endOperation: () => this.#fs.endOperation(),
       touched: (inode) => touchModified(this.#fs, inode, false),
     });
+    image.metadata.onDirty = () => engine.unsettle();
     this.#serving = { server, mmu, engine, socketPath };
     return this.#serving;
   }

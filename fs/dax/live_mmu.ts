@@ -81,6 +81,7 @@ export class LiveMmu implements Mmu {
   #late: UnderWay[] = [];
   /** Commands under way, by client, numbers ascending. */
   readonly #pending = new Map<number, UnderWay[]>();
+  #anySettled = false;
 
   constructor(parts: MmuParts) {
     this.#server = parts.server;
@@ -149,6 +150,17 @@ export class LiveMmu implements Mmu {
       ranges.push({ filePage: pairs[index] as number, pageCount: pairs[index + 1] as number });
     }
     return ranges;
+  }
+
+  settled(ino: number): void {
+    this.#anySettled = true;
+    this.#server.settled(ino);
+  }
+
+  unsettled(): void {
+    if (!this.#anySettled) return;
+    this.#anySettled = false;
+    this.#server.unsettled();
   }
 
   /** Any access to the range is SIGBUS once it is ready. */

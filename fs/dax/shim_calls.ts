@@ -81,7 +81,12 @@ export class ShimCalls {
     });
     function* sync(fs: Filesystem): Task<number> {
       for (const { ino, part } of mapped) yield* engine.writeback(ino, part);
-      for (const ino of new Set(mapped.map(({ ino }) => ino))) content.fsync(fs, 'fdatasync', ino);
+      const inos = new Set(mapped.map(({ ino }) => ino));
+      for (const ino of inos) content.fsync(fs, 'fdatasync', ino);
+      // On the host's disk, only a commit makes stores durable.
+      if (fs.options.durable === 'process' && !fs.metadata.dirty) {
+        for (const ino of inos) engine.settle(ino);
+      }
       return 0;
     }
     const [first] = mapped;

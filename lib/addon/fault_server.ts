@@ -86,6 +86,8 @@ export interface FaultCounters {
   caughtStores: number;
   /** Stores that had to wait for a command under way; then they are tried again. */
   heldStores: number;
+  /** Calls of msync that were carried out without JavaScript. */
+  settledSyncs: number;
   commands: number;
 }
 
@@ -135,6 +137,9 @@ export interface FaultServer {
   /** Mmu.catchStores() and Mmu.takeDirtied(): the latter as pairs filePage, pageCount. */
   catchStores(ino: number, filePage: number, pageCount: number, on: boolean, isHuge: boolean): void;
   takeDirtied(ino: number): Float64Array;
+  /** Mmu.settled() and Mmu.unsettled(). */
+  settled(ino: number): void;
+  unsettled(): void;
 
   /**
    * Recorded or crashable: from now on stores to these region pages by mappings are found by
@@ -231,6 +236,14 @@ export class NativeFaultServer implements FaultServer {
 
   takeDirtied(ino: number): Float64Array {
     return this.#server.takeDirtied(ino);
+  }
+
+  settled(ino: number): void {
+    this.#server.settled(ino);
+  }
+
+  unsettled(): void {
+    this.#server.unsettled();
   }
 
   watchPages(regionPage: number, pageCount: number): void {

@@ -62,14 +62,15 @@ export class DaxFile {
     }
   }
 
+  /** No entry is dirty, as far as we know, and no task is about to make one so. */
+  get isQuiet(): boolean {
+    return (
+      !this.entries.hasDirty && this.gate.isIdle && this.locks.isIdle && this.writebackTurn.isIdle
+    );
+  }
+
   /** Nobody maps it, waits for it, or has stored what is not written back. */
   get isIdle(): boolean {
-    return (
-      this.views.size === 0 &&
-      !this.entries.hasDirty &&
-      this.gate.isIdle &&
-      this.locks.isIdle &&
-      this.writebackTurn.isIdle
-    );
+    return this.views.size === 0 && this.isQuiet;
   }
 }

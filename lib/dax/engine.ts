@@ -141,6 +141,20 @@ export class DaxEngine {
   }
 
   /**
+   * Nothing of the metadata is to be committed: when nothing of the file is dirty either, a sync of
+   * it need not come here, until unsettled().
+   */
+  settle(ino: number): void {
+    const file = this.files.get(ino);
+    if (file?.isQuiet === true) this.parts.mmu.settled(ino);
+  }
+
+  /** The metadata has something to be committed again: to be said before whoever changed it knows. */
+  unsettle(): void {
+    this.parts.mmu.unsettled();
+  }
+
+  /**
    * Runs `apply`, which changes the map, the state or the size of a file inside the range, while no
    * mapping shows a page of the range and none can get one. For collapse and insert the range goes
    * on to Infinity. When the file grows, what showed SIGBUS beyond its end is looked at again.

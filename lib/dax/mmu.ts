@@ -80,6 +80,16 @@ export interface Mmu {
 
   /** Takes and forgets what catchStores() noted. Ascending. */
   takeDirtied(ino: number): PageRange[];
+
+  /**
+   * A sync of the file has nothing to do from here on but to take what catchStores() notes, protect,
+   * flush and fence it: whoever catches stores may do that by itself. Until unsettled(), or until the
+   * engine makes a page of the file storable, takes what is noted, or has catchStores() `off` for any
+   * of it: then what was taken and is not flushed is noted again, or in what the engine takes.
+   */
+  settled(ino: number): void;
+  /** Of all files. */
+  unsettled(): void;
 }
 
 /** Why a fault ended without a page. */

@@ -60,6 +60,8 @@ export class Metadata {
   sink: ((record: MetadataRecord) => void) | undefined;
   /** Called after each commit with the pages that it made free, before anyone gets them. */
   readonly afterCommit: ((released: FreedRun[]) => void)[] = [];
+  /** Called at the first change after a commit or rollback; it must not call back. */
+  onDirty: (() => void) | undefined;
 
   private readonly allocator: Allocator;
   private readonly bugs: Readonly<BugSwitches>;
@@ -449,6 +451,7 @@ export class Metadata {
   }
 
   private count(): void {
+    if (this.records === 0) this.onDirty?.();
     this.records++;
     this.recordsInOperation++;
   }

@@ -122,6 +122,8 @@ export class SoftwareMmu implements Mmu {
   /** Pages of files whose stores need not be told. */
   private readonly caught = new Map<number, PageRange[]>();
   private readonly dirtied = new Map<number, Set<number>>();
+  /** Files whose msync needs only what is noted. */
+  private readonly settledInos = new Set<number>();
 
   constructor(
     private readonly region: LabRegion,
@@ -280,6 +282,7 @@ export class SoftwareMmu implements Mmu {
   // lib/dax/mmu.ts
 
   install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
+    if (isStorable) this.settledInos.delete(mapping.ino);
     return this.give(new Command(mapping, { kind: 'install', backing, isStorable }));
   }
 
@@ -288,6 +291,7 @@ export class SoftwareMmu implements Mmu {
   }
 
   allowStores(mapping: Mapping, range: PageRange): void {
+    this.settledInos.delete(mapping.ino);
     const process = this.processOf(mapping);
     this.footprint.writes |= process.bit;
     process.tables.get(mapping)?.setStorable(range, true);
@@ -316,14 +320,45 @@ export class SoftwareMmu implements Mmu {
       return [before, after].filter(({ pageCount }) => pageCount > 0);
     });
     if (on) kept.push(range);
+    else this.settledInos.delete(ino);
     kept.sort((a, b) => a.filePage - b.filePage);
     if (kept.length === 0) this.caught.delete(ino);
     else this.caught.set(ino, kept);
   }
 
   takeDirtied(ino: number): PageRange[] {
-    const pages = [...(this.dirtied.get(ino) ?? [])].sort((a, b) => a - b);
-    this.dirtied.delete(ino);
+    this.settledInos.delete(ino);
+    return this.takeNoted(ino, EVERYTHING);
+  }
+
+  settled(ino: number): void {
+    this.settledInos.add(ino);
+  }
+
+  unsettled(): void {
+    for (const ino of this.settledInos) this.footprint.writes |= fileBit(ino);
+    this.settledInos.clear();
+  }
+
+  /** Whether the fault server carries out an msync of the file by itself: see settled(). */
+  isSettled(ino: number): boolean {
+    this.footprint.reads |= fileBit(ino);
+    return (
+      this.settledInos.has(ino) && this.mappingsOf(ino).every(({ queue }) => queue.length === 0)
+    );
+  }
+
+  /** What is noted in the range, with all of the 2 MiB entries that it touches, is forgotten. */
+  takeNoted(ino: number, range: PageRange): PageRange[] {
+    const noted = this.dirtied.get(ino) ?? new Set<number>();
+    const entries = this.mappingsOf(ino).map(({ table }) => table);
+    const isTaken = (page: number): boolean => {
+      const huge = entries.map((table) => table.find(page)).find((entry) => entry?.isHuge);
+      return isIn(page, range) || (huge !== undefined && touches(huge, range));
+    };
+    const pages = [...noted].filter(isTaken).sort((a, b) => a - b);
+    for (const page of pages) noted.delete(page);
+    if (noted.size === 0) this.dirtied.delete(ino);
     const ranges: { filePage: number; pageCount: number }[] = [];
     for (const page of pages) {
       const last = ranges.at(-1);
@@ -333,9 +368,25 @@ export class SoftwareMmu implements Mmu {
     return ranges;
   }
 
+  /** In every shared mapping of the file. */
+  protectAll(ino: number, range: PageRange): void {
+    for (const { mapping } of this.mappingsOf(ino)) {
+      if (mapping.isShared) this.protect(mapping, range);
+    }
+  }
+
+  private mappingsOf(ino: number): { mapping: Mapping; table: PageTable; queue: Command[] }[] {
+    return this.processes.flatMap((process) => {
+      this.footprint.reads |= process.bit;
+      const { queue } = process;
+      const all = [...process.tables].map(([mapping, table]) => ({ mapping, table, queue }));
+      return all.filter(({ mapping }) => mapping.ino === ino);
+    });
+  }
+
   /** All of it: the same text, the same state. */
   text(): string {
-    const parts: string[] = [];
+    const parts: string[] = ['settled', [...this.settledInos].sort().join()];
     for (const process of this.processes) {
       parts.push(process.name);
       for (const [mapping, table] of process.tables) parts.push(`${mapping.id}:`, table.text());
@@ -407,6 +458,10 @@ function joined(ranges: readonly PageRange[]): PageRange[] {
 
 function shownText(target: Shown): string {
   return typeof target === 'object' ? `own ${target.content.id}` : String(target);
+}
+
+function touches(one: PageRange, other: PageRange): boolean {
+  return one.filePage < endOf(other) && other.filePage < endOf(one);
 }
 
 function isIn(page: number, range: PageRange): boolean {

@@ -8,6 +8,7 @@ import { WHOLE_FILE } from '../dax/dax_file.js';
 import type { BusError, FaultTask, Mapping, PageRange } from '../dax/mmu.js';
 import type { Task } from '../dax/task.js';
 import { Errno } from '../errno.js';
+import { WRITTEN } from '../space/extent_list.js';
 import { isWritten } from '../space/pieces.js';
 import { PAGE_BYTES } from '../units.js';
 import { WORD_BYTES, wordOf } from './content.js';
@@ -56,7 +57,7 @@ export class Program {
         return yield* this.sync(thread, this.file(op.file), WHOLE_FILE);
       case 'msync': {
         const range = { filePage: op.page, pageCount: op.pageCount };
-        return yield* this.sync(thread, this.fileOfMap(op.map), range);
+        return yield* this.msync(thread, this.fileOfMap(op.map), range);
       }
       case 'writeback':
         return yield* this.writeback(this.file(op.file), WHOLE_FILE);
@@ -216,6 +217,30 @@ export class Program {
     world.commit();
     file.model.keep(promised);
     world.journal.note(() => `returns: ${returnsText(file, promised)}`);
+  }
+
+  /** Where nothing but stores is to be made durable, the fault server does it, in one step. */
+  private *msync(thread: Thread, file: LabFile, range: PageRange): Task<void> {
+    const { world } = this;
+    const { mmu, metadata, region } = world;
+    if (!mmu.isSettled(file.ino)) {
+      yield* this.sync(thread, file, range);
+      if (!metadata.dirty) world.engine.settle(file.ino);
+      return;
+    }
+    const promised = file.model.promise(range.filePage, range.pageCount);
+    world.footprint.writes |= fileBit(file.ino);
+    for (const noted of mmu.takeNoted(file.ino, range)) {
+      mmu.protectAll(file.ino, noted);
+      const list = metadata.extents(world.inode(file));
+      for (const extent of list.slice(noted.filePage, noted.filePage + noted.pageCount)) {
+        if (extent.state !== WRITTEN) continue;
+        region.flush(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);
+      }
+    }
+    region.fence();
+    file.model.keep(promised);
+    world.journal.note(() => `returns without the engine: ${returnsText(file, promised)}`);
   }
 
   private *write(op: Extract<Op, { op: 'write' }>): Task<void> {

@@ -155,6 +155,7 @@ export class World {
       endOperation: () => metadata.endOperation(),
       touched: (inode) => this.touch(inode),
     });
+    this.metadata.onDirty = () => this.engine.unsettle();
     for (const { model } of this.files.values()) model.reset();
     this.stored.reset();
     this.followWords();

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { mounted } from '../fs/image.js';
 import { cannotMap, daxMount, Mapper } from './place.js';
 
 const CRASHABLE = { crashable: true, commitSeconds: 3600 };
@@ -69,6 +70,57 @@ t.test('fsync of the descriptor keeps stores of every process', { skip: cannotMa
     ]);
   }
 });
+
+t.test(
+  'a daemon that is killed lost nothing that an msync without JavaScript promised',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t, { commitSeconds: 3600 });
+    const [mapper, other] = [Mapper.direct(t, place.dir), Mapper.direct(t, place.dir)];
+    for (const each of [mapper, other]) {
+      await each.check(t, [
+        ['open A f rw+creat', '0'],
+        ['truncate A 65536', '0'],
+        ['map M A 0 65536 shared', '0'],
+      ]);
+    }
+    const settledSyncs = async () => (await place.mount.info()).daemon.dax?.settledSyncs;
+    t.equal(await mapper.call('fill M 0 a 65536'), '0');
+    t.equal(await other.call('store M 8192 first'), '0');
+    await mapper.check(t, [
+      ['msync M 0 65536', '0'],
+      ['msync M 0 65536', '0'],
+    ]);
+    const before = (await settledSyncs()) ?? 0;
+    t.ok(before > 0, 'nothing was left to be committed');
+    await other.check(t, [
+      ['store M 8192 other', '0'], // through a page that is shown: nothing to be committed
+      ['open B made rw+creat', '0'],
+      ['write B bytes 4096', '5'],
+    ]);
+    t.equal(await mapper.call('msync M 0 4096'), '0');
+    t.equal(await settledSyncs(), before, 'the new file is committed');
+    await mapper.check(t, [
+      ['store M 0 one', '0'],
+      ['msync M 0 4096', '0'],
+      ['msync M 0 65536', '0'],
+      ['store M 4096 two', '0'],
+      ['msync M 0 65536', '0'],
+    ]);
+    t.ok(((await settledSyncs()) ?? 0) > before, 'then it is as before');
+    await place.mount.kill();
+    await mounted(t, place);
+    const plain = Mapper.plain(t, place.dir);
+    await plain.check(t, [
+      ['open A f rw', '0'],
+      ['read A 4 0', 'onea'],
+      ['read A 4 4096', 'twoa'],
+      ['read A 6 8192', 'othera'],
+      ['open B made rw', '0'],
+      ['read B 6 4096', 'bytes'],
+    ]);
+  },
+);
 
 t.test(
   'MAP_SYNC makes pages durable as they are first stored to, a plain mapping does not',

@@ -97,6 +97,10 @@ export class SoftwareMmu implements Mmu {
     return pages.map((filePage) => ({ filePage, pageCount: 1 }));
   }
 
+  /** Nobody here syncs past the engine. */
+  settled(): void {}
+  unsettled(): void {}
+
   isNoted(ino: number, filePage: number): boolean {
     return this.dirtied.get(ino)?.has(filePage) ?? false;
   }

@@ -33,6 +33,8 @@ export const MUTATIONS: readonly Mutation[] = [
   m('writeback', '=> protect(parts, file, entries)', '=> []', 'mkclean-one-mapping'),
   m('writeback', 'flush(parts, file, entries);', '', 'fault-no-completion'),
   m('writeback', 'file.locks.isHeld(page)', 'false', 'mkclean-one-mapping'),
+  m('engine', 'if (file?.isQuiet === true)', 'if (file)', 'settled-sync-pages'),
+  m('dax_file', '(!this.entries.hasDirty &&', '(true &&', 'settled-sync-pages'),
   m('gate', "(entrant.mode === 'shared' || this.sharedCount === 0)", 'true', 'punch-fault'),
   m('gate', 'return !this.exclusive &&', 'return ', 'punch-fault'),
   m('range_lock', 'if (isFree)', 'if (true)', 'hole-fault-race'),

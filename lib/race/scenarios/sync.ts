@@ -7,6 +7,7 @@ import {
   HUGE_REGION_PAGES,
   insert,
   load,
+  msync,
   persist,
   punch,
   type Scenario,
@@ -61,6 +62,55 @@ export const syncPunch: Scenario = {
       script: [store('a', 0, 1), fsync('f'), store('a', 0, 2)],
     },
     { name: 'Process 2', process: 'puncher', script: [punch('f', 0), fsync('f')] },
+  ],
+  hasCrash: true,
+};
+
+/** The second msync of process A, at least, is the fault server's own where nothing else happened. */
+export const settledSync: Scenario = {
+  name: 'settled-sync',
+  title: 'a page is synced by the fault server alone, while another process stores to it and syncs',
+  files: { f: written(1) },
+  processes: { A: { a: { file: 'f' } }, B: { b: { file: 'f' } } },
+  threads: [
+    {
+      name: 'Process A',
+      process: 'A',
+      script: [store('a', 0, 1), msync('a', 0), store('a', 0, 2), msync('a', 0)],
+    },
+    { name: 'Process B', process: 'B', script: [store('b', 0, 3, 8), msync('b', 0)] },
+  ],
+  hasCrash: true,
+};
+
+export const settledSyncPages: Scenario = {
+  name: 'settled-sync-pages',
+  title: 'of two dirty pages one is synced, then the other; another process stores to that',
+  files: { f: written(2) },
+  processes: { A: { a: { file: 'f' } }, B: { b: { file: 'f', page: 1, pageCount: 1 } } },
+  threads: [
+    {
+      name: 'Process A',
+      process: 'A',
+      script: [store('a', 0, 1), store('a', 1, 2), msync('a', 0), msync('a', 1)],
+    },
+    { name: 'Process B', process: 'B', script: [store('b', 1, 3, 8)] },
+  ],
+  hasCrash: true,
+};
+
+export const settledSyncPunch: Scenario = {
+  name: 'settled-sync-punch',
+  title: 'a page is synced by the fault server alone, while it is punched out and stored to again',
+  files: { f: written(1) },
+  processes: { A: { a: { file: 'f' } }, puncher: {} },
+  threads: [
+    {
+      name: 'Process 1',
+      process: 'A',
+      script: [store('a', 0, 1), msync('a', 0), store('a', 0, 2), msync('a', 0)],
+    },
+    { name: 'Process 2', process: 'puncher', script: [punch('f', 0)] },
   ],
   hasCrash: true,
 };
