@@ -1,12 +1,26 @@
-/** What programs stored through private mappings, which only they see: part of the model. */
+/**
+ * Which pages of private mappings are the process's own, and what was stored to them, which only it
+ * sees: part of the model.
+ */
 import type { Mapping } from '../dax/mmu.js';
 import { WORDS_PER_PAGE } from './content.js';
 
 export class PrivateStores {
   private readonly words = new Map<Mapping, Map<number, number>>();
+  private readonly pages = new Map<Mapping, Set<number>>();
 
   reset(): void {
     this.words.clear();
+    this.pages.clear();
+  }
+
+  /** The page was copied for a store. */
+  copy(mapping: Mapping, page: number): void {
+    this.pages.set(mapping, (this.pages.get(mapping) ?? new Set()).add(page));
+  }
+
+  isOwn(mapping: Mapping, page: number): boolean {
+    return this.pages.get(mapping)?.has(page) ?? false;
   }
 
   put(mapping: Mapping, page: number, word: number, value: number): void {
@@ -21,8 +35,8 @@ export class PrivateStores {
 
   /** A child has what its parent had. */
   fork(from: Mapping, to: Mapping): void {
-    const words = this.words.get(from);
-    if (words !== undefined) this.words.set(to, new Map(words));
+    this.words.set(to, new Map(this.words.get(from)));
+    this.pages.set(to, new Set(this.pages.get(from)));
   }
 
   /** Truncate takes private pages too. */
@@ -31,12 +45,15 @@ export class PrivateStores {
       if (mapping.ino !== ino) continue;
       for (const at of [...words.keys()]) if (at >= fromPage * WORDS_PER_PAGE) words.delete(at);
     }
+    for (const [mapping, pages] of this.pages) {
+      if (mapping.ino !== ino) continue;
+      for (const page of [...pages]) if (page >= fromPage) pages.delete(page);
+    }
   }
 
   text(): string {
-    return [...this.words]
-      .map(([mapping, words]) => `${mapping.id}:${[...words].join(';')}`)
-      .sort()
-      .join(' ');
+    const words = [...this.words].map(([{ id }, stored]) => `${id}:${[...stored].join(';')}`);
+    const pages = [...this.pages].map(([{ id }, own]) => `${id} own ${[...own].join()}`);
+    return [...words, ...pages].sort().join(' ');
   }
 }

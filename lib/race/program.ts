@@ -98,6 +98,7 @@ export class Program {
       if (found.kind === 'bus') return this.bus(thread, mapping, op.page, undefined);
       if (found.kind === 'protected' && !mapping.isShared) {
         mmu.copy(mapping, op.page);
+        this.world.stored.copy(mapping, op.page);
         yield { point: 'mm/memory do_wp_page: store again' };
         continue;
       }
@@ -142,6 +143,9 @@ export class Program {
           ? 0
           : world.region.word(target, op.word);
     world.journal.note(() => `sees ${valueText(value)} (${targetText(target)})`);
+    if (typeof target === 'object' && !world.stored.isOwn(mapping, op.page)) {
+      world.fail('load', `a load of ${op.map}[${op.page}] saw an own page that a truncate took`);
+    }
     const stored = world.stored.get(mapping, op.page, op.word);
     const expected = stored ?? model.current(op.page, op.word);
     if (typeof target === 'object' && stored === undefined) return;
@@ -167,6 +171,9 @@ export class Program {
     }
     assert(typeof target === 'number', 'zeroes are never storable');
     const file = world.fileOf(mapping);
+    if (!mapping.isShared) {
+      world.fail('content', `a store to private ${map}[${page}] went to region page ${target}`);
+    }
     world.footprint.writes |= fileBit(file.ino) | pageBit(target);
     world.region.storeWord(target, word, value);
     file.model.store(page, word, value);

@@ -1,11 +1,18 @@
 /** All scenarios, in the order in which they are listed: the seeds', then the pairs they do not name. */
 import type { Scenario } from './scenario.js';
 import { forkPrivate, forkShared, forkTruncate } from './scenarios/fork.js';
-import { holeFaultRace, holeFaultRacePmd, holeFaultThreads } from './scenarios/hole_fault_race.js';
+import {
+  holeFaultRace,
+  holeFaultRacePmd,
+  holeFaultThreads,
+  hugeEnd,
+  zeroHugeStores,
+} from './scenarios/hole_fault_race.js';
 import {
   bailAndRetry,
   pmdAfterPunch,
   pmdPteCollision,
+  privatePunch,
   privateThreads,
   privateTruncate,
   pteUnderPmd,
@@ -51,6 +58,8 @@ export const SCENARIOS: readonly Scenario[] = [
   retryFault,
   mkcleanOneMapping,
   holeFaultThreads,
+  zeroHugeStores,
+  hugeEnd,
   punchFault,
   truncateFault,
   collapseFault,
@@ -74,6 +83,7 @@ export const SCENARIOS: readonly Scenario[] = [
   pmdAfterPunch,
   privateThreads,
   privateTruncate,
+  privatePunch,
 ];
 
 /** @throws {RangeError} there is none */

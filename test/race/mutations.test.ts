@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { MUTATIONS, type Mutation } from './mutations.js';
+import { MUTATIONS, type Mutation, UNTOLD_MUTATIONS } from './mutations.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const MUTANT = fileURLToPath(new URL('mutant.mjs', import.meta.url));
@@ -24,7 +24,7 @@ function run(scenario: string): string {
   return spawnSync(process.execPath, args, { encoding: 'utf8' }).stdout.trim();
 }
 
-function mutated(source: string, { from, to, nth = 0 }: Mutation): string | undefined {
+function mutated(source: string, { from, to, nth }: Mutation): string | undefined {
   let at = source.indexOf(from);
   for (let count = 0; count < nth && at >= 0; count++) at = source.indexOf(from, at + 1);
   return at < 0 ? undefined : source.slice(0, at) + to + source.slice(at + from.length);
@@ -44,6 +44,13 @@ for (const mutation of MUTATIONS) {
     t.comment(`${file}: ${from} -> ${to}: ${caught}`);
   });
 }
+
+t.test('what no scenario tells is still there to be looked at', async (t) => {
+  for (const mutation of UNTOLD_MUTATIONS) {
+    const source = readFileSync(join(dir, 'lib/dax', `${mutation.file}.js`), 'utf8');
+    t.type(mutated(source, mutation), 'string', mutation.from);
+  }
+});
 
 t.test('nothing is caught where nothing is wrong', async (t) => {
   for (const scenario of ['hole-fault-race', 'two-syncs']) t.equal(run(scenario), '');

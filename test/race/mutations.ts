@@ -1,85 +1,141 @@
 /**
- * Mistakes of one line in the engine, and the scenario that catches each. `from` is text of the compiled
- * file that occurs there; `nth` says which occurrence, from 0.
+ * Mistakes of one line in the engine: the scenario that catches each, and those that none can tell, with
+ * the reason. Both are kept here as text of the compiled file (lib/dax) that occurs there; the last
+ * element says which occurrence, from 0.
  */
 export interface Mutation {
   file: string;
   from: string;
   to: string;
-  nth?: number;
-  caughtBy: string;
+  nth: number;
 }
 
-const m = (file: string, from: string, to: string, caughtBy: string, nth = 0): Mutation => {
-  return { file, from, to, nth, caughtBy };
+type Row = readonly [from: string, to: string, tells: string, nth?: number];
+type Rows = Readonly<Record<string, readonly Row[]>>;
+
+/** Each with the scenario that catches it. */
+const CAUGHT: Rows = {
+  fault: [
+    ["yield* file.zap(window, ['zero'], false);", '', 'hole-fault-race'],
+    ['file.entries.markDirty(page);', '', 'fault-no-completion'],
+    ["this.view.mark(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'],
+    ["view.mark(window, 'region', isHuge);", '', 'punch-fault'],
+    ['if (!mapping.isSync || parts.metadata.isSettled(inode))', 'if (true)', 'map-sync'],
+    ['if (mayBeOwn && (yield* this.isStale()))', 'if (false)', 'pmd-after-punch'],
+    ['mayBeHuge && !mayBeOwn && !this.hasPagesAround()', 'mayBeHuge', 'hole-fault-race-pmd'],
+    ["return isHuge ? 'again-smaller' : busErrorOf(error);", ';', 'zero-error-ignored'],
+    ['if (file.locks.isHeld(filePage))', 'if (false)', 'pmd-after-punch'],
+    ["yield* file.gate.enter('shared');", 'file.gate.sharedCount++;', 'punch-fault'],
+    ['region.zeroFlushed(', 'void (', 'hole-fault-race'],
+    ['this.view.shownAt(this.filePage) !== shownBefore', 'false', 'pte-under-pmd'],
+    ['wish.isHuge && this.hasPagesAround()', 'false', 'pte-under-pmd'],
+    ['filePage >= pagesFor(inode.sizeBytes)', 'false', 'huge-end'],
+    ["this.view.mark({ filePage: this.filePage, pageCount: 1 }, 'bus');", '', 'huge-end'],
+    ['this.isStore = isWrite && mapping.isShared', 'this.isStore = isWrite', 'bail-and-retry'],
+    ['if (!shown.isReady)\n            yield shown;', '', 'pte-under-pmd'],
+  ],
+  change: [
+    ['yield* file.zap(range,', 'void (range,', 'punch-fault'],
+    ["dropOwn ? ['zero', 'region', 'bus', 'own'] : SHOWN", 'SHOWN', 'fork-truncate'],
+    ['keepDirt(parts, file, dirty);', '', 'collapse-sync'],
+    ['flushMoved(parts, list, moved);', '', 'collapse-sync'],
+  ],
+  writeback: [
+    ['file.takeDirtied();', '', 'mkclean-one-mapping'],
+    ['=> protect(parts, file, entries)', '=> []', 'mkclean-one-mapping'],
+    ['flush(parts, file, entries);', '', 'fault-no-completion'],
+    ['file.locks.isHeld(page)', 'false', 'mkclean-one-mapping'],
+  ],
+  engine: [['if (file?.isQuiet === true)', 'if (file)', 'settled-sync-pages']],
+  gate: [
+    ["(entrant.mode === 'shared' || this.sharedCount === 0)", 'true', 'punch-fault'],
+    ['return !this.exclusive &&', 'return ', 'punch-fault'],
+  ],
+  range_lock: [
+    ['if (isFree)', 'if (true)', 'hole-fault-race'],
+    ['this.grant();', '', 'hole-fault-race', 1],
+  ],
+  entries: [
+    ['if ((flags & TOWRITE) === 0)', 'if (false)', 'two-syncs'],
+    ['chunk.setPage(index, PAGE | DIRTY);', 'chunk.setPage(index, PAGE);', 'fault-no-completion'],
+    ['chunk.huge = PAGE | DIRTY;', 'chunk.huge = PAGE;', 'mkclean-one-mapping'],
+  ],
+  lookup: [
+    ["extent.state === WRITTEN ? 'written' : 'unwritten'", "'written'", 'fault-no-completion'],
+    ['pagesFor(inode.sizeBytes)', 'Infinity', 'huge-end'],
+  ],
+  view: [
+    ['return this.doubted.get(filePage)?.has(thread) ?? false;', 'return true;', 'private-threads'],
+    [
+      'chunk.marks.fill(mark, first, end);',
+      'chunk.marks.fill(mark, first, first + 1);',
+      'read-first-pmd',
+    ],
+  ],
+  dax_file: [
+    ['(!this.entries.hasDirty &&', '(true &&', 'settled-sync-pages'],
+    ['yield* allReady(zapped.map(({ gone }) => gone));', '', 'punch-fault'],
+    ['!view.mapping.isShared && !dropOwn', 'false', 'private-punch'],
+  ],
 };
 
-export const MUTATIONS: readonly Mutation[] = [
-  m('fault', "yield* file.zap(window, ['zero'], false);", '', 'hole-fault-race'),
-  m('fault', 'file.entries.markDirty(page);', '', 'fault-no-completion'),
-  m('fault', "this.view.mark(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'),
-  m('fault', "view.mark(window, 'region', isHuge);", '', 'punch-fault'),
-  m('fault', 'if (!mapping.isSync || parts.metadata.isSettled(inode))', 'if (true)', 'map-sync'),
-  m('fault', 'if (mayBeOwn && (yield* this.isStale()))', 'if (false)', 'pmd-after-punch'),
-  m(
-    'fault',
-    'mayBeHuge && !mayBeOwn && !this.hasPagesAround()',
-    'mayBeHuge',
-    'hole-fault-race-pmd',
-  ),
-  m('fault', "return isHuge ? 'again-smaller' : busErrorOf(error);", ';', 'zero-error-ignored'),
-  m('change', 'yield* file.zap(range,', 'void (range,', 'punch-fault'),
-  m('writeback', 'file.takeDirtied();', '', 'mkclean-one-mapping'),
-  m('writeback', '=> protect(parts, file, entries)', '=> []', 'mkclean-one-mapping'),
-  m('writeback', 'flush(parts, file, entries);', '', 'fault-no-completion'),
-  m('writeback', 'file.locks.isHeld(page)', 'false', 'mkclean-one-mapping'),
-  m('engine', 'if (file?.isQuiet === true)', 'if (file)', 'settled-sync-pages'),
-  m('dax_file', '(!this.entries.hasDirty &&', '(true &&', 'settled-sync-pages'),
-  m('gate', "(entrant.mode === 'shared' || this.sharedCount === 0)", 'true', 'punch-fault'),
-  m('gate', 'return !this.exclusive &&', 'return ', 'punch-fault'),
-  m('range_lock', 'if (isFree)', 'if (true)', 'hole-fault-race'),
-  m('range_lock', 'this.grant();', '', 'hole-fault-race', 1),
-  m('entries', 'if ((flags & TOWRITE) === 0)', 'if (false)', 'two-syncs'),
-  m(
-    'entries',
-    'chunk.setPage(index, PAGE | DIRTY);',
-    'chunk.setPage(index, PAGE);',
-    'fault-no-completion',
-  ),
-  m(
-    'lookup',
-    "extent.state === WRITTEN ? 'written' : 'unwritten'",
-    "'written'",
-    'fault-no-completion',
-  ),
-  m(
-    'view',
-    'return this.doubted.get(filePage)?.has(thread) ?? false;',
-    'return true;',
-    'private-threads',
-  ),
-  m('fault', 'if (file.locks.isHeld(filePage))', 'if (false)', 'pmd-after-punch'),
-  m('fault', "yield* file.gate.enter('shared');", 'file.gate.sharedCount++;', 'punch-fault'),
-  m('fault', 'region.zeroFlushed(', 'void (', 'hole-fault-race'),
-  m('entries', 'chunk.huge = PAGE | DIRTY;', 'chunk.huge = PAGE;', 'mkclean-one-mapping'),
-  m(
-    'view',
-    'chunk.marks.fill(mark, first, end);',
-    'chunk.marks.fill(mark, first, first + 1);',
-    'read-first-pmd',
-  ),
-  m('dax_file', 'yield* allReady(zapped.map(({ gone }) => gone));', '', 'punch-fault'),
-];
+/** Each with the reason why no scenario tells it. */
+const UNTOLD: Rows = {
+  fault: [
+    [
+      'found.isHuge !== wish.isHuge || ',
+      '',
+      'who locked 2 MiB and finds a page may serve the page: it only holds more than it needs',
+    ],
+    [
+      '!claim.contains(this.lockRange(found))',
+      'false',
+      'the entry changes between the look and the lock only where the lock is waited for behind one that waits itself: four threads, more than a space of a minute has',
+    ],
+    ['region.fence();', '', 'a commit that shows the extent fences first'],
+  ],
+  writeback: [
+    [
+      'parts.region.fence();',
+      '',
+      'who promises anything fences and commits after it; a flusher promises nothing',
+    ],
+  ],
+  change: [
+    [
+      'file.entries.remove(range.filePage, range.filePage + range.pageCount);',
+      '',
+      'the next fault there replaces the entry; until then a flush may be made for nothing',
+    ],
+    [
+      'parts.mmu.catchStores(file.ino, range, false, false);',
+      '',
+      'nothing is shown in the range, so nothing is caught; the next fault there says it anew',
+    ],
+  ],
+};
 
-/** For docs/race: which mistake is caught where. */
+const flat = (rows: Rows): (Mutation & { tells: string })[] => {
+  return Object.entries(rows).flatMap(([file, list]) =>
+    list.map(([from, to, tells, nth = 0]) => ({ file, from, to, nth, tells })),
+  );
+};
+
+export const MUTATIONS = flat(CAUGHT).map(({ tells, ...row }) => ({ ...row, caughtBy: tells }));
+export const UNTOLD_MUTATIONS = flat(UNTOLD);
+
+/** A table for docs/race: which mistake is caught where, and which nowhere and why. */
 export function mutationTable(): string {
-  const rows = MUTATIONS.map(({ file, from, to, caughtBy }) => {
-    const cells = [`${file}.ts`, code(from), to === '' ? 'nothing' : code(to), code(caughtBy)];
-    return `| ${cells.join(' | ')} |`;
-  });
-  return ['| file | line | made | caught by |', '|---|---|---|---|', ...rows].join('\n');
+  const caught = flat(CAUGHT).map((row) => rowText(row, code(row.tells)));
+  const untold = flat(UNTOLD).map((row) => rowText(row, `nothing: ${row.tells}`));
+  const head = ['| file | line | made | caught by |', '|---|---|---|---|'];
+  return [...head, ...caught, ...untold].join('\n');
+}
+
+function rowText({ file, from, to }: Mutation, caughtBy: string): string {
+  return `| ${[`${file}.ts`, code(from), to === '' ? 'nothing' : code(to), caughtBy].join(' | ')} |`;
 }
 
 function code(text: string): string {
-  return `\`${text.replaceAll('|', '\\|')}\``;
+  return `\`${text.replaceAll('|', '\\|').replace(/\s+/g, ' ')}\``;
 }

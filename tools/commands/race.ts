@@ -174,9 +174,11 @@ function all(options: Options): void {
   );
   for (const scenario of SCENARIOS) {
     for (const bug of scenario.bug === undefined ? [undefined] : [scenario.bug, undefined]) {
+      const before = process.cpuUsage();
       const result = explore(scenario, bug, options);
+      const { user, system } = process.cpuUsage(before);
       if (isWhole(options)) results.note(scenario.name, bug, result);
-      table.add(scenario, bug, result);
+      table.add(scenario, bug, result, (user + system) / 1000);
     }
   }
   table.end();

@@ -87,13 +87,27 @@ export class AllTable {
   isAsExpected = true;
   private found: Exploration[] = [];
   private exhausted: Exploration[] = [];
-  private readonly totals = { steps: 0, milliseconds: 0, reduced: 0, plain: 0, compared: 0 };
+  private readonly totals = {
+    steps: 0,
+    milliseconds: 0,
+    cpuMilliseconds: 0,
+    reduced: 0,
+    plain: 0,
+    compared: 0,
+  };
 
   constructor(private readonly write: (text: string) => void) {
     this.line(['', 'scenario', 'bug', 'end', 'broke'], COUNTS);
   }
 
-  add(scenario: Scenario, bug: string | undefined, result: Exploration): void {
+  /** @param cpuMilliseconds what it took of the processor, with setting up */
+  add(
+    scenario: Scenario,
+    bug: string | undefined,
+    result: Exploration,
+    cpuMilliseconds: number,
+  ): void {
+    this.totals.cpuMilliseconds += cpuMilliseconds;
     const isRight = result.end === (bug === undefined ? 'space-exhausted' : 'failure-found');
     this.isAsExpected &&= isRight;
     if (isRight) (bug === undefined ? this.exhausted : this.found).push(result);
@@ -116,11 +130,15 @@ export class AllTable {
 
   /** The figures. */
   end(): void {
-    const { steps, milliseconds, reduced, plain, compared } = this.totals;
+    const { steps, milliseconds, cpuMilliseconds, reduced, plain, compared } = this.totals;
     const rows: [string, string][] = [
       ['bugs found', slowest(this.found, FOUND_SECONDS_MAX)],
       ['spaces exhausted', slowest(this.exhausted, EXHAUSTED_SECONDS_MAX)],
       ['steps a second', `${rateOf(steps, milliseconds)}: ${steps} in ${seconds(milliseconds)}`],
+      [
+        'of processor time',
+        `${rateOf(steps, cpuMilliseconds)} in ${seconds(cpuMilliseconds)}, with setting up`,
+      ],
     ];
     if (compared > 0) {
       const saved = `${percentSaved(reduced, plain)} of ${plain} steps, in the ${plural(compared, 'space')} that were also gone through without it`;

@@ -1,5 +1,5 @@
 /** The race of the first seed, in its forms: a load shows the hole that it found before a store filled it. */
-import { hole, load, type Scenario, store } from '../scenario.js';
+import { hole, load, type Scenario, store, truncate } from '../scenario.js';
 
 const SEED = {
   file: '000_0d102dbfd08f3d91.txt',
@@ -47,5 +47,35 @@ export const holeFaultThreads: Scenario = {
     { name: 'CPU 0', process: 'both', script: [load('a', 0)] },
     { name: 'CPU 1', process: 'both', script: [store('a', 0, 1)] },
     { name: 'CPU 2', process: 'other', script: [load('b', 0)] },
+  ],
+};
+
+/** The PMD for zeroes goes when one of its pages is stored to, and with it its entry. */
+export const zeroHugeStores: Scenario = {
+  name: 'zero-huge-stores',
+  title: 'a load shows a PMD of zeroes while two pages under it are stored to',
+  files: { f: hole(512) },
+  processes: {
+    reader: { a: { file: 'f' } },
+    one: { b: { file: 'f', pageCount: 1 } },
+    two: { c: { file: 'f', page: 5, pageCount: 1 } },
+  },
+  threads: [
+    { name: 'Process 1', process: 'reader', script: [load('a', 9)] },
+    { name: 'Process 2', process: 'one', script: [store('b', 0, 1)] },
+    { name: 'Process 3', process: 'two', script: [store('c', 5, 2)] },
+  ],
+};
+
+/** A PMD would show pages beyond the end: there is none before the file has grown. */
+export const hugeEnd: Scenario = {
+  name: 'huge-end',
+  title: 'a file that ends inside of 2 MiB grows to their end while it is loaded',
+  files: { f: hole(511) },
+  processes: { reader: { a: { file: 'f', pageCount: 512 } }, grower: {} },
+  threads: [
+    { name: 'Process 1', process: 'reader', script: [load('a', 0), load('a', 511)] },
+    { name: 'Process 2', process: 'reader', script: [load('a', 511)] },
+    { name: 'Process 3', process: 'grower', script: [truncate('f', 512)] },
   ],
 };

@@ -90,3 +90,14 @@ export const privateTruncate: Scenario = {
     },
   ],
 };
+
+export const privatePunch: Scenario = {
+  name: 'private-punch',
+  title: 'both pages of a file are punched out under a private page; the other one is loaded',
+  files: { f: written(2) },
+  processes: { one: { a: { file: 'f', isPrivate: true } }, puncher: {} },
+  threads: [
+    { name: 'CPU 0', process: 'one', script: [store('a', 1, 1), load('a', 0), load('a', 1)] },
+    { name: 'CPU 1', process: 'puncher', script: [punch('f', 0, 2)] },
+  ],
+};
