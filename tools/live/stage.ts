@@ -6,7 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WIRE_RUN_NO_DATA } from '../../fs/dax/wire.js';
+import { WIRE_RUN_NO_DATA, WIRE_RUN_OWN_FLUSHES } from '../../fs/dax/wire.js';
 import { type Mount, mount } from '../../fs/mount.js';
 import { parseBugs } from '../../lib/dax/bugs.js';
 import { makeImage } from '../../lib/image.js';
@@ -25,6 +25,8 @@ export const WAIT_MS_MAX = 15_000;
 const COMMIT_SECONDS = 3600;
 const SMALL_BYTES = 1 << 20;
 const HUGE_BYTES = 16 << 20;
+/** After the shim, so that its functions come first. */
+const PMEM = 'libpmem.so.1';
 const SETTLE_MS_MAX = 5000;
 const SETTLE_STEP_MS = 10;
 
@@ -55,8 +57,13 @@ export class Stage {
     try {
       const ticket = await beginRun('race', mounted.control, mountDir);
       const shim = shimPath('race');
-      const where = { dir: mountDir, shim, flags: WIRE_RUN_NO_DATA, preloaded: undefined };
+      // The shim's functions are asked for by name, which it cannot tell from libpmem's own.
+      const flags = WIRE_RUN_NO_DATA | WIRE_RUN_OWN_FLUSHES;
+      const where = { dir: mountDir, shim, flags, preloaded: undefined };
       const environment = shimEnvironment(ticket, where);
+      if (scenario.threads.some(({ script }) => script.some(({ op }) => op === 'persist'))) {
+        environment['LD_PRELOAD'] += `:${PMEM}`;
+      }
       const make = (name: string): Actor => new Actor(name, mountDir, environment);
       const names = new Set(Object.keys(scenario.processes).map((name) => actorOf(scenario, name)));
       const actors = new Map([...names].map((name) => [name, make(name)]));
