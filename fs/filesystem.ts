@@ -62,9 +62,12 @@ export class Filesystem {
     // First of all: what others do with the pages that a commit frees comes after it.
     if (log !== undefined) this.metadata.afterCommit.push(() => log.committed(this.#reason));
     this.#syncsNames = ['sync', 'dirsync'].some((word) => options.mountFlags.includes(word));
-    this.sharing = new Sharing(image.metadata, options.readOnly, (ino) => {
-      const node = this.nodes.get(ino);
-      return node?.isDax === true && node.opens > 0;
+    this.sharing = new Sharing(image.metadata, options.readOnly, {
+      isDax: (ino) => {
+        const node = this.nodes.get(ino);
+        return node?.isDax === true && node.opens > 0;
+      },
+      isMapped: (ino) => this.dax?.isMapped(ino) ?? false,
     });
     image.fileData.mapPort = this.sharing;
     image.fileData.commit = () => void this.commit('space');

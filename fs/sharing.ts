@@ -16,20 +16,28 @@ const SERVE_WRITES = 2;
 const SERVE_ATIME = 4;
 /** Writes need not ask whether set-id bits or capabilities must go. */
 const NOTHING_TO_KILL = 8;
+/** Processes under `fauxdax run` may queue writes. */
+const QUEUE_WRITES = 16;
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
   readonly #readOnly: boolean;
   readonly #isDax: (ino: number) => boolean;
+  readonly #isMapped: (ino: number) => boolean;
   readonly #shared = new Set<number>();
   #session: Session | undefined;
   #watched = false;
 
-  /** @param isDax whether an open file is opened as DAX, which it stays until its last close */
-  constructor(metadata: Metadata, readOnly: boolean, isDax: (ino: number) => boolean) {
+  /** `isDax`: whether an open file is opened as DAX, which it stays until its last close. */
+  constructor(
+    metadata: Metadata,
+    readOnly: boolean,
+    { isDax, isMapped }: Record<'isDax' | 'isMapped', (ino: number) => boolean>,
+  ) {
     this.#metadata = metadata;
     this.#readOnly = readOnly;
     this.#isDax = isDax;
+    this.#isMapped = isMapped;
   }
 
   attach(session: Session): void {
@@ -56,7 +64,10 @@ export class Sharing implements MapPort {
     this.#push(inode, 0, FILE_PAGES_MAX);
     this.refresh(inode);
     // What the kernel caches of others may be newer than the region.
-    if (this.#isDax(inode.ino)) session.publishFile(inode.ino);
+    if (!this.#isDax(inode.ino)) return;
+    // Attributes that it cached before the file was DAX, it would keep for ever.
+    session.invalidateInode(inode.ino, -1, 0);
+    session.publishFile(inode.ino);
   }
 
   /** Ends native service and takes over the times it left. */
@@ -77,7 +88,10 @@ export class Sharing implements MapPort {
     this.#session?.takeTouched();
   }
 
-  /** Recomputes what native service may do, after a change of mode, flags or capabilities. */
+  /**
+   * Recomputes what native service may do, after a change of mode, flags or capabilities, and when a
+   * file is mapped directly or is not any more.
+   */
   refresh(inode: Inode): void {
     if (!this.#shared.has(inode.ino)) return;
     let bits = SERVE_READS;
@@ -89,6 +103,8 @@ export class Sharing implements MapPort {
     if (setId === 0 && this.#metadata.xattr(inode.ino, 'security.capability') === undefined) {
       bits |= NOTHING_TO_KILL;
     }
+    // A mapping shows at once what was written, so nothing may wait in a queue.
+    if (!this.#isMapped(inode.ino)) bits |= QUEUE_WRITES;
     this.#session?.setService(inode.ino, bits);
   }
 

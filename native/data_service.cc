@@ -9,6 +9,8 @@
 
 #include "check.h"
 #include "frame.h"
+#include "in_place.h"
+#include "queued_writes.h"
 
 namespace fauxdax {
 
@@ -45,11 +47,16 @@ DataService::DataService(FileTable* files, Region* region, Device* device, bool 
 DataService::~DataService() { munmap(const_cast<uint8_t*>(zeros_), kTransferBytesMax); }
 
 bool DataService::Serve(const Request& request, ServingThread thread) {
+  std::shared_lock<std::shared_mutex> lock;
+  if (thread == ServingThread::kHelper) lock = files_->SharedLock();
+  QueuedWrites* const queued = files_->queued();
+  if (queued != nullptr && !queued->Store()) {
+    CHECK(thread == ServingThread::kHelper, "the script serves nothing between close and open");
+    return false;
+  }
   const uint32_t opcode = request.header->opcode;
   if (opcode != FUSE_READ && opcode != FUSE_WRITE) return false;
 
-  std::shared_lock<std::shared_mutex> lock;
-  if (thread == ServingThread::kHelper) lock = files_->SharedLock();
   FileMap* file = files_->Find(request.header->nodeid);
   if (opcode == FUSE_READ) return file != nullptr && Read(request, file, thread);
 
@@ -119,7 +126,8 @@ bool DataService::Write(const Request& request, const fuse_write_in& in, FileMap
     CHECK(thread == ServingThread::kHelper, "the script serves nothing between close and open");
     return false;
   }
-  const int error = Store(*file, in.offset, request.body + sizeof(fuse_write_in), in.size);
+  const int error =
+      StoreInPlace(region_, *file, in.offset, request.body + sizeof(fuse_write_in), in.size);
   file->gate().LeaveAlone();
   if (error == EAGAIN) return false;
 
@@ -134,23 +142,6 @@ bool DataService::Write(const Request& request, const fuse_write_in& in, FileMap
   const fuse_write_out out = {in.size, 0};
   device_->Answer(unique, 0, &out, sizeof(out));
   return true;
-}
-
-int DataService::Store(const FileMap& file, uint64_t offset, const uint8_t* bytes,
-                       uint64_t length_bytes) {
-  if (length_bytes > file.size_bytes() || offset > file.size_bytes() - length_bytes) return EAGAIN;
-  const bool storable = file.ForEachPiece(
-      offset, length_bytes, [&](uint64_t region_offset, uint64_t piece_bytes, bool written) {
-        return written && !region_->Poisoned(region_offset, piece_bytes);
-      });
-  if (!storable) return EAGAIN;
-  int error = 0;
-  file.ForEachPiece(offset, length_bytes, [&](uint64_t region_offset, uint64_t piece_bytes, bool) {
-    error = region_->StoreFlushed(region_offset, bytes, piece_bytes);
-    bytes += piece_bytes;
-    return error == 0;
-  });
-  return error;
 }
 
 }  // namespace fauxdax

@@ -33,7 +33,8 @@ class DataService {
   DataService(const DataService&) = delete;
   DataService& operator=(const DataService&) = delete;
 
-  // True when the request was a READ or WRITE and is answered; false leaves it to the script.
+  // Stores what processes have queued, before anything else. True when the request was a READ or
+  // WRITE and is answered; false leaves it to the script.
   bool Serve(const Request& request, ServingThread thread);
 
   // While on, a WRITE from the page cache is acknowledged and thrown away, for all files.
@@ -46,8 +47,6 @@ class DataService {
   bool Write(const Request& request, const fuse_write_in& in, FileMap* file, ServingThread thread);
   // Answers a read that lies inside the file; called inside its gate. False on a media error.
   bool AnswerRead(uint64_t unique, const FileMap& file, uint64_t offset, uint64_t length_bytes);
-  // EIO, EAGAIN when the script must do it, or 0; called alone inside the gate.
-  int Store(const FileMap& file, uint64_t offset, const uint8_t* bytes, uint64_t length_bytes);
 
   FileTable* const files_;
   Region* const region_;

@@ -98,7 +98,9 @@ void FaultServer::TakeRequest(Channel* channel) {
       return Flush(channel, client, request);
     case WIRE_FILES:
       if (!published_) return SendReply(channel_number, EOPNOTSUPP, 0);
-      return SendReply(channel_number, 0, 0, published_->fd());
+      return SendReply(channel_number, 0, 0, {published_->fd()});
+    case WIRE_WRITES:
+      return AddQueue(channel, client);
     default:
       if (passed_fd >= 0) close(passed_fd);  // of a second HELLO
       return Doom(client, "it broke the protocol");
@@ -148,6 +150,15 @@ uint64_t FaultServer::AddCall(Channel* channel, FaultClient* client) {
   channel->call = ++last_call_;
   calls_.emplace(last_call_, Call{client->number(), channel->number, false, {}});
   return last_call_;
+}
+
+void FaultServer::AddQueue(Channel* channel, FaultClient* client) {
+  if (!queued_) return SendReply(channel->number, EOPNOTSUPP, 0);
+  int fd = -1;
+  const int error = queued_->AddQueue(client->number(), &fd);
+  if (error != 0) return SendReply(channel->number, error, 0);
+  SendReply(channel->number, 0, 0, {queued_->counts_fd(), fd});
+  close(fd);
 }
 
 void FaultServer::AskMap(Channel* channel, FaultClient* client, const wire_request& request) {

@@ -77,8 +77,10 @@ int FaultServer::Listen(const std::string& socket_path) {
   if (!region_->sees_changes()) {
     error = PublishedFiles::Make(&published_);
     if (error != 0) return error;
+    error = QueuedWrites::Make(files_, published_.get(), region_.get(), &queued_);
+    if (error != 0) return error;
     region_->MirrorPoison(published_->poisoned_pages());
-    files_->SetPublished(published_.get());
+    files_->SetPublished(published_.get(), queued_.get());
   }
   if (!Watch(listener_fd_, kListener) || !Watch(kick_fd_, kKick)) return errno;
   // Signals are for the threads of Node.
@@ -112,7 +114,7 @@ FaultServer::~FaultServer() {
   }
   if (published_) {
     region_->MirrorPoison(nullptr);
-    files_->SetPublished(nullptr);
+    files_->SetPublished(nullptr, nullptr);
   }
   for (const auto& [number, channel] : channels_) {
     close(channel.fd);
@@ -184,6 +186,7 @@ void FaultServer::Remove(FaultClient* client) {
   }
   for (const uint64_t channel : channels) CloseChannel(channel);
   SetMapper();
+  if (queued_) queued_->RemoveQueue(number);
   clients_.erase(number);
 }
 
@@ -232,15 +235,14 @@ void FaultServer::SetMapper() {
   recorder_->SetMapper(only);
 }
 
-void FaultServer::SendReply(uint64_t channel_number, int error, uint64_t value, int passed_fd) {
+void FaultServer::SendReply(uint64_t channel_number, int error, uint64_t value,
+                            std::initializer_list<int> passed_fds) {
   const auto found = channels_.find(channel_number);
   if (found == channels_.end()) return;
   found->second.call = 0;
   const wire_reply reply = {error, 0, {value, 0, 0}};
   const int fd = found->second.fd;
-  const int unsent = passed_fd < 0 ? SendPacket(fd, &reply, sizeof(reply), {})
-                                   : SendPacket(fd, &reply, sizeof(reply), {passed_fd});
-  if (unsent == 0) return;
+  if (SendPacket(fd, &reply, sizeof(reply), passed_fds) == 0) return;
   // It is being closed, or nobody reads: its process is told by losing the connection.
   CloseChannel(channel_number);
 }
@@ -372,8 +374,14 @@ void FaultServer::Unsettled() {
 
 FaultServerCounters FaultServer::counters() {
   const Turn turn(this);
-  return {clients_.size(), mappings_.size(), faults_,  caught_stores_,
-          held_stores_,    settled_syncs_,   commands_};
+  return {clients_.size(),
+          mappings_.size(),
+          faults_,
+          caught_stores_,
+          held_stores_,
+          settled_syncs_,
+          commands_,
+          queued_ ? queued_->stored() : 0};
 }
 
 void FaultServer::BeginBatch() {

@@ -19,6 +19,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -33,6 +34,7 @@
 #include "interval_set.h"
 #include "packet_socket.h"
 #include "published_files.h"
+#include "queued_writes.h"
 #include "region.h"
 #include "wire.h"
 
@@ -46,6 +48,7 @@ struct FaultServerCounters {
   uint64_t held_stores;
   uint64_t settled_syncs;
   uint64_t commands;
+  uint64_t queued_writes;  // stored
 };
 
 struct FaultServerParts {
@@ -166,7 +169,8 @@ class FaultServer {
   void RemoveParts(FaultClient* client, uint64_t address, uint64_t end);
   // Stores found from here on are those of the only process with mappings, if there is one.
   void SetMapper();
-  void SendReply(uint64_t channel, int error, uint64_t value, int passed_fd = -1);
+  void SendReply(uint64_t channel, int error, uint64_t value,
+                 std::initializer_list<int> passed_fds = {});
   void SendCommands();
   void Kick();
   // When the thread is to do something before it waits again.
@@ -214,6 +218,7 @@ class FaultServer {
   void Unmap(Channel* channel, FaultClient* client, const wire_request& request);
   void AskSync(Channel* channel, FaultClient* client, const wire_request& request);
   void AskFallocate(Channel* channel, FaultClient* client, const wire_request& request);
+  void AddQueue(Channel* channel, FaultClient* client);
   void Flush(Channel* channel, FaultClient* client, const wire_request& request);
   // Flushes a run's part of [address, end), as that thread; the run is the mapping's.
   void FlushRun(const FaultMapping& mapping, const ShownRun& run, uint64_t address, uint64_t end,
@@ -226,8 +231,10 @@ class FaultServer {
   const int64_t silence_ns_max_;
   const Tell tell_;
   void* const owner_;
-  std::unique_ptr<PublishedFiles> published_;  // null where every read is to be seen
-  std::string socket_path_;                    // empty until it is ours
+  // Null where every read and write is to be seen.
+  std::unique_ptr<PublishedFiles> published_;
+  std::unique_ptr<QueuedWrites> queued_;
+  std::string socket_path_;  // empty until it is ours
   int listener_fd_ = -1;
   int epoll_fd_ = -1;
   int kick_fd_ = -1;

@@ -3,12 +3,15 @@
 #include <algorithm>
 
 #include "check.h"
+#include "queued_writes.h"
 
 namespace fauxdax {
 
 namespace {
 
 static_assert(kServeReads == WIRE_FILE_READS && kReadsTouchAtime == WIRE_FILE_ATIME);
+static_assert(kServeWrites == WIRE_FILE_WRITES && kQueueWrites == WIRE_FILE_QUEUES);
+static_assert(kNothingToKill == WIRE_FILE_NOTHING_TO_KILL);
 
 constexpr int64_t kDayNsec = int64_t{24} * 60 * 60 * 1'000'000'000;
 
@@ -86,21 +89,26 @@ void FileMap::SetSize(uint64_t size_bytes) {
 }
 
 void FileMap::SetService(uint32_t bits) {
+  const Gate::Hold hold(&gate_);
   service_.store(bits, std::memory_order_relaxed);
   Show(slot_.load(), &wire_file::service, uint64_t{bits});
 }
 
-void FileMap::ShowIn(wire_file* slot) {
+void FileMap::ShowIn(wire_file* slot, QueuedWrites* queued) {
   const Gate::Hold hold(&gate_);
   Show(slot_.exchange(nullptr), &wire_file::ino, uint64_t{0});
-  gate_.ShowChanges(slot == nullptr ? nullptr : &slot->generation);
+  queued_ = queued;
+  gate_.ShowChanges(slot, queued == nullptr ? nullptr : this);
   Show(slot, &wire_file::ino, ino_);
   Show(slot, &wire_file::service, uint64_t{service()});
   Show(slot, &wire_file::atime, seen_atime_.load(std::memory_order_relaxed));
   Show(slot, &wire_file::mtime, seen_mtime_.load(std::memory_order_relaxed));
   slot_.store(slot);
+  if (queued != nullptr) queued->Settle(slot);
   ShowMap();
 }
+
+void FileMap::GateClosed() { queued_->StoreClosed(this); }
 
 void FileMap::ShowMap() {
   wire_file* const slot = slot_.load(std::memory_order_relaxed);
@@ -133,6 +141,10 @@ bool FileMap::TouchMtime(int64_t now) {
   pending_mtime_.store(now, std::memory_order_relaxed);
   Show(slot_.load(std::memory_order_relaxed), &wire_file::mtime, now);
   return !touched_.exchange(true);
+}
+
+bool FileMap::TouchMtimeSince(int64_t time) {
+  return time > seen_mtime_.load(std::memory_order_relaxed) && TouchMtime(time);
 }
 
 bool FileMap::TouchAtime(int64_t now) {

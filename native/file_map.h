@@ -34,12 +34,15 @@ enum Service : uint32_t {
   kServeWrites = 1 << 1,
   kReadsTouchAtime = 1 << 2,  // relatime; without it reads leave atime alone
   kNothingToKill = 1 << 3,    // no set-id bits or capabilities: FUSE_WRITE_KILL_SUIDGID is moot
-  kServiceBits = (1 << 4) - 1,
+  kQueueWrites = 1 << 4,      // processes may queue writes, where the others allow them
+  kServiceBits = (1 << 5) - 1,
 };
 
 constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();
 
-class FileMap {
+class QueuedWrites;
+
+class FileMap : private GateWatch {
  public:
   FileMap(uint64_t ino, uint64_t size_bytes) : ino_(ino), size_bytes_(size_bytes) {}
 
@@ -62,15 +65,21 @@ class FileMap {
   size_t extent_count() const { return extents_.size(); }
 
   uint32_t service() const { return service_.load(std::memory_order_relaxed); }
+  // JavaScript thread.
   void SetService(uint32_t bits);
 
-  // JavaScript thread. What this file is and becomes is shown in a slot of its own from here on.
-  // nullptr: the slot is left free; nobody else has the file meanwhile.
-  void ShowIn(wire_file* slot);
+  // JavaScript thread. What this file is and becomes is shown in a slot of its own from here on,
+  // and writes to it may be queued. nullptr: they are stored, and the slot is left free; nobody
+  // else has the file meanwhile.
+  void ShowIn(wire_file* slot, QueuedWrites* queued);
+  // For whoever has the file.
+  wire_file* slot() const { return slot_.load(std::memory_order_relaxed); }
   bool is_shown() const { return slot_.load(std::memory_order_relaxed) != nullptr; }
 
   // Both return true when this is the file's first touch since ClearTouched().
   bool TouchMtime(int64_t now);
+  // The same at the time of a queued write, when nothing later was seen.
+  bool TouchMtimeSince(int64_t time);
   // Under the rule of relatime: when no read was seen yet, or none since the last write, or none
   // for a day. What the file's times were before it was shared is not known here.
   bool TouchAtime(int64_t now);
@@ -79,6 +88,7 @@ class FileMap {
   void ClearTouched() { touched_.store(false); }
 
  private:
+  void GateClosed() override;
   // With the gate closed: map and size, into the slot.
   void ShowMap();
   // Index of the first extent that ends after `file_page`.
@@ -96,6 +106,7 @@ class FileMap {
   std::atomic<int64_t> seen_mtime_{kTimeNone};
   // Changed while the gate is closed; the times in it are for anybody who has the file.
   std::atomic<wire_file*> slot_{nullptr};
+  QueuedWrites* queued_ = nullptr;  // JavaScript thread
 };
 
 template <typename Piece>

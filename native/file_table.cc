@@ -27,6 +27,8 @@ void FileTable::Remove(uint64_t ino) {
   std::unique_lock lock(mutex_);
   size_t hole = Home(ino);
   while (slots_[hole]->ino() != ino) hole = Next(hole);
+  // Stores what is queued, which leaves a time.
+  slots_[hole]->ShowIn(nullptr, nullptr);
   TouchedFile touched = {ino, kTimeNone, kTimeNone};
   slots_[hole]->TakeTimes(&touched.atime, &touched.mtime);
   if (touched.atime != kTimeNone || touched.mtime != kTimeNone) {
@@ -34,7 +36,6 @@ void FileTable::Remove(uint64_t ino) {
     departed_.push_back(touched);
     any_touched_.store(true, std::memory_order_release);
   }
-  slots_[hole]->ShowIn(nullptr);
   slots_[hole].reset();
   count_--;
   // Close the gap: a later file of the same run moves into the hole unless that lies before its
@@ -49,19 +50,21 @@ void FileTable::Remove(uint64_t ino) {
   }
 }
 
-void FileTable::SetPublished(PublishedFiles* published) {
+void FileTable::SetPublished(PublishedFiles* published, QueuedWrites* queued) {
   std::unique_lock lock(mutex_);
   for (const auto& file : slots_) {
-    if (file) file->ShowIn(nullptr);
+    if (file) file->ShowIn(nullptr, nullptr);
   }
   published_ = published;
+  queued_ = queued;
 }
 
 void FileTable::Publish(uint64_t ino) {
   FileMap* const file = Find(ino);
   if (file == nullptr || published_ == nullptr) return;
   CHECK(!file->is_shown(), "a file is published once");
-  file->ShowIn(published_->FreeSlot(ino));
+  wire_file* const slot = published_->FreeSlot(ino);
+  file->ShowIn(slot, slot == nullptr ? nullptr : queued_);
 }
 
 void FileTable::Insert(std::unique_ptr<FileMap> file) {

@@ -45,12 +45,14 @@ class FileTable {
   void Remove(uint64_t ino);
   size_t count() const { return count_; }
 
-  // JavaScript thread. Where files can be published from here on; `published` stays until this is
-  // called again, with nullptr, when no file is any more.
-  void SetPublished(PublishedFiles* published);
+  // JavaScript thread. Where files can be published from here on, and what is queued for them; both
+  // stay until this is called again, with nullptr, when no file is published any more.
+  void SetPublished(PublishedFiles* published, QueuedWrites* queued);
   // JavaScript thread. Processes may read the file by themselves until it is removed, when there is
   // room for it.
   void Publish(uint64_t ino);
+  // JavaScript thread, or inside SharedLock(). Null when no file is published.
+  QueuedWrites* queued() const { return queued_; }
 
   // Either thread: remembers that the file has pending times; called at its first touch.
   void NoteTouched(uint64_t ino);
@@ -72,6 +74,7 @@ class FileTable {
   std::vector<std::unique_ptr<FileMap>> slots_;  // at most half full
   size_t count_ = 0;
   PublishedFiles* published_ = nullptr;
+  QueuedWrites* queued_ = nullptr;
 
   std::mutex touched_mutex_;
   std::vector<uint64_t> touched_;

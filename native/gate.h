@@ -16,8 +16,16 @@
 #include <cstdint>
 
 #include "check.h"
+#include "wire_files.h"
 
 namespace fauxdax {
+
+class GateWatch {
+ public:
+  virtual ~GateWatch() = default;
+  // Closed just now, and nothing has changed yet. JavaScript thread.
+  virtual void GateClosed() = 0;
+};
 
 class Gate {
  public:
@@ -63,6 +71,10 @@ class Gate {
     CHECK(!(before & kClosed), "a gate is closed once");
     while (state_.load(std::memory_order_acquire) != kClosed) sched_yield();
     BeginChange();
+    if (watch_ == nullptr) return;
+    // Whoever looked before has to look again; who does not see this is seen by the watch.
+    __atomic_fetch_add(&slot_->changes, 1, __ATOMIC_SEQ_CST);
+    watch_->GateClosed();
   }
 
   void Open() {
@@ -89,12 +101,13 @@ class Gate {
 
   bool closed() const { return state_.load(std::memory_order_relaxed) & kClosed; }
 
-  // While closed. From here on the generation is odd whenever the gate is closed or somebody is
-  // alone inside; nullptr: the one before is left even.
-  void ShowChanges(uint64_t* generation) {
-    CHECK(closed(), "a generation comes while the gate is closed");
+  // While closed. From here on the slot's generation is odd whenever the gate is closed or somebody
+  // is alone inside, and its changes are counted; nullptr: that of the one before is left even.
+  void ShowChanges(wire_file* slot, GateWatch* watch) {
+    CHECK(closed(), "a slot comes while the gate is closed");
     EndChange();
-    generation_ = generation;
+    slot_ = slot;
+    watch_ = slot == nullptr ? nullptr : watch;
     BeginChange();
   }
 
@@ -102,10 +115,10 @@ class Gate {
   // Odd is seen before any change, even after all of them: these are full barriers, for stores
   // past the cache too.
   void BeginChange() {
-    if (generation_ != nullptr) __atomic_fetch_add(generation_, 1, __ATOMIC_SEQ_CST);
+    if (slot_ != nullptr) __atomic_fetch_add(&slot_->generation, 1, __ATOMIC_SEQ_CST);
   }
   void EndChange() {
-    if (generation_ != nullptr) __atomic_fetch_add(generation_, 1, __ATOMIC_SEQ_CST);
+    if (slot_ != nullptr) __atomic_fetch_add(&slot_->generation, 1, __ATOMIC_SEQ_CST);
   }
 
   static constexpr uint32_t kClosed = uint32_t{1} << 31;
@@ -113,7 +126,8 @@ class Gate {
 
   // Those inside together, or kAlone; and kClosed.
   std::atomic<uint32_t> state_{0};
-  uint64_t* generation_ = nullptr;  // changed while closed; used by who closed it or is alone
+  wire_file* slot_ = nullptr;  // changed while closed; used by who closed it or is alone
+  GateWatch* watch_ = nullptr;
 };
 
 }  // namespace fauxdax

@@ -21,6 +21,7 @@ class PublishedFiles {
   // A free slot for the inode, or nullptr when its set is full. It is the inode's once that is
   // written into it, and free again when 0 is.
   wire_file* FreeSlot(uint64_t ino);
+  const wire_files& table() const { return *table_; }
   // How many pages are poisoned, for Region::MirrorPoison().
   uint64_t* poisoned_pages() { return &table_->poisoned_pages; }
   // The table; whoever gets it can map it for reading only.

@@ -7,6 +7,7 @@
 #include "check.h"
 #include "frame.h"
 #include "name_codec.h"
+#include "queued_writes.h"
 #include "recorder_object.h"
 #include "region_object.h"
 
@@ -318,6 +319,9 @@ void SessionObject::OpenGate(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value SessionObject::TakeTouched(const Napi::CallbackInfo& info) {
+  // What is queued leaves times; a closed gate keeps back what has not returned.
+  QueuedWrites* const queued = session_->files().queued();
+  if (queued != nullptr) (void)queued->Store();
   const std::vector<TouchedFile> touched = session_->files().TakeTouched();
   const Napi::Array array = Napi::Array::New(info.Env(), touched.size());
   for (size_t i = 0; i < touched.size(); i++) {

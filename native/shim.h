@@ -15,7 +15,8 @@
 // shim_show.c   what a part shows: commands, pages of a process's own
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork
-// shim_data.c   reads without the kernel; shim_pin.c buffers that io_uring keeps
+// shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes
+// shim_pin.c    buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions
 #ifndef FAUXDAX_SHIM_H_
@@ -240,10 +241,10 @@ void ForkPrepare(void);
 // pages that were freed since, and its stores would be noted by nobody.
 void ForkHide(uint64_t start, uint64_t length);
 
-// ---- shim_data.c ----
+// ---- shim_files.c ----
 
-// For a child of fork: it attaches anew before it reads without the kernel.
-void DataForget(void);
+// For a child of fork: it attaches anew before it does without the kernel.
+void FilesForget(void);
 
 // ---- shim_scan.c ----
 

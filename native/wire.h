@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
@@ -20,7 +20,7 @@
 #define WIRE_ENV_PARENT "FAUXDAX_PARENT"
 
 enum wire_run_flags {
-  WIRE_RUN_NO_DATA = 1,      // reads always go to the kernel
+  WIRE_RUN_NO_DATA = 1,      // reads and writes always go to the kernel
   WIRE_RUN_VERBOSE = 2,      // say on stderr which files are not mapped directly, and why
   WIRE_RUN_OWN_FLUSHES = 4,  // in a recording: programs with flush instructions of their own run
 };
@@ -52,6 +52,9 @@ enum wire_call {
   // Reply: with one descriptor, the table of published files (wire_files.h), for reading only.
   // EOPNOTSUPP: every read is to be seen.
   WIRE_FILES = 8,
+  // Once, after WIRE_FILES. Reply: with two descriptors, the counts of all writes and a queue for
+  // the writes of this process (wire_writes.h). ENOMEM, EMFILE and the like.
+  WIRE_WRITES = 9,
 };
 
 enum wire_map_flags {
@@ -64,7 +67,7 @@ enum wire_flush_flags { WIRE_FLUSH_DRAIN = 1 };
 
 enum wire_mode {
   WIRE_MODE_RECORDED = 1,  // flushes and fences are to be told
-  WIRE_MODE_DATA = 2,      // files may be read in the process
+  WIRE_MODE_DATA = 2,      // files may be read and written in the process
 };
 
 struct wire_request {

@@ -1,4 +1,4 @@
-// What the daemon publishes of files for reads in the processes (shim_data.c): a table in shared
+// What the daemon publishes of files for calls in the processes (shim_files.h): a table in shared
 // memory that it alone writes, one slot for each file. C, no library. Every field is read and
 // written whole, by the compiler's atomics; what belongs together is ordered by the generation.
 //
@@ -32,13 +32,18 @@ struct wire_file {
   int64_t atime;     // of the last read and write that were seen; nanoseconds since 1970
   int64_t mtime;
   uint64_t extent_count;
-  uint64_t reserved;
+  uint64_t changes;  // of map, size, service and inode: counted before each. Bytes do not count
+  uint64_t settled;  // of `queued` (wire_writes.h): fewer, and bytes are elsewhere still
+  uint64_t reserved[7];
   struct wire_extent extents[WIRE_FILE_EXTENTS_MAX];  // sorted by file_page, apart
 };
 
-// The bits of `service` that a read needs to know.
+// The bits of `service` that a process needs to know.
 #define WIRE_FILE_READS 1u
+#define WIRE_FILE_WRITES 2u
 #define WIRE_FILE_ATIME 4u
+#define WIRE_FILE_NOTHING_TO_KILL 8u
+#define WIRE_FILE_QUEUES 16u
 
 struct wire_files {
   uint64_t poisoned_pages;  // of the whole region; while there are any, nothing is read here

@@ -78,6 +78,8 @@ export interface DaxInfo {
   /** Calls of msync that needed no JavaScript. */
   settledSyncs: number;
   commands: number;
+  /** Of processes, without the kernel; stored. */
+  queuedWrites: number;
 }
 
 /** What exists from the first run on. */
@@ -261,6 +263,8 @@ export class Dax {
     if (mapping === undefined) return [0, errnoOf('ESTALE')];
     this.#fs.sharing.share(inode);
     engine.attach(mapping, (event.flags & WIRE_MAP_OWN) !== 0);
+    // What is queued is stored here, before the mapping shows anything.
+    this.#fs.sharing.refresh(inode);
     // It may have cached times from before the file was DAX, for ever; see Call.attributes().
     this.#parts.session.invalidateInode(event.ino, -1, 0);
     return [mapping.id, 0];
@@ -271,12 +275,20 @@ export class Dax {
     if (mapping === undefined) return;
     engine.detach(mapping, range);
     this.#clients.unmap(mapping, range.pageCount);
+    this.#detached(engine, mapping.ino);
+  }
+
+  /** Of a file that nobody maps any more, and nobody stored to, writes may be queued. */
+  #detached(engine: DaxEngine, ino: number): void {
+    const inode = this.#fs.metadata.inode(ino);
+    if (inode !== undefined && !engine.isMapped(ino)) this.#fs.sharing.refresh(inode);
   }
 
   #gone({ mmu, engine }: Serving, client: number, reason: string): void {
     const mappings = this.#clients.gone(client);
     this.#parts.log.debug({ client, mappings: mappings.length, reason }, 'process detached');
     for (const mapping of mappings) engine.detach(mapping, mapping);
+    for (const ino of new Set(mappings.map((mapping) => mapping.ino))) this.#detached(engine, ino);
     mmu.gone(client);
   }
 

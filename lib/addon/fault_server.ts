@@ -89,6 +89,8 @@ export interface FaultCounters {
   /** Calls of msync that were carried out without JavaScript. */
   settledSyncs: number;
   commands: number;
+  /** Of processes, without the kernel; stored. */
+  queuedWrites: number;
 }
 
 /**

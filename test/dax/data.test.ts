@@ -1,9 +1,8 @@
 // Reads that are served in the process, under `fauxdax run`: the cases are those of reader.c, which
 // compares with what the kernel says. All of them with and without.
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import t, { type Test } from 'tap';
-import { cannotMap, compiled, daxMount, Mapper, program } from './place.js';
+import t from 'tap';
+import { cannotMap, daxMount, Mapper } from './place.js';
+import { Served } from './served.js';
 
 const CASES = [
   ['served', 'reads go where they are to go'],
@@ -18,51 +17,18 @@ const CASES = [
   ['torture', 'never bytes of another file, or beyond the end'],
 ] as const;
 
-const stepMsMax = 60_000;
-
-/** A process of reader.c. */
-class Reader {
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #answers: AsyncIterator<string>;
-
-  constructor(t: Test, dir: string, isServed: boolean) {
-    const how = isServed ? [] : ['--no-data'];
-    const words = [dir, isServed ? 'served' : 'kernel'];
-    const command = [program, 'run', ...how, dir, '--', compiled('reader'), ...words];
-    const child = spawn(process.execPath, command);
-    this.#child = child;
-    this.#answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    child.stderr.on('data', (text: Buffer) => t.comment(String(text)));
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    t.teardown(async () => {
-      child.stdin.end();
-      if (child.exitCode === null) child.kill('SIGTERM');
-      await exited;
-    });
-  }
-
-  async run(name: string): Promise<string> {
-    this.#child.stdin.write(`${name}\n`);
-    const late = new Promise<never>((_, reject) => {
-      setTimeout(() => reject(new Error(`no answer to: ${name}`)), stepMsMax).unref();
-    });
-    const next = await Promise.race([this.#answers.next(), late]);
-    return next.done === true ? 'the reader has ended' : next.value;
-  }
-}
-
 for (const isServed of [true, false]) {
   const where = isServed ? 'in the process' : 'by the kernel, with --no-data';
   t.test(`reads are served ${where}`, { skip: cannotMap }, async (t) => {
     const { dir } = await daxMount(t);
-    const reader = new Reader(t, dir, isServed);
+    const reader = new Served(t, 'reader', dir, isServed);
     for (const [name, what] of CASES) t.equal(await reader.run(name), 'ok', `${name}: ${what}`);
   });
 }
 
 t.test('while a page is poisoned the daemon reads', { skip: cannotMap }, async (t) => {
   const { dir, mount } = await daxMount(t);
-  const reader = new Reader(t, dir, true);
+  const reader = new Served(t, 'reader', dir, true);
   t.equal(await reader.run('served'), 'ok');
   const plain = Mapper.plain(t, dir);
   await plain.check(t, [['open A f r', '0']]);
@@ -75,7 +41,7 @@ t.test('while a page is poisoned the daemon reads', { skip: cannotMap }, async (
 
 t.test('while a rule waits for reads the daemon sees them all', { skip: cannotMap }, async (t) => {
   const { dir, mount } = await daxMount(t);
-  const reader = new Reader(t, dir, true);
+  const reader = new Served(t, 'reader', dir, true);
   t.equal(await reader.run('served'), 'ok');
   const rule = { op: 'read', path: '*', nth: 1000, action: { do: 'error', code: 'EIO' } } as const;
   await mount.fault.add(rule);
@@ -84,12 +50,12 @@ t.test('while a rule waits for reads the daemon sees them all', { skip: cannotMa
 
 t.test('a crashable mount sees every read', { skip: cannotMap }, async (t) => {
   const { dir } = await daxMount(t, { crashable: true });
-  t.match(await new Reader(t, dir, true).run('served'), 'the kernel served 100 reads');
+  t.match(await new Served(t, 'reader', dir, true).run('served'), 'the kernel served 100 reads');
 });
 
 t.test('a daemon that is killed leaves nothing to be read', { skip: cannotMap }, async (t) => {
   const { dir, mount } = await daxMount(t);
-  const reader = new Reader(t, dir, true);
+  const reader = new Served(t, 'reader', dir, true);
   t.equal(await reader.run('served'), 'ok');
   await mount.kill();
   t.equal(await reader.run('dead'), 'ok');

@@ -1,100 +1,29 @@
 /*
- * Reads files of a mount by pread and preadv, and says for each case of a line on stdin, in one
- * line, "ok" or what was wrong. Under `fauxdax run` most of these reads are served in the process;
- * what the kernel would have said is asked by system calls of our own.
- *
- *   reader DIR served|kernel     whether reads are to be served here
+ * Reads files of a mount by pread and preadv: cases for served.h. Under `fauxdax run` most of these
+ * reads are served in the process.
  */
-#include <errno.h>
-#include <fcntl.h>
+#include "served.h"
+
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-enum { kPage = 4096, kPages = 64, kBytes = kPages * kPage, kWarmReads = 64, kReads = 100 };
+enum { kReads = 100 };
 
-static const char* dir;
-static int is_served;
 static int kept = -1; /* a descriptor of "f" */
-static char wrong[256];
-static unsigned char buffer[2 * kBytes];
 /* Values that a compiler would refuse. */
 static void* volatile nowhere = (void*)8;
 static volatile int below_zero = -1;
 
-static int Wrong(const char* format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  vsnprintf(wrong, sizeof(wrong), format, arguments);
-  va_end(arguments);
-  return 1;
-}
-
-#define EXPECT(condition)                                                            \
-  do {                                                                               \
-    if (!(condition)) return Wrong("%d: %s, errno %d", __LINE__, #condition, errno); \
-  } while (0)
-
-static ssize_t KernelRead(int fd, void* to, size_t length, off_t offset) {
-  return syscall(SYS_pread64, fd, to, length, offset);
-}
-
-/* Read calls of this process that the kernel has served, this one too. */
-static long KernelReads(void) {
-  char text[512] = "";
-  const int fd = open("/proc/self/io", O_RDONLY);
-  const ssize_t bytes = read(fd, text, sizeof(text) - 1);
-  close(fd);
-  const char* found = bytes > 0 ? strstr(text, "syscr: ") : NULL;
-  return found == NULL ? -1 : atol(found + 7);
-}
-
-static int Open(const char* name, int flags) {
-  char path[4096];
-  snprintf(path, sizeof(path), "%s/%s", dir, name);
-  return open(path, flags, 0600);
-}
+static long KernelReads(void) { return KernelCalls("syscr: "); }
 
 static int Unlink(const char* name) {
   char path[4096];
   snprintf(path, sizeof(path), "%s/%s", dir, name);
   return unlink(path);
-}
-
-/* Each word of a page says which file and page it is of. */
-static uint64_t Stamp(uint64_t file, uint64_t page) { return file << 32 | page << 1 | 1; }
-
-static int WritePages(int fd, uint64_t file, uint64_t page, uint64_t count) {
-  uint64_t words[kPage / 8];
-  for (uint64_t i = page; i < page + count; i++) {
-    for (size_t word = 0; word < kPage / 8; word++) words[word] = Stamp(file, i);
-    if (pwrite(fd, words, kPage, (off_t)i * kPage) != kPage) return -1;
-  }
-  return 0;
-}
-
-/* A file that is read here by now, when it can be. */
-static int Warm(int fd) {
-  for (int i = 0; i < kWarmReads; i++) {
-    if (pread(fd, buffer, 64, 0) < 0) return -1;
-  }
-  return 0;
-}
-
-static int OpenWarm(const char* name, uint64_t file, int flags) {
-  const int fd = Open(name, flags | O_CREAT | O_TRUNC);
-  if (fd < 0 || WritePages(fd, file, 0, kPages) != 0 || Warm(fd) != 0) return -1;
-  return fd;
 }
 
 /* Whether `kReads` reads went where they belong. */
@@ -444,10 +373,7 @@ static int CaseHealed(void) {
   return CheckServed(fd, is_served);
 }
 
-static const struct {
-  const char* name;
-  int (*run)(void);
-} cases[] = {
+static const struct served_case cases[] = {
     {"served", CaseServed}, {"same", CaseSame},         {"vectors", CaseVectors},
     {"errors", CaseErrors}, {"coherent", CaseCoherent}, {"descriptors", CaseDescriptors},
     {"times", CaseTimes},   {"fork", CaseFork},         {"torture", CaseTorture},
@@ -456,19 +382,5 @@ static const struct {
 };
 
 int main(int count, char** words) {
-  if (count != 3) return 2;
-  dir = words[1];
-  is_served = strcmp(words[2], "served") == 0;
-  char line[64];
-  while (fgets(line, sizeof(line), stdin) != NULL) {
-    line[strcspn(line, "\n")] = 0;
-    const char* answer = "no such case";
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-      if (strcmp(cases[i].name, line) != 0) continue;
-      answer = cases[i].run() == 0 ? "ok" : wrong;
-    }
-    puts(answer);
-    fflush(stdout);
-  }
-  return 0;
+  return Answer(count, words, cases, sizeof(cases) / sizeof(*cases));
 }

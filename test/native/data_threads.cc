@@ -132,7 +132,7 @@ void ServeTogether(Region* region) {
   std::unique_ptr<PublishedFiles> published;
   CHECK(PublishedFiles::Make(&published) == 0, "the table is made");
   FileTable files;
-  files.SetPublished(published.get());
+  files.SetPublished(published.get(), nullptr);
   const wire_file* const slot = published->FreeSlot(1);
   DataService data(&files, region, &device, false);
   ShareBoth(&files);
@@ -153,7 +153,7 @@ void ServeTogether(Region* region) {
   stop = true;
   helper.join();
   reader.join();
-  files.SetPublished(nullptr);
+  files.SetPublished(nullptr, nullptr);
   CHECK(seen > 0 && Load(slot->ino) == 0, "a file is shown until it is not");
   CHECK(device.broken() == 0, "every answer was sent");
   CHECK(data.counters().reads > 100 && data.counters().writes > 100, "both were served");

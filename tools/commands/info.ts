@@ -102,11 +102,13 @@ function describeCounters(counters: SessionCounters): [string, string | number][
 
 function describeDax(dax: NonNullable<Daemon['dax']>): [string, string | number][] {
   const { runs, clients, mappings, files, waiting, faults, caughtStores, commands } = dax;
+  const { queuedWrites } = dax;
   const who = `${plural(runs, 'run')}, ${plural(clients, 'process', 'processes')}`;
   return [
     ['direct', `${who}, ${plural(mappings, 'mapping')}, ${plural(files, 'file')}`],
     ['faults', `${faults}, ${caughtStores} of them stores only noted; ${waiting} wait`],
     ['mapping commands', commands],
+    ['queued writes', queuedWrites],
   ];
 }
 

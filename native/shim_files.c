@@ -1,0 +1,258 @@
+// Attaching a process to what the daemon publishes of files, and which file a descriptor is.
+#define _GNU_SOURCE
+#include "shim_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#ifndef AT_STATX_DONT_SYNC
+#define AT_STATX_DONT_SYNC 0x4000
+#endif
+
+enum {
+  kCallsBefore = 32,     // a process that makes fewer is not attached for it
+  kHintsMax = 1024,      // descriptors
+  kOthersPerLook = 255,  // calls on a descriptor that was not ours until it is looked at again
+};
+
+enum { kIdle, kStarting, kReady, kNever };
+
+struct shim_files shim_files;
+static _Atomic uint32_t state = kIdle;
+static _Atomic uint32_t calls_seen;
+// What descriptors probably are still: of the inode, or of another filesystem for so many calls.
+// Wrong, they cost time.
+static _Atomic uint64_t inodes[kHintsMax];
+static _Atomic uint8_t others[kHintsMax];
+
+static long MapShared(long fd, uint64_t length, int prot) {
+  const long address = SysMmap(0, length, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (!IsError(address)) SysMadvise((uint64_t)address, length, MADV_DONTDUMP);
+  return address;
+}
+
+// What this process alone may write to.
+static long MapOwn(long fd, uint64_t length) {
+  const long address = MapShared(fd, length, PROT_READ | PROT_WRITE);
+  if (!IsError(address)) SysMadvise((uint64_t)address, length, MADV_DONTFORK);
+  return address;
+}
+
+static void Unmap(const void* address, uint64_t length) {
+  if (address != NULL) SysMunmap((uint64_t)address, length);
+}
+
+// But for the queue: of a child it is not, and a parent that has attached keeps it.
+static void UnmapAll(void) {
+  Unmap(shim_files.table, sizeof(*shim_files.table));
+  Unmap(shim_files.region, shim_files.region_bytes);
+  Unmap(shim_files.zeroes, FILES_BYTES_MAX);
+  Unmap((const void*)shim_files.owner, PAGE);
+  shim_files = (struct shim_files){0};
+}
+
+static int MapQueue(long channel) {
+  struct wire_request request = {.call = WIRE_WRITES};
+  struct wire_reply reply;
+  int fds[2];
+  if (ChannelCall(channel, &request, -1, &reply, fds, 2) != 0) return EIO;
+  if (reply.error != 0) return reply.error;
+  const long counts = MapOwn(fds[0], sizeof(*shim_files.counts));
+  const long queue = MapOwn(fds[1], sizeof(*shim_files.queue));
+  SysClose(fds[0]);
+  SysClose(fds[1]);
+  if (IsError(counts) || IsError(queue)) {
+    if (!IsError(counts)) SysMunmap((uint64_t)counts, sizeof(*shim_files.counts));
+    if (!IsError(queue)) SysMunmap((uint64_t)queue, sizeof(*shim_files.queue));
+    return ENOMEM;
+  }
+  shim_files.counts = (struct wire_counts*)counts;
+  shim_files.queue = (struct wire_queue*)queue;
+  return 0;
+}
+
+// By a thread of ours, which has the region open.
+static int MapJob(struct shim_job* job, long channel) {
+  if (channel < 0) return EIO;
+  int fd;
+  int error = ChannelCall(channel, &job->request, -1, &job->reply, &fd, 1);
+  if (error != 0) return EIO;
+  if (job->reply.error != 0) return job->reply.error;
+  struct stat status;
+  long mapped = MapShared(fd, sizeof(*shim_files.table), PROT_READ);
+  SysClose(fd);
+  if (!IsError(mapped)) {
+    shim_files.table = (const struct wire_files*)mapped;
+    mapped = Sys3(SYS_fstat, shim_helper.region, (long)&status, 0);
+  }
+  if (!IsError(mapped)) {
+    shim_files.region_bytes = (uint64_t)status.st_size;
+    mapped = MapShared(shim_helper.region, shim_files.region_bytes, PROT_READ);
+  }
+  if (!IsError(mapped)) {
+    shim_files.region = (const uint8_t*)mapped;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    mapped = SysMmap(0, FILES_BYTES_MAX, PROT_READ, flags, -1, 0);
+  }
+  if (!IsError(mapped)) {
+    shim_files.zeroes = (const uint8_t*)mapped;
+    mapped = SysMmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  }
+  if (!IsError(mapped)) {
+    shim_files.owner = (_Atomic uint32_t*)mapped;
+    mapped = SysMadvise((uint64_t)mapped, PAGE, MADV_WIPEONFORK);
+  }
+  return IsError(mapped) ? (int)-mapped : MapQueue(channel);
+}
+
+// The region is mapped whole: where address space is counted, it is the program's.
+static bool IsAddressSpaceCounted(void) {
+  struct rlimit64 limit;
+  const long result = Sys4(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&limit);
+  return result != 0 || limit.rlim_cur != RLIM64_INFINITY;
+}
+
+static void Start(void) {
+  uint32_t idle = kIdle;
+  if (!atomic_compare_exchange_strong(&state, &idle, kStarting)) return;
+  const uint64_t signals = BlockSignals();
+  Lock(&shim_change_lock);
+  int error = IsAddressSpaceCounted() ? EOPNOTSUPP : HelperStart();
+  if (error == 0 && (shim_helper.mode & WIRE_MODE_DATA) == 0) error = EOPNOTSUPP;
+  if (error == 0) {
+    struct shim_job job = {.request = {.call = WIRE_FILES}, .run = MapJob};
+    job.request.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
+    error = JobDo(&job);
+  }
+  if (error == 0) atomic_store(shim_files.owner, (uint32_t)Sys3(SYS_getpid, 0, 0, 0));
+  if (error != 0) UnmapAll();
+  atomic_store(&state, error == 0 ? kReady : kNever);
+  Unlock(&shim_change_lock);
+  RestoreSignals(signals);
+}
+
+void FilesForget(void) {
+  if (atomic_load(&state) == kReady) UnmapAll();
+  atomic_store(&calls_seen, 0);
+  atomic_store(&state, kIdle);
+}
+
+static bool HasHint(int fd) { return fd >= 0 && fd < kHintsMax; }
+
+static bool IsProbablyOther(int fd) {
+  if (!HasHint(fd)) return false;
+  const uint8_t left = atomic_load_explicit(&others[fd], memory_order_relaxed);
+  if (left == 0) return false;
+  atomic_store_explicit(&others[fd], left - 1, memory_order_relaxed);
+  return true;
+}
+
+// Attributes are not asked for: the daemon would be.
+static bool IsOurs(int fd, uint64_t* ino) {
+  struct statx status;
+  const int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  long error = Sys6(SYS_statx, fd, 0, flags, STATX_INO, (long)&status, 0);
+  // Before 6.11 a path has to be there.
+  if (error == -EFAULT) {
+    error = Sys6(SYS_statx, fd, (long)"", flags, STATX_INO, (long)&status, 0);
+  }
+  if (error != 0) return false;
+  *ino = status.stx_ino;
+  const uint64_t device = makedev(status.stx_dev_major, status.stx_dev_minor);
+  const bool is_ours = device == shim_settings.device;
+  if (HasHint(fd)) {
+    atomic_store_explicit(&inodes[fd], is_ours ? *ino : 0, memory_order_relaxed);
+    atomic_store_explicit(&others[fd], is_ours ? 0 : kOthersPerLook, memory_order_relaxed);
+  }
+  return is_ours;
+}
+
+// The file's slot and an even generation in which it is that; false when it is not published, or
+// changing right now.
+static bool FindSlot(struct shim_file* file) {
+  const struct wire_file* set = shim_files.table->files[WireFileSet(file->ino)];
+  for (uint32_t way = 0; way < WIRE_FILE_WAYS; way++) {
+    if (FilesLoad(&set[way].ino) != file->ino) continue;
+    file->slot = &set[way];
+    file->generation = __atomic_load_n(&set[way].generation, __ATOMIC_ACQUIRE);
+    if (file->generation % 2 == 0 && FilesLoad(&set[way].ino) == file->ino) return true;
+  }
+  return false;
+}
+
+bool FilesGuess(int fd, struct shim_file* file) {
+  if (IsProbablyOther(fd)) return false;
+  file->ino = HasHint(fd) ? atomic_load_explicit(&inodes[fd], memory_order_relaxed) : 0;
+  return (file->ino != 0 || IsOurs(fd, &file->ino)) && FindSlot(file);
+}
+
+void FilesForgetGuess(int fd) {
+  if (HasHint(fd)) atomic_store_explicit(&inodes[fd], 0, memory_order_relaxed);
+}
+
+enum shim_confirmed FilesConfirm(int fd, struct shim_file* file) {
+  uint64_t ino;
+  if (!IsOurs(fd, &ino)) return kFileNone;
+  if (ino != file->ino) return kFileOther;
+  const long flags = Sys3(SYS_fcntl, fd, F_GETFL, 0);
+  if (flags < 0 || (flags & O_PATH)) return kFileNone;
+  file->flags = (int)flags;
+  return kFileConfirmed;
+}
+
+bool FilesIsSame(const struct shim_file* file) {
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  return FilesLoad(&file->slot->generation) == file->generation;
+}
+
+bool FilesHasQueued(const struct shim_file* file) {
+  // In this order: what is counted as settled was counted as queued before.
+  const uint64_t settled = __atomic_load_n(&file->slot->settled, __ATOMIC_ACQUIRE);
+  const uint64_t* queued = &shim_files.counts->queued[FilesIndex(file)];
+  return settled != __atomic_load_n(queued, __ATOMIC_ACQUIRE);
+}
+
+bool FilesCopy(const struct iovec* to, size_t to_count, const struct iovec* from, size_t from_count,
+               uint64_t length) {
+  const long pid = atomic_load_explicit(shim_files.owner, memory_order_relaxed);
+  const long copied =
+      Sys6(SYS_process_vm_readv, pid, (long)to, (long)to_count, (long)from, (long)from_count, 0);
+  return copied == (long)length;
+}
+
+bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors,
+                      uint64_t* length) {
+  if (count <= 0 || count > kFilesVectorsMax) return false;
+  const uint64_t bytes = (uint64_t)count * sizeof(*vectors);
+  if (TableMayTouch((uint64_t)from, (uint64_t)from + bytes)) return false;
+  const struct iovec to = {vectors, bytes};
+  const struct iovec source = {(void*)from, bytes};
+  if (!FilesCopy(&to, 1, &source, 1, bytes)) return false;
+  *length = 0;
+  for (int i = 0; i < count; i++) {
+    if (vectors[i].iov_len > FILES_BYTES_MAX) return false;
+    *length += vectors[i].iov_len;
+  }
+  return true;
+}
+
+// Attaches the process once it makes many calls.
+static void NoteCall(int fd) {
+  uint64_t ino;
+  if (IsProbablyOther(fd) || !IsOurs(fd, &ino)) return;
+  if (atomic_fetch_add(&calls_seen, 1) + 1 == kCallsBefore) Start();
+}
+
+bool FilesAreReady(int fd) {
+  if (!ShimIsOn() || (shim_settings.flags & WIRE_RUN_NO_DATA) != 0) return false;
+  const uint32_t now = atomic_load_explicit(&state, memory_order_acquire);
+  if (now == kIdle) NoteCall(fd);
+  return now == kReady &&
+         atomic_load_explicit(&shim_helper.state, memory_order_acquire) == kHelperReady &&
+         atomic_load_explicit(shim_files.owner, memory_order_relaxed) != 0 &&
+         FilesLoad(&shim_files.table->poisoned_pages) == 0;
+}

@@ -1,0 +1,79 @@
+// Files of the mount as the daemon publishes them (wire_files.h), for calls on them that need no
+// kernel: shim_files.c finds a descriptor's file, shim_read.c reads, shim_write.c writes.
+//
+// Nothing of the program is believed to stay as it is. Which file a descriptor is, and how it was
+// opened, the kernel is asked each time, between two looks at the generation: an open inode's
+// number is no other file's.
+#ifndef FAUXDAX_SHIM_FILES_H_
+#define FAUXDAX_SHIM_FILES_H_
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "shim.h"
+#include "wire_files.h"
+#include "wire_writes.h"
+
+struct shim_files {
+  const struct wire_files* table;
+  const uint8_t* region;
+  uint64_t region_bytes;
+  const uint8_t* zeroes;  // FILES_BYTES_MAX of them
+  // The number of this process, in a page that is empty in a child however that was made: only who
+  // attached by itself hears of the daemon's end.
+  _Atomic uint32_t* owner;
+  // Not in a child, however it was made.
+  struct wire_counts* counts;
+  struct wire_queue* queue;
+};
+
+extern struct shim_files shim_files;
+
+#define FILES_BYTES_MAX (UINT64_C(1) << 20)  // in one call
+enum { kFilesVectorsMax = 16 };              // of the program, in one call
+
+// Whether `shim_files` is there. False until the process has made enough calls that it could have
+// served: this one is noted.
+bool FilesAreReady(int fd);
+
+// A file in a generation, and how the descriptor was opened.
+struct shim_file {
+  const struct wire_file* slot;
+  uint64_t ino;
+  uint64_t generation;
+  int flags;  // F_GETFL
+};
+
+// The file that the descriptor probably is of. False when it is probably none that is published,
+// or changing right now: the kernel's.
+bool FilesGuess(int fd, struct shim_file* file);
+// For a call that goes to the kernel: the descriptor may have been of another file.
+void FilesForgetGuess(int fd);
+// Asks the kernel. kFileOther: the guess was wrong, and the next one will be better.
+enum shim_confirmed { kFileConfirmed, kFileOther, kFileNone };
+enum shim_confirmed FilesConfirm(int fd, struct shim_file* file);
+// Whether all that was read from the slot, and from pages that it named, is of that generation.
+bool FilesIsSame(const struct shim_file* file);
+
+// Whether something was written to the file that is not in its pages yet.
+bool FilesHasQueued(const struct shim_file* file);
+// The file's place in the table.
+static inline uint64_t FilesIndex(const struct shim_file* file) {
+  return (uint64_t)(file->slot - &shim_files.table->files[0][0]);
+}
+
+static inline uint64_t FilesLoad(const uint64_t* field) {
+  return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+// The program's vectors, which may not be there, and how long they are together. False when they
+// are not for us.
+bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors, uint64_t* length);
+
+// Copies memory of this process by the kernel: what is not there is no signal. `from` must not be
+// memory that shows a file of the mount; `to` may. False unless it copied all.
+bool FilesCopy(const struct iovec* to, size_t to_count, const struct iovec* from, size_t from_count,
+               uint64_t length);
+
+#endif  // FAUXDAX_SHIM_FILES_H_
