@@ -374,14 +374,8 @@ void FaultServer::Unsettled() {
 
 FaultServerCounters FaultServer::counters() {
   const Turn turn(this);
-  return {clients_.size(),
-          mappings_.size(),
-          faults_,
-          caught_stores_,
-          held_stores_,
-          settled_syncs_,
-          commands_,
-          queued_ ? queued_->stored() : 0};
+  return {clients_.size(), mappings_.size(), faults_,   caught_stores_,
+          held_stores_,    settled_syncs_,   commands_, queued_ ? queued_->stored() : 0};
 }
 
 void FaultServer::BeginBatch() {
