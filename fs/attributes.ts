@@ -109,17 +109,24 @@ function withoutSetId(mode: number): number {
 }
 
 /**
- * What every change of a file's bytes does besides: modification times, and with `killSetId`
- * (caller without CAP_FSETID) the set-id bits. Capabilities never survive a write.
+ * What every change of a file's bytes by a call does besides: modification times, and with `killSetId`
+ * (caller without CAP_FSETID) the set-id bits. Capabilities never survive it, whoever calls.
  */
 export function touchModified(fs: Filesystem, inode: Inode, killSetId: boolean): void {
+  touchStored(fs, inode);
+  const mode = killSetId ? withoutSetId(inode.mode) : inode.mode;
+  const hasFewer = mode !== inode.mode;
+  if (hasFewer) fs.metadata.updateInode(inode, { mode });
+  const wasCapable = fs.metadata.removeXattr(inode.ino, 'security.capability');
+  if (hasFewer || wasCapable) fs.sharing.refresh(inode);
+}
+
+/** A store through a mapping moves the times and nothing else. */
+export function touchStored(fs: Filesystem, inode: Inode): void {
   const { sec, nsec } = fs.now();
   fs.noteChange(inode);
-  const fields: Fields = { mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec };
-  if (killSetId && withoutSetId(inode.mode) !== inode.mode) fields.mode = withoutSetId(inode.mode);
+  const fields = { mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec };
   fs.metadata.updateInode(inode, fields);
-  if (killSetId) fs.metadata.removeXattr(inode.ino, 'security.capability');
-  if (fields.mode !== undefined) fs.sharing.refresh(inode);
 }
 
 /** A read moves the access time as relatime does. */

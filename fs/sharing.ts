@@ -14,7 +14,7 @@ import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 const SERVE_READS = 1;
 const SERVE_WRITES = 2;
 const SERVE_ATIME = 4;
-/** Writes need not ask whether set-id bits or capabilities must go. */
+/** Writes need not ask whether set-id bits must go. */
 const NOTHING_TO_KILL = 8;
 /** Processes under `fauxdax run` may queue writes. */
 const QUEUE_WRITES = 16;
@@ -96,13 +96,12 @@ export class Sharing implements MapPort {
     if (!this.#shared.has(inode.ino)) return;
     let bits = SERVE_READS;
     // Not into an immutable file, and where each write is to be synchronous the commit is script.
-    const scripted = (inode.flags & (FS_IMMUTABLE_FL | FS_SYNC_FL)) !== 0;
+    // The first write takes capabilities away.
+    const isCapable = this.#metadata.xattr(inode.ino, 'security.capability') !== undefined;
+    const scripted = isCapable || (inode.flags & (FS_IMMUTABLE_FL | FS_SYNC_FL)) !== 0;
     if (!this.#readOnly && !scripted) bits |= SERVE_WRITES;
     if (!this.#readOnly && (inode.flags & FS_NOATIME_FL) === 0) bits |= SERVE_ATIME;
-    const setId = inode.mode & (S_ISUID | S_ISGID);
-    if (setId === 0 && this.#metadata.xattr(inode.ino, 'security.capability') === undefined) {
-      bits |= NOTHING_TO_KILL;
-    }
+    if ((inode.mode & (S_ISUID | S_ISGID)) === 0) bits |= NOTHING_TO_KILL;
     // A mapping shows at once what was written, so nothing may wait in a queue.
     if (!this.#isMapped(inode.ino)) bits |= QUEUE_WRITES;
     this.#session?.setService(inode.ino, bits);

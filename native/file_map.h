@@ -33,7 +33,7 @@ enum Service : uint32_t {
   kServeReads = 1 << 0,
   kServeWrites = 1 << 1,
   kReadsTouchAtime = 1 << 2,  // relatime; without it reads leave atime alone
-  kNothingToKill = 1 << 3,    // no set-id bits or capabilities: FUSE_WRITE_KILL_SUIDGID is moot
+  kNothingToKill = 1 << 3,    // no set-id bits: FUSE_WRITE_KILL_SUIDGID is moot
   kQueueWrites = 1 << 4,      // processes may queue writes, where the others allow them
   kServiceBits = (1 << 5) - 1,
 };

@@ -23,7 +23,7 @@ import type { NativeRegion } from '../../lib/addon/region.js';
 import type { Session } from '../../lib/addon/session.js';
 import type { Native } from '../../lib/native.js';
 import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
-import { touchModified } from '../attributes.js';
+import { touchStored } from '../attributes.js';
 import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
 import { BusPages } from './bus_pages.js';
@@ -182,7 +182,7 @@ export class Dax {
       bugs: options.bugs,
       force: () => void this.#fs.commit('fsync'),
       endOperation: () => this.#fs.endOperation(),
-      touched: (inode) => touchModified(this.#fs, inode, false),
+      touched: (inode) => touchStored(this.#fs, inode),
     });
     image.metadata.onDirty = () => engine.unsettle();
     this.#serving = { server, mmu, engine, socketPath };

@@ -2,6 +2,9 @@
 import t from 'tap';
 import { checkTable, makePlace, needsMount, type Row } from './mounted.js';
 
+/** A capability set of no capabilities; the kernel looks at its form. */
+const CAPABILITY = `%01%00%00%02${'%00'.repeat(16)}`;
+
 const tables: [title: string, rows: Row[]][] = [
   [
     'attributes are set, read, listed and removed',
@@ -77,6 +80,23 @@ const tables: [title: string, rows: Row[]][] = [
       ['unlink h', '0'],
       ['open A f wr+creat+excl', '0'],
       ['listxattr f', ''],
+    ],
+  ],
+  [
+    "a file's bytes change, and its capabilities are gone, root's or not",
+    [
+      ['open A f wr+creat', '0'],
+      ['write A twelve-bytes', '12'],
+      [`setxattr f security.capability ${CAPABILITY}`, '0'],
+      ['write A over 0', '4'],
+      ['getxattr f security.capability', 'ENODATA'],
+      ['write A over 0', '4'],
+      [`setxattr f security.capability ${CAPABILITY}`, '0'],
+      ['write A over 0', '4'],
+      ['getxattr f security.capability', 'ENODATA'],
+      [`setxattr f security.capability ${CAPABILITY}`, '0'],
+      ['truncate f 4', '0'],
+      ['getxattr f security.capability', 'ENODATA'],
     ],
   ],
 ];
