@@ -18,7 +18,7 @@
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes
 // shim_pin.c    buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
-// shim_decode.c lengths of instructions
+// shim_decode.c lengths of instructions; shim_output.c what a program prints
 #ifndef FAUXDAX_SHIM_H_
 #define FAUXDAX_SHIM_H_
 
