@@ -37,6 +37,8 @@ const FATTR_ATTRIBUTES =
   FATTR.MODE | FATTR.UID | FATTR.GID | FATTR.SIZE | FATTR.ATIME | FATTR.MTIME | FATTR.CTIME;
 const FUSE_OPEN_KILL_SUIDGID = 1;
 const FUSE_WRITE_KILL_SUIDGID = 1 << 2;
+/** A read for a program; without it, for the page cache. */
+const FUSE_READ_LOCKOWNER = 1 << 1;
 const FUSE_FSYNC_FDATASYNC = 1;
 const FUSE_SETXATTR_ACL_KILL_SGID = 1;
 
@@ -175,7 +177,8 @@ export class Dispatch {
       },
       [OP.RELEASE]: (ino) => done(content.release(fs, ino)),
       [OP.READ]: (ino) => {
-        const { offset, size, flags } = REQUEST.read;
+        const { offset, size, readFlags, flags } = REQUEST.read;
+        if ((call.in(readFlags) & FUSE_READ_LOCKOWNER) === 0) this.#cached(ino);
         const target = call.wire.replyBytes.subarray(0, call.in(size));
         return call.value(content.read(fs, ino, call.in(offset), target, call.in(flags)));
       },
@@ -207,6 +210,15 @@ export class Dispatch {
       [OP.COPY_FILE_RANGE]: (ino) => this.#copy(ino),
       [OP.COPY_FILE_RANGE_64]: (ino) => this.#copy(ino),
     };
+  }
+
+  /** The kernel reads a DAX file into its cache: for sendfile, splice, or a private mapping. */
+  #cached(ino: number): void {
+    const node = this.#fs.nodes.get(ino);
+    if (node?.isDax !== true || node.isCached) return;
+    node.isCached = true;
+    const inode = this.#fs.metadata.inode(ino);
+    if (inode !== undefined) this.#fs.sharing.refresh(inode);
   }
 
   /**

@@ -68,6 +68,7 @@ export class Filesystem {
         return node?.isDax === true && node.opens > 0;
       },
       isMapped: (ino) => this.dax?.isMapped(ino) ?? false,
+      isCached: (ino) => this.nodes.get(ino)?.isCached === true,
     });
     image.fileData.mapPort = this.sharing;
     image.fileData.commit = () => void this.commit('space');
@@ -200,6 +201,8 @@ export class Filesystem {
     if (node.opens === 0) {
       this.metadata.pin(ino);
       node.isDax = this.dax?.opensAsDax(this.inode(ino)) ?? false;
+      // A DAX open drops what was cached before.
+      node.isCached = false;
     }
     node.opens += 1;
   }

@@ -16,6 +16,8 @@ export interface Node {
   isDax: boolean;
   /** The kernel may hold pages from before stores that went past it. */
   hasOldPages: boolean;
+  /** A DAX file, since the first open: the kernel has read pages into its cache all the same. */
+  isCached: boolean;
   /** The name by which the kernel last reached it; a hint for paths, wrong after nothing. */
   parentIno: number;
   name: string;
@@ -24,7 +26,8 @@ export interface Node {
 const PATH_DEPTH_MAX = 4096;
 
 function makeNode(ino: number, parentIno: number, name: string): Node {
-  return { ino, lookups: 1, opens: 0, isDax: false, hasOldPages: false, parentIno, name };
+  const states = { isDax: false, hasOldPages: false, isCached: false };
+  return { ino, lookups: 1, opens: 0, ...states, parentIno, name };
 }
 
 export class Nodes {

@@ -18,26 +18,37 @@ const SERVE_ATIME = 4;
 const NOTHING_TO_KILL = 8;
 /** Processes under `fauxdax run` may queue writes. */
 const QUEUE_WRITES = 16;
+/** A read into the page cache comes to TypeScript. */
+const TELL_CACHED = 32;
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
   readonly #readOnly: boolean;
   readonly #isDax: (ino: number) => boolean;
   readonly #isMapped: (ino: number) => boolean;
+  readonly #isCached: (ino: number) => boolean;
   readonly #shared = new Set<number>();
   #session: Session | undefined;
   #watched = false;
 
-  /** `isDax`: whether an open file is opened as DAX, which it stays until its last close. */
+  /**
+   * `isDax`: whether an open file is opened as DAX, which it stays until its last close; `isCached`:
+   * whether the kernel has read pages of it into its cache since.
+   */
   constructor(
     metadata: Metadata,
     readOnly: boolean,
-    { isDax, isMapped }: Record<'isDax' | 'isMapped', (ino: number) => boolean>,
+    {
+      isDax,
+      isMapped,
+      isCached,
+    }: Record<'isDax' | 'isMapped' | 'isCached', (ino: number) => boolean>,
   ) {
     this.#metadata = metadata;
     this.#readOnly = readOnly;
     this.#isDax = isDax;
     this.#isMapped = isMapped;
+    this.#isCached = isCached;
   }
 
   attach(session: Session): void {
@@ -102,8 +113,11 @@ export class Sharing implements MapPort {
     if (!this.#readOnly && !scripted) bits |= SERVE_WRITES;
     if (!this.#readOnly && (inode.flags & FS_NOATIME_FL) === 0) bits |= SERVE_ATIME;
     if ((inode.mode & (S_ISUID | S_ISGID)) === 0) bits |= NOTHING_TO_KILL;
-    // A mapping shows at once what was written, so nothing may wait in a queue.
-    if (!this.#isMapped(inode.ino)) bits |= QUEUE_WRITES;
+    // Nothing may wait in a queue where somebody looks who does not ask us: at a mapping, or at
+    // pages in the kernel's cache, which drops them for a write that it sees.
+    const isCached = this.#isCached(inode.ino);
+    if (!isCached && !this.#isMapped(inode.ino)) bits |= QUEUE_WRITES;
+    if (!isCached && this.#isDax(inode.ino)) bits |= TELL_CACHED;
     this.#session?.setService(inode.ino, bits);
   }
 

@@ -5,7 +5,7 @@
  * on FRAME_VERSION. Bytes in: `requestBytes` from slot PAYLOAD. Bytes out: `replyBytes` from 0.
  */
 
-export const FRAME_VERSION = 3;
+export const FRAME_VERSION = 4;
 export const FRAME_SLOTS = 1024;
 
 /** Handler results besides 0 (answer from `reply`) and a positive errno. */
@@ -52,7 +52,7 @@ export const REQUEST = {
   link: { oldnodeid: 5 },
   open: { flags: 5, openFlags: 6 },
   create: { flags: 5, mode: 6, umask: 7, openFlags: 8 }, // CREATE and TMPFILE
-  read: { fh: 5, offset: 6, size: 7, flags: 9 },
+  read: { fh: 5, offset: 6, size: 7, readFlags: 8, flags: 9 },
   write: { fh: 5, offset: 6, size: 7, writeFlags: 8, payload: 9, flags: 10 },
   release: { fh: 5, flags: 6 },
   fsync: { fh: 5, fsyncFlags: 6 }, // FSYNC and FSYNCDIR

@@ -76,6 +76,8 @@ bool DataService::Read(const Request& request, FileMap* file, ServingThread thre
   if (!(service & kServeReads) || request.body_bytes < sizeof(fuse_read_in)) return false;
   const auto& in = *reinterpret_cast<const fuse_read_in*>(request.body);
   if (in.size > kTransferBytesMax || in.offset >= kFileBytesMax) return false;
+  // Only who reads for a program names it; what is cached, nobody asks for again.
+  if ((service & kTellCached) && !(in.read_flags & FUSE_READ_LOCKOWNER)) return false;
 
   if (!file->gate().EnterShared()) {
     CHECK(thread == ServingThread::kHelper, "the script serves nothing between close and open");

@@ -116,7 +116,8 @@ void DecodeRead(BodyReader* body, FieldWriter* fields, Decoded* decoded) {
   const auto in = body->Take<fuse_read_in>();
   const uint32_t size = std::min(in.size, kTransferBytesMax);
   decoded->answer_bytes_max = size;
-  fields->Put(in.fh, std::min(in.offset, kFileBytesMax), Clamp(size, in.offset), 0, in.flags);
+  fields->Put(in.fh, std::min(in.offset, kFileBytesMax), Clamp(size, in.offset), in.read_flags,
+              in.flags);
 }
 
 void DecodeWrite(BodyReader* body, FieldWriter* fields, Decoded* decoded) {

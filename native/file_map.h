@@ -35,7 +35,8 @@ enum Service : uint32_t {
   kReadsTouchAtime = 1 << 2,  // relatime; without it reads leave atime alone
   kNothingToKill = 1 << 3,    // no set-id bits: FUSE_WRITE_KILL_SUIDGID is moot
   kQueueWrites = 1 << 4,      // processes may queue writes, where the others allow them
-  kServiceBits = (1 << 5) - 1,
+  kTellCached = 1 << 5,       // a read into the page cache is left to the script
+  kServiceBits = (1 << 6) - 1,
 };
 
 constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();

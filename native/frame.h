@@ -9,7 +9,7 @@
 
 namespace fauxdax::frame {
 
-constexpr double kVersion = 3;
+constexpr double kVersion = 4;
 constexpr size_t kSlots = 1024;
 
 // Handler results besides 0 (answer from the reply) and a positive errno.

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -295,6 +296,62 @@ static int CaseTurns(void) {
   return 0;
 }
 
+/* What the kernel reads through its cache, it keeps there: each write is seen all the same. */
+static int CaseSpliced(void) {
+  const int fd = OpenServed("spliced", 18, O_RDWR);
+  const int copy = memfd_create("copy", MFD_CLOEXEC);
+  int ends[2];
+  EXPECT(fd >= 0 && copy >= 0 && pipe(ends) == 0);
+  for (uint64_t i = 1; i <= 50; i++) {
+    uint64_t words[kPage / 8];
+    loff_t from = 0;
+    EXPECT(pwrite(fd, &i, 8, 0) == 8);
+    EXPECT(splice(fd, &from, ends[1], NULL, kPage, 0) == kPage);
+    EXPECT(read(ends[0], words, kPage) == kPage && words[0] == i);
+    off_t at = 0;
+    const uint64_t sent = i + 1000;
+    EXPECT(pwrite(fd, &sent, 8, 0) == 8);
+    EXPECT(lseek(copy, 0, SEEK_SET) == 0 && sendfile(copy, fd, &at, kPage) == kPage);
+    EXPECT(KernelRead(copy, words, 8, 0) == 8 && words[0] == sent);
+  }
+  /* Until the last close. */
+  EXPECT(KernelServes(fd, 0) == 1 && close(fd) == 0);
+  const int again = Open("spliced", O_RDWR);
+  EXPECT(again >= 0 && Warm(again) == 0 && pwrite(again, buffer, 8, 0) == 8);
+  EXPECT(KernelServes(again, 0) == !is_served);
+  return 0;
+}
+
+/* A private mapping of a process without the shim shows pages of the kernel's cache. */
+static int CaseCached(void) {
+  const int fd = OpenServed("cached", 19, O_RDWR);
+  int asks[2], answers[2];
+  EXPECT(fd >= 0 && pipe(asks) == 0 && pipe(answers) == 0);
+  const pid_t child = (pid_t)syscall(SYS_fork);
+  if (child == 0) {
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/cached", dir);
+    const long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
+    const long map = syscall(SYS_mmap, 0L, kPage, PROT_READ, MAP_PRIVATE, file, 0L);
+    uint64_t word;
+    if (map == -1) _exit(1);
+    while (read(asks[0], &word, 8) == 8 && word != 0) {
+      word = *(volatile uint64_t*)map;
+      if (write(answers[1], &word, 8) != 8) _exit(1);
+    }
+    _exit(0);
+  }
+  uint64_t seen = 0, i = 1;
+  for (; i <= 50; i++) {
+    if (pwrite(fd, &i, 8, 0) != 8 || write(asks[1], &i, 8) != 8) break;
+    if (read(answers[0], &seen, 8) != 8 || seen != i) break;
+  }
+  const uint64_t over = 0;
+  int status;
+  EXPECT(write(asks[1], &over, 8) == 8 && waitpid(child, &status, 0) == child && status == 0);
+  return i > 50 ? 0 : Wrong("write %llu, seen %llu", (unsigned long long)i, (unsigned long long)seen);
+}
+
 /* A killed writer: what had returned is there, and nothing is half. */
 static int CaseKilled(void) {
   enum { kWords = 3 * kPage / 8, kRounds = 40 };
@@ -513,7 +570,7 @@ static const struct served_case cases[] = {
     {"times", CaseTimes},     {"fork", CaseFork},       {"turns", CaseTurns},
     {"killed", CaseKilled},   {"stopped", CaseStopped}, {"handler", CaseHandler},
     {"torture", CaseTorture}, {"kept", CaseKept},       {"outside", CaseOutside},
-    {"synced", CaseSynced},
+    {"synced", CaseSynced},   {"spliced", CaseSpliced}, {"cached", CaseCached},
 };
 
 int main(int count, char** words) {

@@ -20,6 +20,8 @@ const CASES = [
   ['killed', 'writers that are killed'],
   ['stopped', 'writers that are stopped'],
   ['handler', 'signal handlers that write'],
+  ['spliced', 'splice and sendfile, which read through the page cache'],
+  ['cached', 'a private mapping of the page cache'],
   ['kept', 'a write that has returned is there, while the map changes'],
   ['torture', 'never a byte of another file, or half a write'],
 ] as const;
