@@ -32,19 +32,20 @@ export class MemoryRegion implements Region {
 
   read(offset: number, target: Uint8Array): void {
     this.checkRange(offset, target.length);
-    this.refusePoison(offset, target.length, false);
+    this.refusePoison(offset, target.length);
     target.set(this.bytes.subarray(offset, offset + target.length));
   }
 
   store(offset: number, source: Uint8Array): void {
     this.checkRange(offset, source.length);
+    this.refusePoison(offset, source.length);
     this.beforeStore(offset, source.length);
     this.bytes.set(source, offset);
   }
 
   storeFlushed(offset: number, source: Uint8Array): void {
     this.checkRange(offset, source.length);
-    this.refusePoison(offset, source.length, true);
+    this.healCovered(offset, source.length);
     this.beforeStore(offset, source.length);
     this.bytes.set(source, offset);
     this.flush(offset, source.length);
@@ -52,7 +53,7 @@ export class MemoryRegion implements Region {
 
   zeroFlushed(offset: number, lengthBytes: number): void {
     this.checkRange(offset, lengthBytes);
-    this.refusePoison(offset, lengthBytes, false);
+    this.refusePoison(offset, lengthBytes);
     this.beforeStore(offset, lengthBytes);
     this.bytes.fill(0, offset, offset + lengthBytes);
     this.flush(offset, lengthBytes);
@@ -61,8 +62,8 @@ export class MemoryRegion implements Region {
   copyFlushed(fromOffset: number, toOffset: number, lengthBytes: number): void {
     this.checkRange(fromOffset, lengthBytes);
     this.checkRange(toOffset, lengthBytes);
-    this.refusePoison(fromOffset, lengthBytes, false);
-    this.refusePoison(toOffset, lengthBytes, false);
+    this.refusePoison(fromOffset, lengthBytes);
+    this.healCovered(toOffset, lengthBytes);
     this.beforeStore(toOffset, lengthBytes);
     this.bytes.copyWithin(toOffset, fromOffset, fromOffset + lengthBytes);
     this.flush(toOffset, lengthBytes);
@@ -97,6 +98,8 @@ export class MemoryRegion implements Region {
     this.checkRange(page * PAGE_BYTES, pageCount * PAGE_BYTES);
     const bytes = Buffer.alloc(PAGE_BYTES);
     for (let index = page; index < page + pageCount; index++) {
+      // As the mapped region does: poisoned pages keep their poison.
+      if (this.poisoned.has(index)) continue;
       this.storeFlushed(index * PAGE_BYTES, canaryPage(bytes, index, ownerIno));
     }
   }
@@ -150,7 +153,7 @@ export class MemoryRegion implements Region {
     this.flushedLines.clear();
   }
 
-  /** Keeps the durable value of lines that become undecided; a store over poison keeps it. */
+  /** Keeps the durable value of lines that become undecided. */
   private beforeStore(offset: number, lengthBytes: number): void {
     if (!this.tracking) return;
     this.eachLine(offset, lengthBytes, (line) => {
@@ -159,18 +162,25 @@ export class MemoryRegion implements Region {
     });
   }
 
-  /** @param heals the range is stored: pages it covers wholly are healed instead of refused */
-  private refusePoison(offset: number, lengthBytes: number, heals: boolean): void {
-    if (this.poisoned.size === 0 || lengthBytes === 0) return;
-    const end = offset + lengthBytes;
-    const healed: number[] = [];
-    for (let page = pageOf(offset); page <= pageOf(end - 1); page++) {
-      if (!this.poisoned.has(page)) continue;
-      const isWhole = offset <= page * PAGE_BYTES && (page + 1) * PAGE_BYTES <= end;
-      if (!heals || !isWhole) throw new Errno('EIO', `region page ${page} is poisoned`);
-      healed.push(page);
-    }
-    for (const page of healed) this.poisoned.delete(page);
+  private refusePoison(offset: number, lengthBytes: number): void {
+    const [page] = this.poisonedIn(offset, lengthBytes);
+    if (page !== undefined) throw new Errno('EIO', `region page ${page} is poisoned`);
+  }
+
+  /** The range is about to be stored and flushed: heals pages it covers, refuses poison in others. */
+  private healCovered(offset: number, lengthBytes: number): void {
+    const first = Math.ceil(offset / PAGE_BYTES);
+    const end = Math.floor((offset + lengthBytes) / PAGE_BYTES);
+    const poisoned = this.poisonedIn(offset, lengthBytes);
+    const inPart = poisoned.find((page) => page < first || page >= end);
+    if (inPart !== undefined) throw new Errno('EIO', `region page ${inPart} is poisoned`);
+    for (const page of poisoned) this.poisoned.delete(page);
+  }
+
+  private poisonedIn(offset: number, lengthBytes: number): number[] {
+    if (lengthBytes === 0) return [];
+    const last = pageOf(offset + lengthBytes - 1);
+    return [...this.poisoned].filter((page) => page >= pageOf(offset) && page <= last);
   }
 
   private checkRange(offset: number, lengthBytes: number): void {

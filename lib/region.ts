@@ -26,7 +26,10 @@ export interface Region {
    */
   read(offset: number, target: Uint8Array): void;
 
-  /** Plain stores: in the cache, undecided until flushed and fenced. */
+  /**
+   * Plain stores: in the cache, undecided until flushed and fenced.
+   * @throws {Errno} EIO when the range touches a poisoned page
+   */
   store(offset: number, source: Uint8Array): void;
 
   /**
@@ -39,7 +42,10 @@ export interface Region {
   /** Zeroes and flushes; durable after the next fence. @throws {Errno} EIO on a poisoned page */
   zeroFlushed(offset: number, lengthBytes: number): void;
 
-  /** Copies inside the region and flushes. Ranges may overlap. @throws {Errno} EIO if poisoned */
+  /**
+   * Copies inside the region and flushes. Ranges may overlap.
+   * @throws {Errno} EIO when the source touches a poisoned page, or the target as in storeFlushed()
+   */
   copyFlushed(fromOffset: number, toOffset: number, lengthBytes: number): void;
 
   /** Pushes the lines that hold the range towards the persistence domain. */
@@ -48,7 +54,10 @@ export interface Region {
   /** All lines flushed before this call are durable when it returns. */
   fence(): void;
 
-  /** Fills free pages with the canary naming page and last owner (SPEC.md, Canary); flushed. */
+  /**
+   * Fills free pages with the canary naming page and last owner (SPEC.md, Canary); flushed. Poisoned
+   * pages stay as they are.
+   */
   fillCanary(page: number, pageCount: number, ownerIno: number): void;
 
   poison(page: number): void;

@@ -2,7 +2,9 @@ import { chmodSync, readFileSync, statSync, truncateSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { Errno } from '../../lib/errno.js';
 import { loadNative } from '../../lib/native.js';
+import { MemoryRegion } from '../../lib/memory_region.js';
 import { Random } from '../../lib/random.js';
+import type { Region } from '../../lib/region.js';
 import { LINE_BYTES, PAGE_BYTES } from '../../lib/units.js';
 import { bytesOf, scratchFile, scratchRegion } from './scratch.js';
 
@@ -245,6 +247,49 @@ t.test('a flushed store of the whole page heals it, and heal() does', async (t) 
   region.heal(4);
   t.same(region.poisonedPages(), []);
   t.equal(bytesOf(region)[3 * PAGE_BYTES], 9);
+});
+
+t.test('the region in memory meets poison as the mapped one does', async (t) => {
+  const pageCount = 12;
+  const calls: Record<string, (region: Region, at: number, bytes: Buffer) => void> = {
+    read: (region, at, bytes) => region.read(at, Buffer.alloc(bytes.length)),
+    store: (region, at, bytes) => region.store(at, bytes),
+    storeFlushed: (region, at, bytes) => region.storeFlushed(at, bytes),
+    zeroFlushed: (region, at, bytes) => region.zeroFlushed(at, bytes.length),
+    'copyFlushed to': (region, at, bytes) => region.copyFlushed(9 * PAGE_BYTES, at, bytes.length),
+    'copyFlushed from': (region, at, bytes) => region.copyFlushed(at, 9 * PAGE_BYTES, bytes.length),
+    fillCanary: (region, at) => region.fillCanary(Math.floor(at / PAGE_BYTES), 3, 7),
+  };
+  const outcome = (region: Region, call: () => void) => {
+    let error: unknown = 'none';
+    try {
+      call();
+    } catch (thrown) {
+      error = (thrown as { code?: string }).code;
+    }
+    const poisoned = region.poisonedPages();
+    for (const page of poisoned) region.heal(page);
+    const bytes = Buffer.alloc(pageCount * PAGE_BYTES);
+    region.read(0, bytes);
+    return { error, poisoned, bytes: bytes.toString('latin1') };
+  };
+  const page = 4 * PAGE_BYTES;
+  const ranges = [page - 8, page, page + 8].flatMap((from) =>
+    [page, page + PAGE_BYTES - 1, page + PAGE_BYTES, page + 2 * PAGE_BYTES].map((to) => [from, to]),
+  ) as [from: number, to: number][];
+  for (const [name, call] of Object.entries(calls)) {
+    for (const [from, to] of ranges.filter(([from, to]) => from <= to)) {
+      const [mapped, memory] = [scratchRegion(t, pageCount), new MemoryRegion(pageCount)].map(
+        (region: Region) => {
+          region.storeFlushed(0, Buffer.alloc(pageCount * PAGE_BYTES, 'bytes'));
+          for (const poisoned of [4, 7]) region.poison(poisoned);
+          const bytes = Buffer.alloc(to - from, 'new');
+          return outcome(region, () => call(region, from, bytes));
+        },
+      );
+      t.strictSame(memory, mapped, `${name} ${from}..${to}`);
+    }
+  }
 });
 
 t.test('the canary names page, last owner and line in every line, and skips poison', async (t) => {
