@@ -8,6 +8,8 @@
  *   map INO OFFSET PAGES FLAGS   memory, and MAP of it       -> map ERROR
  *   again SHIFT                  MAP, that many pages on     -> again ERROR
  *   unmap PAGE PAGES             munmap and UNMAP            -> unmap ERROR
+ *   forget PAGE PAGES            only UNMAP                  -> forget ERROR
+ *   anew PAGE PAGES              only memory of its own there, of zeroes
  *   sync PAGE PAGES | flush BYTE BYTES FLAGS | fallocate INO MODE OFFSET LENGTH
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
@@ -364,6 +366,15 @@ int main(int argc, char** argv) {
     if (strcmp(word, "unmap") == 0) {
       munmap((void*)at, b * PAGE);
       printf("unmap %d\n", Ask(channel, Request(WIRE_UNMAP, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "forget") == 0) {
+      printf("forget %d\n", Ask(channel, Request(WIRE_UNMAP, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "anew") == 0) {
+      void* anew = mmap((void*)at, b * PAGE, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+      require(anew == (void*)at, "anew");
+      printf("anew\n");
     }
     if (strcmp(word, "sync") == 0) {
       printf("sync %d\n", Ask(channel, Request(WIRE_SYNC, 0, at, b * PAGE, 0, 0)));

@@ -201,6 +201,33 @@ t.test('a flush is of the region page that is shown, whatever is shown beside it
   ]);
 });
 
+t.test(
+  'what was shown before a command is flushed until it is done, and then no more',
+  async (t) => {
+    const { peer, events } = recording(t);
+    const { client } = await peer.mapped(3, 4, SHARED);
+    await peer.show(3, 0, 4, 100, STORABLE);
+    await client.ask('silent');
+    peer.server.show(3, 1, 2, 'trap', 0, 0);
+    await client.says('disobeyed');
+    t.equal(await client.ask('flush 4096 8192 0'), 'flush 0');
+    t.same(words(events()), [`flush ${101 * 4096} 8192`]);
+    await client.ask('obey');
+    await peer.next('done');
+    t.equal(await client.ask('flush 4096 8192 0'), 'flush 0');
+    t.same(words(events()).slice(1), []);
+  },
+);
+
+t.test('each page that is stored to is noted alone, so that few are looked at', async (t) => {
+  const { peer } = recording(t);
+  const { client } = await peer.mapped(3, 512, SHARED);
+  await peer.show(3, 0, 512, 1, 0);
+  peer.server.catchStores(5, 0, 512, true, true);
+  for (const page of [100, 101, 300]) await client.ask(`store ${page} 7`);
+  t.same([...peer.server.takeDirtied(5)], [100, 2, 300, 1]);
+});
+
 t.test('a store to a private mapping is nobody’s business', async (t) => {
   const { peer, events } = recording(t);
   const { client } = await peer.mapped(3, 1, 0);

@@ -114,6 +114,26 @@ t.test('a part that is unmapped is told, and the others stay', async (t) => {
   peer.protect(3, 0, 1);
 });
 
+t.test('a thread whose mapping goes while it waits tries again', async (t) => {
+  const peer = new FaultPeer(t);
+  const { client } = await peer.mapped(3, 8, SHARED);
+  client.tell('load 3');
+  await peer.next('fault');
+  await client.ask('anew 3 1');
+  t.equal(await client.ask('forget 3 1'), 'forget 0');
+  t.equal(await client.says('load 3'), 'load 3 0');
+  await peer.next('unmapped');
+
+  t.equal(await client.ask('forget 5 1'), 'forget 0');
+  client.tell('load 5');
+  // Most likely it faults before there is anything else: it may not wait for an answer then.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await client.ask('anew 5 1');
+  t.equal(await client.says('load 5'), 'load 5 0');
+  await peer.next('unmapped');
+  t.same(peer.events, [], 'a fault of no mapping is not told');
+});
+
 t.test('calls are refused, answered and checked', async (t) => {
   const peer = new FaultPeer(t);
   const { client, number } = await peer.mapped(3, 16, SHARED | SYNC);
@@ -297,11 +317,11 @@ t.test('a store to a private mapping becomes the process’s own', async (t) => 
 t.test('no store goes through while a command on its page is under way', async (t) => {
   for (const flags of [SHARED, PRIVATE]) {
     const peer = new FaultPeer(t);
-    const { client } = await peer.mapped(3, 4, flags);
-    if (flags === SHARED) peer.server.show(3, 0, 4, 'region', 100, 0);
-    else peer.server.show(3, 0, 4, 'zero', 0, 0);
+    const { client } = await peer.mapped(3, 5, flags);
+    if (flags === SHARED) peer.server.show(3, 0, 5, 'region', 100, 0);
+    else peer.server.show(3, 0, 5, 'zero', 0, 0);
     await peer.next('done');
-    peer.server.catchStores(5, 0, 4, true, false);
+    peer.server.catchStores(5, 0, 5, true, false);
     await client.ask('silent');
     peer.server.show(3, 0, 4, 'trap', 0, 0);
     await client.says('disobeyed');
@@ -312,6 +332,7 @@ t.test('no store goes through while a command on its page is under way', async (
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     t.same([...peer.server.takeDirtied(5)], []);
+    t.equal(await client.ask('store 4 8'), 'store 4 8', 'to the page behind it one does');
     await client.ask('obey');
     await peer.next('done');
     t.match(await peer.next('fault'), { filePage: 2, isWrite: true, isProtected: false });

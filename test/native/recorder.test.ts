@@ -255,6 +255,12 @@ for (const [what, bits] of [
       (e) => e.kind === KIND.call && e.body.readUInt32LE(16) === OP.WRITE,
     );
     t.equal(writes.length, 60);
+    const called = new Set<number>();
+    for (const { kind, body } of events) {
+      if (kind === KIND.call) called.add(number(body, 0));
+      if (kind !== KIND.return || called.delete(number(body, 0))) continue;
+      t.fail('a return is of a recorded call, and there is one');
+    }
     writes.forEach((call, index) => {
       const id = number(call.body, 0);
       const start = events.indexOf(call);
