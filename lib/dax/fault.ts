@@ -84,9 +84,8 @@ export class Fault {
     let mayBeHuge = true;
     for (;;) {
       if (!this.isWanted()) return undefined;
-      const { filePage, view, request } = this;
+      const { filePage, view } = this;
       const shown = view.shownAt(filePage);
-      if (request.kind === 'protected' && (shown === 'none' || shown === 'own')) return undefined;
       const mayBeOwn = this.mayBeOwn(shown);
       if (mayBeOwn && (yield* this.isStale())) return undefined;
       const inode = this.inode();

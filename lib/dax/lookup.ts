@@ -51,10 +51,9 @@ export function lookUp(question: Question, metadata: Metadata, region: Region): 
     within.filePage + within.pageCount,
     pagesFor(inode.sizeBytes),
   );
-  const isWhole = end - start === PAGES_PER_HUGE;
   const extent = list.find(filePage);
   const state = extent === undefined ? 'hole' : extent.state === WRITTEN ? 'written' : 'unwritten';
-  const mayBeHuge = question.mayBeHuge && !question.isCopy && isWhole && isCongruent(question.view);
+  const mayBeHuge = question.mayBeHuge && !question.isCopy && isCongruent(question.view);
   const page = { filePage, pageCount: 1 };
   const allocates = question.isStore && state !== 'written';
 

@@ -7,6 +7,7 @@
  * other-file  no file holds what was stored to another
  * zeroes      nobody is shown zeroes where the file holds something else
  * mapping     every page that a process can reach is the file's page now, and written
+ * unaligned   a PMD shows 2 MiB that begin at a multiple of 2 MiB in the region and in memory
  * pmd-over-pte, pte-under-pmd  no PMD and PTE for the same pages, in either order
  * page-table  when a process exits its counters are zero (program.ts)
  * bus         SIGBUS only beyond the end, without space, or for a media error
@@ -16,6 +17,7 @@
  * progress    somebody can go on until all are done
  */
 import { WRITTEN } from '../space/extent_list.js';
+import { PAGES_PER_HUGE } from '../units.js';
 import { WORDS_PER_PAGE } from './content.js';
 import type { Process } from './mmu.js';
 import { type Collision, endOf, span } from './page_table.js';
@@ -31,6 +33,7 @@ const CHECKS: readonly (readonly [Invariant, Check])[] = [
   ['content', checkContents],
   ['zeroes', checkZeroes],
   ['mapping', checkMappings],
+  ['unaligned', checkAlignment],
   ['pmd-over-pte', (world) => checkCollisions(world, 'pmd-over-pte')],
   ['pte-under-pmd', (world) => checkCollisions(world, 'pte-under-pmd')],
   ['media', checkMedia],
@@ -120,6 +123,20 @@ function checkMappings(world: World): void {
     throw new Violation(
       'mapping',
       `${process.name} can reach region page ${target + (page - shown.filePage)} at page ${page} of ${file.name}${tlbText(cpu)}; that page ${owner}`,
+    );
+  });
+}
+
+/** No page table can say it: the low bits of a PMD are not there. */
+function checkAlignment(world: World): void {
+  eachReachable(world, (process, { mapping, shown }) => {
+    if (!shown.isHuge) return;
+    const regionPage = typeof shown.target === 'number' ? shown.target : 0;
+    const addressPage = mapping.addressPage + (shown.filePage - mapping.filePage);
+    if (regionPage % PAGES_PER_HUGE === 0 && addressPage % PAGES_PER_HUGE === 0) return;
+    throw new Violation(
+      'unaligned',
+      `a PMD of ${process.name} at address page ${addressPage} shows pages ${span(shown)} of ${world.fileOf(mapping).name} (region page ${regionPage})`,
     );
   });
 }

@@ -32,6 +32,8 @@ export class ModelFile {
   /** All that was ever stored to it, besides zero and its fill. */
   readonly ownValues = new Set<number>([0]);
   pages: number;
+  /** Pages that no access may miss: not those of a write that grows the file and has not returned. */
+  surePages: number;
   /** Those that a crash may leave; the last is the file's now. */
   private layouts: Layout[] = [];
   private readonly base: Set<number>;
@@ -44,6 +46,7 @@ export class ModelFile {
     fill: number,
   ) {
     this.pages = initialPages;
+    this.surePages = initialPages;
     this.base = new Set([0, fill]);
     this.reset();
   }
@@ -52,7 +55,7 @@ export class ModelFile {
     this.layouts = [{ operations: 0, words: new Map() }];
     this.moves.length = 0;
     this.wordCount = 0;
-    this.pages = this.initialPages;
+    this.resize(this.initialPages);
     this.ownValues.clear();
     for (const value of this.base) this.ownValues.add(value);
   }
@@ -76,6 +79,12 @@ export class ModelFile {
     this.ownValues.add(value);
   }
 
+  /** By a call whose caller sees SIGBUS nowhere inside any more. */
+  resize(pages: number): void {
+    this.pages = pages;
+    this.surePages = pages;
+  }
+
   /** Words that scripts name are followed; the others never change but with whole pages. */
   follow(page: number, word: number): void {
     this.word(page, word);
@@ -97,7 +106,7 @@ export class ModelFile {
     const words: Words = new Map();
     this.layouts.push({ operations, words });
     this.moves.push({ page, deltaPages });
-    this.pages += deltaPages;
+    this.resize(this.pages + deltaPages);
     for (const [at, word] of before) {
       const filePage = Math.floor(at / WORDS_PER_PAGE);
       const moved = filePage < page ? filePage : filePage + deltaPages;
@@ -145,7 +154,7 @@ export class ModelFile {
       );
       return `${operations}/${texts.join(' ')}`;
     });
-    return `${this.pages} ${layouts.join(' ')}`;
+    return `${this.pages} ${this.surePages} ${layouts.join(' ')}`;
   }
 
   private word(page: number, index: number): Word {

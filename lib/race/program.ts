@@ -202,11 +202,13 @@ export class Program {
   private bus(thread: Thread, mapping: Mapping, page: number, error: BusError | undefined): void {
     const { world } = this;
     const { model } = world.fileOf(mapping);
+    // Whether it is right depends on the size.
+    world.footprint.reads |= fileBit(mapping.ino);
     world.journal.note(() => `SIGBUS${error === undefined ? '' : ` (${error})`}`);
     thread.results.push(`SIGBUS ${error ?? ''}`);
     // What may pass is not shown: the next access asks again, as after a moment in the daemon.
     if (error === 'beyond-end') world.mmu.showBus(mapping, page);
-    if (page >= model.pages) return;
+    if (page >= model.surePages) return;
     if (error === 'media-error' && (world.scenario.poisoned ?? []).length > 0) return;
     if (error === 'no-space' && world.allocator.freePages === 0) return;
     world.fail('bus', `an access of page ${page} of ${model.pages} ended in SIGBUS`);
@@ -271,6 +273,8 @@ export class Program {
       return apply();
     }
     yield* this.change(file, { filePage: page, pageCount: 1 }, false, apply);
+    world.footprint.writes |= fileBit(file.ino);
+    file.model.surePages = file.model.pages;
   }
 
   private read(op: Extract<Op, { op: 'read' }>): void {
@@ -301,7 +305,7 @@ export class Program {
         file.model.zero(pages, Infinity);
         world.stored.drop(file.ino, pages);
       }
-      file.model.pages = pages;
+      file.model.resize(pages);
     });
   }
 

@@ -31,6 +31,8 @@ export interface MapSetup {
   page?: number;
   /** All from there to the end of the file unless given. */
   pageCount?: number;
+  /** Page of the address space at which it begins; the page of the file unless given. */
+  addressPage?: number;
   isPrivate?: boolean;
   isSync?: boolean;
 }
@@ -66,6 +68,7 @@ export const INVARIANTS = [
   'other-file',
   'zeroes',
   'mapping',
+  'unaligned',
   'page-table',
   'pte-under-pmd',
   'pmd-over-pte',

@@ -6,6 +6,8 @@ import {
   holeFaultRacePmd,
   holeFaultThreads,
   hugeEnd,
+  hugeUnaligned,
+  writeGrowth,
   zeroHugeStores,
 } from './scenarios/hole_fault_race.js';
 import {
@@ -28,6 +30,7 @@ import {
 } from './scenarios/punch.js';
 import { readFirst, readFirstPmd } from './scenarios/read_first.js';
 import {
+  collapseCaught,
   collapseSync,
   insertSync,
   mapSync,
@@ -60,6 +63,8 @@ export const SCENARIOS: readonly Scenario[] = [
   holeFaultThreads,
   zeroHugeStores,
   hugeEnd,
+  hugeUnaligned,
+  writeGrowth,
   punchFault,
   truncateFault,
   collapseFault,
@@ -79,6 +84,7 @@ export const SCENARIOS: readonly Scenario[] = [
   syncPunch,
   settledSyncPunch,
   collapseSync,
+  collapseCaught,
   insertSync,
   pmdAfterPunch,
   privateThreads,

@@ -271,7 +271,7 @@ export class World {
     let id = 0;
     for (const [process, maps] of Object.entries(processes)) {
       for (const [name, map] of Object.entries(maps)) {
-        const { file, page = 0, isPrivate = false, isSync = false } = map;
+        const { file, page = 0, addressPage = page, isPrivate = false, isSync = false } = map;
         const filePage = page;
         const pageCount = map.pageCount ?? files[file]!.pages - page;
         this.addMapping(name, {
@@ -280,7 +280,7 @@ export class World {
           ino: this.files.get(file)!.ino,
           filePage,
           pageCount,
-          addressPage: filePage,
+          addressPage,
           isShared: !isPrivate,
           isSync,
         });

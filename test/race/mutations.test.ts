@@ -33,7 +33,7 @@ function mutated(source: string, { from, to, nth }: Mutation): string | undefine
 for (const mutation of MUTATIONS) {
   const { file, from, to, caughtBy } = mutation;
   t.test(`${caughtBy} catches ${file}: ${from} made ${to || 'nothing'}`, async (t) => {
-    const path = join(dir, 'lib/dax', `${file}.js`);
+    const path = join(dir, 'lib', `${file}.js`);
     const source = readFileSync(path, 'utf8');
     const wrong = mutated(source, mutation);
     t.type(wrong, 'string', 'the line is there');
@@ -47,7 +47,7 @@ for (const mutation of MUTATIONS) {
 
 t.test('what no scenario tells is still there to be looked at', async (t) => {
   for (const mutation of UNTOLD_MUTATIONS) {
-    const source = readFileSync(join(dir, 'lib/dax', `${mutation.file}.js`), 'utf8');
+    const source = readFileSync(join(dir, 'lib', `${mutation.file}.js`), 'utf8');
     t.type(mutated(source, mutation), 'string', mutation.from);
   }
 });

@@ -1,6 +1,7 @@
 /**
- * Mistakes of one line in the engine: the scenario that catches each, and those that none can tell, with
- * the reason. Both are kept here as text of the compiled file (lib/dax) that occurs there; the last
+ * Mistakes of one line in the engine, and in the lab's msync of the fault server: the scenario that
+ * catches each, and those that none can tell, with
+ * the reason. Both are kept here as text of the compiled file (in lib) that occurs there; the last
  * element says which occurrence, from 0.
  */
 export interface Mutation {
@@ -13,9 +14,22 @@ export interface Mutation {
 type Row = readonly [from: string, to: string, tells: string, nth?: number];
 type Rows = Readonly<Record<string, readonly Row[]>>;
 
+const INSTALL_WAIT = 'if (!shown.isReady)\n            yield shown;';
+const PROTECT_THEN_FLUSH = `=> protect(parts, file, entries));
+        for (const protection of protections)
+            if (!protection.isReady)
+                yield protection;
+        yield { point: 'dax/writeback writeBack: flush' };
+        for (const entries of dirty)
+            flush(parts, file, entries);`;
+const FLUSH_THEN_PROTECT = `=> (flush(parts, file, entries), []));
+        yield { point: 'dax/writeback writeBack: flush' };
+        for (const entries of dirty)
+            protect(parts, file, entries);`;
+
 /** Each with the scenario that catches it. */
 const CAUGHT: Rows = {
-  fault: [
+  'dax/fault': [
     ["yield* file.zap(window, ['zero'], false);", '', 'hole-fault-race'],
     ['file.entries.markDirty(page);', '', 'fault-no-completion'],
     ["this.view.mark(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'],
@@ -32,39 +46,57 @@ const CAUGHT: Rows = {
     ['filePage >= pagesFor(inode.sizeBytes)', 'false', 'huge-end'],
     ["this.view.mark({ filePage: this.filePage, pageCount: 1 }, 'bus');", '', 'huge-end'],
     ['this.isStore = isWrite && mapping.isShared', 'this.isStore = isWrite', 'bail-and-retry'],
-    ['if (!shown.isReady)\n            yield shown;', '', 'pte-under-pmd'],
+    [INSTALL_WAIT, '', 'pte-under-pmd'],
+    [INSTALL_WAIT, '', 'settled-sync', 2],
   ],
-  change: [
+  'dax/change': [
     ['yield* file.zap(range,', 'void (range,', 'punch-fault'],
     ["dropOwn ? ['zero', 'region', 'bus', 'own'] : SHOWN", 'SHOWN', 'fork-truncate'],
     ['keepDirt(parts, file, dirty);', '', 'collapse-sync'],
     ['flushMoved(parts, list, moved);', '', 'collapse-sync'],
+    ['file.takeDirtied();', '', 'collapse-caught'],
+    ['yield* showGrowth(file, endBefore);', ';', 'write-growth'],
   ],
-  writeback: [
+  'dax/writeback': [
     ['file.takeDirtied();', '', 'mkclean-one-mapping'],
     ['=> protect(parts, file, entries)', '=> []', 'mkclean-one-mapping'],
     ['flush(parts, file, entries);', '', 'fault-no-completion'],
     ['file.locks.isHeld(page)', 'false', 'mkclean-one-mapping'],
+    [PROTECT_THEN_FLUSH, FLUSH_THEN_PROTECT, 'mkclean-one-mapping'],
   ],
-  engine: [['if (file?.isQuiet === true)', 'if (file)', 'settled-sync-pages']],
-  gate: [
+  'race/program': [
+    ['mmu.protectAll(file.ino, noted);', '', 'settled-sync'],
+    [
+      'region.flush(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);',
+      '',
+      'settled-sync',
+    ],
+    ['region.fence();', '', 'settled-sync'],
+  ],
+  'dax/engine': [
+    ['if (file?.isQuiet === true)', 'if (file)', 'settled-sync-pages'],
+    ["view.mark(mapping, 'own');", ';', 'fork-private'],
+  ],
+  'dax/gate': [
     ["(entrant.mode === 'shared' || this.sharedCount === 0)", 'true', 'punch-fault'],
     ['return !this.exclusive &&', 'return ', 'punch-fault'],
   ],
-  range_lock: [
+  'dax/range_lock': [
     ['if (isFree)', 'if (true)', 'hole-fault-race'],
     ['this.grant();', '', 'hole-fault-race', 1],
   ],
-  entries: [
+  'dax/entries': [
     ['if ((flags & TOWRITE) === 0)', 'if (false)', 'two-syncs'],
     ['chunk.setPage(index, PAGE | DIRTY);', 'chunk.setPage(index, PAGE);', 'fault-no-completion'],
     ['chunk.huge = PAGE | DIRTY;', 'chunk.huge = PAGE;', 'mkclean-one-mapping'],
   ],
-  lookup: [
+  'dax/lookup': [
     ["extent.state === WRITTEN ? 'written' : 'unwritten'", "'written'", 'fault-no-completion'],
     ['pagesFor(inode.sizeBytes)', 'Infinity', 'huge-end'],
+    [' && isCongruent(question.view)', '', 'huge-unaligned'],
+    ['regionOf(extent, around) % PAGES_PER_HUGE === 0', 'true', 'huge-unaligned'],
   ],
-  view: [
+  'dax/view': [
     ['return this.doubted.get(filePage)?.has(thread) ?? false;', 'return true;', 'private-threads'],
     [
       'chunk.marks.fill(mark, first, end);',
@@ -72,7 +104,7 @@ const CAUGHT: Rows = {
       'read-first-pmd',
     ],
   ],
-  dax_file: [
+  'dax/dax_file': [
     ['(!this.entries.hasDirty &&', '(true &&', 'settled-sync-pages'],
     ['yield* allReady(zapped.map(({ gone }) => gone));', '', 'punch-fault'],
     ['!view.mapping.isShared && !dropOwn', 'false', 'private-punch'],
@@ -81,7 +113,7 @@ const CAUGHT: Rows = {
 
 /** Each with the reason why no scenario tells it. */
 const UNTOLD: Rows = {
-  fault: [
+  'dax/fault': [
     [
       'found.isHuge !== wish.isHuge || ',
       '',
@@ -93,15 +125,43 @@ const UNTOLD: Rows = {
       'the entry changes between the look and the lock only where the lock is waited for behind one that waits itself: four threads, more than a space of a minute has',
     ],
     ['region.fence();', '', 'a commit that shows the extent fences first'],
+    [
+      'this.mayBeOwn(shownBefore) && !this.isDoubted()',
+      'false',
+      'two threads find a private page missing that is marked as shown: its program threw it away (MADV_DONTNEED), which no script can',
+    ],
+    [
+      'file.entries.remove(chunk.filePage, chunk.filePage + chunk.pageCount);',
+      '',
+      'the insert that follows splits the entry: the pages around stay entered as zeroes, and 2 MiB are shown as pages for longer',
+    ],
+    [
+      INSTALL_WAIT,
+      '',
+      'the install is under way protected, and commands of a process keep their order: the store faults once more and waits there',
+      1,
+    ],
   ],
-  writeback: [
+  'dax/dax_file': [
+    [
+      "view.mark(bus, 'none');",
+      ';',
+      'a page marked as SIGBUS is served as one that is not shown: the next growth takes it away again for nothing',
+    ],
+  ],
+  'dax/writeback': [
     [
       'parts.region.fence();',
       '',
       'who promises anything fences and commits after it; a flusher promises nothing',
     ],
   ],
-  change: [
+  'dax/change': [
+    [
+      "file.entries.insert({ ...now, isHuge: false }, 'page');",
+      '',
+      'dirty pages stay where they are only when the change fails, and no script has a call that does',
+    ],
     [
       'file.entries.remove(range.filePage, range.filePage + range.pageCount);',
       '',

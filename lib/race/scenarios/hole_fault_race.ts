@@ -1,5 +1,5 @@
 /** The race of the first seed, in its forms: a load shows the hole that it found before a store filled it. */
-import { hole, load, type Scenario, store, truncate } from '../scenario.js';
+import { hole, load, type Scenario, store, truncate, write, written } from '../scenario.js';
 
 const SEED = {
   file: '000_0d102dbfd08f3d91.txt',
@@ -77,5 +77,32 @@ export const hugeEnd: Scenario = {
     { name: 'Process 1', process: 'reader', script: [load('a', 0), load('a', 511)] },
     { name: 'Process 2', process: 'reader', script: [load('a', 511)] },
     { name: 'Process 3', process: 'grower', script: [truncate('f', 512)] },
+  ],
+};
+
+/** A write beyond the end makes what lies between a hole: who saw SIGBUS there must see zeroes. */
+export const writeGrowth: Scenario = {
+  name: 'write-growth',
+  title: 'a file grows by a write behind its end while the pages between are loaded',
+  files: { f: hole(1) },
+  processes: { reader: { a: { file: 'f', pageCount: 3 } }, grower: {} },
+  threads: [
+    { name: 'Process 1', process: 'reader', script: [load('a', 1), load('a', 1)] },
+    { name: 'Process 2', process: 'grower', script: [write('f', 2, 1, 511)] },
+  ],
+};
+
+/** Where file, region and address do not lie alike there is no PMD. */
+export const hugeUnaligned: Scenario = {
+  name: 'huge-unaligned',
+  title: '2 MiB that lie askew in the region, or at their address, are loaded and stored to',
+  files: { f: written(512, 516), g: hole(512) },
+  processes: {
+    region: { a: { file: 'f' } },
+    address: { b: { file: 'g', addressPage: 1 } },
+  },
+  threads: [
+    { name: 'Process 1', process: 'region', script: [load('a', 0), store('a', 5, 1)] },
+    { name: 'Process 2', process: 'address', script: [load('b', 0), store('b', 5, 91)] },
   ],
 };

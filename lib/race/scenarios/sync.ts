@@ -170,6 +170,20 @@ export const collapseSync: Scenario = {
   hasCrash: true,
 };
 
+/** The store is noted and nobody was told when the collapse moves its page. */
+export const collapseCaught: Scenario = {
+  name: 'collapse-caught',
+  title: 'a page that is shown is stored to untold and synced while the one before it is taken out',
+  bug: 'punch-without-gate',
+  files: { f: written(3) },
+  processes: { mover: {}, user: { a: { file: 'f' } } },
+  threads: [
+    { name: 'Process 1', process: 'mover', script: [collapse('f', 0), fsync('f')] },
+    { name: 'Process 2', process: 'user', script: [load('a', 1), store('a', 1, 1), fsync('f')] },
+  ],
+  hasCrash: true,
+};
+
 export const insertSync: Scenario = {
   name: 'insert-sync',
   title: 'a page is stored to and synced while a hole is put into the file before it',
