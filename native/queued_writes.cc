@@ -76,7 +76,9 @@ int QueuedWrites::AddQueue(uint64_t client, int* fd) {
 void QueuedWrites::RemoveQueue(uint64_t client) {
   const std::lock_guard lock(mutex_);
   for (Queue& queue : queues_) {
-    if (queue.client == client) queue.is_over = true;
+    if (queue.client != client) continue;
+    queue.is_over = true;
+    __atomic_store_n(&queue.shared->is_over, 1, __ATOMIC_SEQ_CST);
   }
   // Of all of it, so that somebody looks.
   __atomic_store_n(&counts_->pending, 1, __ATOMIC_SEQ_CST);

@@ -85,7 +85,7 @@ static bool Fill(int place, const struct iovec* from, size_t from_count, uint64_
 }
 
 // Commits what is in the place, as a write to the file as it was when its changes were so many.
-// False when there was a change and nothing is written.
+// False when there was a change, or nobody takes it any more, and nothing is written.
 static bool Commit(int place, const struct shim_file* file, uint64_t changes, uint64_t offset,
                    uint64_t length) {
   struct wire_counts* counts = shim_files.counts;
@@ -104,8 +104,12 @@ static bool Commit(int place, const struct shim_file* file, uint64_t changes, ui
   uint64_t committed = sequence << 2 | WIRE_WRITE_COMMITTED;
   __atomic_store_n(&write->state, committed, __ATOMIC_SEQ_CST);
   __atomic_store_n(&counts->pending, 1, __ATOMIC_SEQ_CST);
-  // A change that is not seen here has not begun, and will find the write.
-  if (__atomic_load_n(&file->slot->changes, __ATOMIC_SEQ_CST) == changes) return true;
+  // A change that is not seen here has not begun, and will find the write; so will the last look at
+  // a queue that is not over.
+  if (__atomic_load_n(&file->slot->changes, __ATOMIC_SEQ_CST) == changes &&
+      __atomic_load_n(&shim_files.queue->is_over, __ATOMIC_SEQ_CST) == 0) {
+    return true;
+  }
   return !__atomic_compare_exchange_n(&write->state, &committed, WIRE_WRITE_FREE, false,
                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }

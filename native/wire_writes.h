@@ -4,8 +4,9 @@
 //
 // A process looks at the file's slot (wire_files.h), fills a write of its queue, adds to `queued`
 // of the slot, takes a sequence number, commits, sets `pending`, and then looks at `changes` of the
-// slot once more. Unchanged, the write is made: the daemon stores what is committed before it does
-// anything else, and before it changes a map, which it announces in `changes` first. Changed, the
+// slot once more, and at `is_over` of its queue. Unchanged and not over, the write is made: the
+// daemon stores what is committed before it does anything else, and before it changes a map, which
+// it announces in `changes` first; it looks once more at a queue that it has called over. Else the
 // process takes the write back, unless the daemon has taken it.
 #ifndef FAUXDAX_WIRE_WRITES_H_
 #define FAUXDAX_WIRE_WRITES_H_
@@ -36,6 +37,8 @@ struct wire_write {
 };
 
 struct wire_queue {
+  uint64_t is_over;  // the daemon will not look at what is committed from now on
+  uint64_t reserved[7];
   struct wire_write writes[WIRE_QUEUE_WRITES];
   uint8_t bytes[WIRE_QUEUE_WRITES][WIRE_WRITE_BYTES_MAX];
 };

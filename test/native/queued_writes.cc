@@ -97,6 +97,7 @@ class Process {
   uint64_t State(uint32_t place) const {
     return __atomic_load_n(&queue_->writes[place].state, __ATOMIC_SEQ_CST) & 3;
   }
+  bool IsOver() const { return __atomic_load_n(&queue_->is_over, __ATOMIC_SEQ_CST) != 0; }
   wire_write* write(uint32_t place) { return &queue_->writes[place]; }
 
  private:
@@ -162,12 +163,15 @@ void ChangesComeBetween(Region* region) {
 
 void EndedProcess(Region* region) {
   Daemon daemon(region);
-  {
-    Process process(&daemon, 1);
-    process.Commit(daemon.changes(), 128, 30);
-    daemon.queued->RemoveQueue(1);
-  }
+  Process process(&daemon, 1);
+  process.Commit(daemon.changes(), 128, 30);
+  CHECK(!process.IsOver(), "its queue is looked at");
+  daemon.queued->RemoveQueue(1);
+  CHECK(process.IsOver(), "a process that goes on is told");
   CHECK(daemon.queued->Store() && WordAt(*region, 128) == 30, "what it wrote is stored");
+  const uint32_t place = process.Commit(daemon.changes(), 128, 31);
+  CHECK(daemon.queued->Store() && WordAt(*region, 128) == 30, "nobody looks any more");
+  CHECK(process.Cancel(place), "it takes back what nobody will store");
   Process again(&daemon, 1);
 }
 
