@@ -161,7 +161,8 @@ export class FaultPeer {
   /** The next store to each page is told, from now on. */
   protect(mapping: number, filePage: number, pageCount: number): void {
     const number = this.server.writeProtect(mapping, filePage, pageCount, true);
-    const isMade = number === 0 || this.server.isProtected(number);
+    let isMade = number === 0;
+    for (let tries = 0; !isMade && tries < 100; tries++) isMade = this.server.isProtected(number);
     if (!isMade) throw new Error('the memory of a process that waits for nobody is not protected');
   }
 

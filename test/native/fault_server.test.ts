@@ -247,7 +247,7 @@ t.test('msync of a settled file is carried out without being told', async (t) =>
     t.equal(await client.says('sync'), 'sync 0', what);
     if (what === 'the gate is closed') peer.session.openGate(5);
     else if (what !== 'what is noted was taken') t.same([...server.takeDirtied(5)], [5, 1]);
-    server.writeProtect(3, 0, 64, true);
+    peer.protect(3, 0, 64);
   }
   t.equal(server.counters().settledSyncs, 2);
 });
