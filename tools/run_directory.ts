@@ -5,6 +5,7 @@
  * it ended; the inner one does the work. ^C and SIGTERM abort the work by a signal; a second one ends it at once.
  */
 import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
 import { MountError } from '../fs/mount.js';
 import { UsageError } from '../fs/options.js';
 import { EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, Failure, report } from './failure.js';
@@ -42,8 +43,16 @@ async function outside(inMemory: boolean): Promise<number> {
     throw new Failure(`${FUSE_DEVICE} is missing: ${hint}`, EXIT_ENVIRONMENT);
   }
   // From here on a signal ends the inner process, or keeps it from starting; never us alone.
-  for (const signal of SIGNALS) process.on(signal, () => undefined);
+  let early: NodeJS.Signals | undefined;
+  const remember = (signal: NodeJS.Signals): void => {
+    early ??= signal;
+  };
+  for (const signal of SIGNALS) process.on(signal, remember);
   const scratch = await Scratch.make(inMemory);
+  if (early !== undefined) {
+    await scratch.remove();
+    return 128 + constants.signals[early];
+  }
   process.env[RUN_DIRECTORY] = scratch.dir;
   // Commands find their way back: shells take OLDPWD from the environment.
   process.env['OLDPWD'] = process.cwd();

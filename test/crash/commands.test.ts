@@ -264,6 +264,25 @@ t.test('^C at any moment leaves nothing', { skip }, async (t) => {
   }
 });
 
+t.test('^C while its directory is being made is not forgotten', { skip }, async (t) => {
+  const bin = join(base, 'bin');
+  const begun = join(base, 'begun');
+  mkdirSync(bin);
+  const slow = `#!/bin/sh\n: > '${begun}'\nsleep 0.5\nPATH=/usr/bin:/bin exec mktemp "$@"\n`;
+  writeFileSync(join(bin, 'mktemp'), slow, { mode: 0o755 });
+  const args = [MAIN, 'test', '--workload', 'true', '--check', 'true'];
+  const child = spawn(process.execPath, args, {
+    cwd: base,
+    env: { ...env, PATH: `${bin}:${process.env['PATH']}` },
+    stdio: 'ignore',
+  });
+  const ended = endOf(child);
+  while (!existsSync(begun)) await sleep(5);
+  child.kill('SIGINT');
+  t.same(await ended, [130, null]);
+  t.same(nothingLeft(), []);
+});
+
 t.test('kill -9 of it leaves nothing either', { skip }, async (t) => {
   const args = ['--setup', SETUP, '--workload', `${BUGGY}; sleep 0.3`, '--check', 'sleep 0.2'];
   for (const afterMs of [100, 200, 400, 800, 1300]) {
