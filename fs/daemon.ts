@@ -73,6 +73,15 @@ class Daemon {
 
   async start(): Promise<void> {
     const { imageDir, dir, options } = this.#job;
+    // A signal that came while the mount was being made ends it when it stands: never half made.
+    let early: string | undefined;
+    let isMounted = false;
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(signal, () => {
+        if (isMounted) void this.stop(`signal ${signal}`, true);
+        else early ??= `signal ${signal}`;
+      });
+    }
     try {
       this.#control = await ControlServer.listen(imageDir, this.#calls());
       this.#transport =
@@ -88,12 +97,11 @@ class Daemon {
       this.#timer = setInterval(() => this.#tick(), options.commitSeconds * 1000);
     }
     this.#recording?.start((error) => this.#stopRecording(error));
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
-      process.on(signal, () => void this.#stop(`signal ${signal}`, true));
-    }
     process.on('uncaughtException', (error) => this.#failed(error));
     process.on('unhandledRejection', (error) => this.#failed(error));
     this.#log.info({ imageDir, dir, options }, 'mounted');
+    isMounted = true;
+    if (early !== undefined) void this.stop(early, true);
   }
 
   async #startKernel(): Promise<Transport> {
@@ -200,7 +208,7 @@ class Daemon {
       },
       'record-end': ({ exitStatus, signal }) => this.#endWorkload(exitStatus, signal),
       'run-begin': (_, connection) => this.#beginRun(connection),
-      stop: ({ lazy }) => this.#stop('control', lazy === true),
+      stop: ({ lazy }) => this.stop('control', lazy === true),
     };
   }
 
@@ -223,7 +231,7 @@ class Daemon {
   #stopRecording(error: Errno): void {
     this.#recordingFailed = true;
     this.#log.error(`${error.message}; the recording is cut, and the mount stops`);
-    void this.#stop('the recording failed', true);
+    void this.stop('the recording failed', true);
   }
 
   #map(ino: number): { size: number; extents: unknown[] } {
@@ -261,7 +269,7 @@ class Daemon {
   }
 
   /** Unmounts; the end follows from the kernel. `lazy`: open files do not hold it up. */
-  async #stop(why: string, lazy: boolean): Promise<void> {
+  async stop(why: string, lazy: boolean): Promise<void> {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#log.info({ why }, 'unmounting');
@@ -342,9 +350,11 @@ async function main(): Promise<void> {
   process.title = `fauxdax ${job.imageDir} ${job.dir}`;
   process.chdir('/');
   const log = makeLog();
+  let daemon: Daemon | undefined;
   let line: string;
   try {
-    await new Daemon(job, log).start();
+    daemon = new Daemon(job, log);
+    await daemon.start();
     line = JSON.stringify({ pid: process.pid });
   } catch (error) {
     const { name, message, code } = error as Error & { code?: string };
@@ -356,7 +366,8 @@ async function main(): Promise<void> {
     writeSync(READY_FD, `${line}\n`);
     closeSync(READY_FD);
   } catch {
-    // Whoever started us has gone; the mount stands all the same.
+    // Nobody was told that it stands, so nobody would unmount it.
+    if (process.exitCode !== 1) void daemon?.stop('whoever started it has gone', true);
   }
   if (process.exitCode === 1) process.exit(1);
 }

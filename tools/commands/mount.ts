@@ -5,8 +5,8 @@
 import { Command, Option } from 'commander';
 import { holderOf } from '../../fs/holder.js';
 import { type Mount, mount as mountImage } from '../../fs/mount.js';
-import { parseMountOptions } from '../../fs/options.js';
-import { Failure } from '../failure.js';
+import { type MountOptions, parseMountOptions } from '../../fs/options.js';
+import { EXIT_INTERRUPTED, Failure } from '../failure.js';
 import { mountAt } from '../mountinfo.js';
 
 interface Options {
@@ -25,7 +25,7 @@ export function mountCommand(): Command {
         .argParser((value: string, earlier: string[]) => [...earlier, value])
         .default([], 'none'),
     )
-    .option('--foreground', 'stay, log to stderr, unmount on ^C')
+    .option('-f, --foreground', 'stay, log to stderr, unmount on ^C')
     .addOption(
       new Option('--transport <NAME>', 'how to speak FUSE').choices(['kernel', 'fuse-native']),
     )
@@ -66,17 +66,34 @@ async function mount(image: string, dir: string, options: Options): Promise<void
     await mountImage(image, dir, parsed);
     return;
   }
-  const mounted = await mountImage(image, dir, parsed, { foreground: true });
-  await stayUntilUnmounted(mounted);
+  await mountForeground(image, dir, parsed);
 }
 
-/** ^C and SIGTERM go to the daemon, which unmounts; anybody else's umount ends it as well. */
-async function stayUntilUnmounted(mounted: Mount): Promise<void> {
+/**
+ * ^C and SIGTERM go to the daemon, which unmounts, as soon as there is one; anybody else's umount
+ * ends it as well.
+ */
+async function mountForeground(
+  image: string,
+  dir: string,
+  options: Partial<MountOptions>,
+): Promise<void> {
+  let mounted: Mount | undefined;
+  let early: NodeJS.Signals | undefined;
   const forward = (signal: NodeJS.Signals): void => {
-    process.kill(mounted.pid, signal);
+    if (mounted === undefined) early ??= signal;
+    else process.kill(mounted.pid, signal);
   };
   process.on('SIGINT', forward);
   process.on('SIGTERM', forward);
+  try {
+    mounted = await mountImage(image, dir, options, { foreground: true });
+    if (early !== undefined) forward(early);
+  } catch (error) {
+    // From a terminal the signal reaches the daemon as well, which may be gone before we ask it.
+    if (early !== undefined) throw new Failure('mount: interrupted', EXIT_INTERRUPTED);
+    throw error;
+  }
   const status = await mounted.exited;
   process.off('SIGINT', forward);
   process.off('SIGTERM', forward);
