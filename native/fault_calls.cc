@@ -71,7 +71,7 @@ void FaultServer::TakeRequest(Channel* channel) {
     return CloseChannel(channel_number);
   }
   // Said only now: a connection that is closed with a request unread loses what was said.
-  const int refusal = channel->peer.uid != geteuid()    ? EPERM
+  const int refusal = channel->peer.uid != uid_         ? EPERM
                       : request.version != WIRE_VERSION ? EPROTONOSUPPORT
                                                         : 0;
   if (refusal != 0) {

@@ -39,11 +39,16 @@ class Unlocked {
 
 }  // namespace
 
-uint64_t FaultServer::Queue(MemoryChange change) {
+uint64_t FaultServer::Append(MemoryChange change) {
   change.number = ++last_change_;
   changes_.push_back(std::move(change));
-  if (changes_.size() == 1) Kick();
   return last_change_;
+}
+
+uint64_t FaultServer::Queue(MemoryChange change) {
+  const uint64_t number = Append(std::move(change));
+  if (changes_.size() == 1) Kick();
+  return number;
 }
 
 void FaultServer::MakeChanges() {
@@ -100,9 +105,14 @@ void FaultServer::Finish(const MemoryChange& change, int error) {
   client->Kill();
 }
 
-int FaultServer::Unprotect(FaultClient* client, uint64_t address, uint64_t length_bytes) {
+int FaultServer::Unprotect(FaultClient* client, const std::vector<MemoryRange>& ranges) {
   const Unlocked unlocked(&mutex_);
-  return client->userfault().Unprotect(address, length_bytes);
+  int error = 0;
+  for (const auto& [address, length_bytes] : ranges) {
+    const int failed = client->userfault().Unprotect(address, length_bytes);
+    if (failed != 0) error = failed;
+  }
+  return error;
 }
 
 void FaultServer::Wake(uint64_t mapping_number, uint64_t file_page, uint64_t page_count) {

@@ -60,6 +60,7 @@ FaultServer::FaultServer(FaultServerParts parts, Tell tell, void* owner)
     : region_(std::move(parts.region)),
       recorder_(std::move(parts.recorder)),
       files_(parts.files),
+      uid_(geteuid()),
       silence_ns_max_(parts.silence_ns_max),
       tell_(tell),
       owner_(owner) {}
@@ -353,6 +354,7 @@ IntervalSet FaultServer::TakeDirtied(uint64_t ino) {
   if (found == caught_.end()) return {};
   Caught& caught = found->second;
   caught.is_settled = false;
+  caught.groups.End();
   IntervalSet dirtied = std::exchange(caught.dirtied, {});
   // Not flushed yet: whoever takes them does that too.
   caught.protecting.ForEach([&](uint64_t page, uint64_t count) { dirtied.Add(page, count); });

@@ -36,6 +36,7 @@
 #include "published_files.h"
 #include "queued_writes.h"
 #include "region.h"
+#include "store_groups.h"
 #include "wire.h"
 
 namespace fauxdax {
@@ -127,6 +128,7 @@ class FaultServer {
     IntervalSet pages;
     IntervalSet huge;  // of these, whole 2 MiB that are one entry
     IntervalSet dirtied;
+    StoreGroups groups;
     // Taken from `dirtied` by WriteBackSettled(), not flushed yet.
     IntervalSet protecting;
     // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes
@@ -178,13 +180,15 @@ class FaultServer {
 
   // fault_memory.cc, with the mutex held; MakeChanges() and Unprotect() on the thread, and they let
   // go of it meanwhile.
+  uint64_t Append(MemoryChange change);
+  // The same, and has the thread make it.
   uint64_t Queue(MemoryChange change);
   void MakeChanges();
   void Finish(const MemoryChange& change, int error);
   // Where a mapping shows the region in a range, as it is shown now.
   static std::vector<MemoryRange> ShownMemory(const FaultMapping& mapping, uint64_t file_page,
                                               uint64_t page_count);
-  [[nodiscard]] int Unprotect(FaultClient* client, uint64_t address, uint64_t length_bytes);
+  [[nodiscard]] int Unprotect(FaultClient* client, const std::vector<MemoryRange>& ranges);
 
   // fault_server_thread.cc, on the thread, with the mutex held but for Run().
   void Run();
@@ -197,6 +201,9 @@ class FaultServer {
   bool CatchStore(FaultClient* client, FaultMapping* mapping, uint64_t file_page);
   // The pages that a store to one of them is to dirty, all of a run that the mapping shows.
   ShownRun StoredTogether(const Caught& caught, const ShownRun& run, uint64_t file_page) const;
+  // Notes clean pages that were stored to with this one the last time as stored to; where they are.
+  std::vector<MemoryRange> NoteGroup(Caught* caught, const FaultMapping& mapping,
+                                     uint64_t file_page) const;
   void TakeDone(Channel* channel);
   void FindSilent();
   bool Watch(int fd, uint64_t what);
@@ -228,6 +235,7 @@ class FaultServer {
   const std::shared_ptr<Region> region_;
   const std::shared_ptr<Recorder> recorder_;
   FileTable* const files_;
+  const uid_t uid_;  // whose processes may attach
   const int64_t silence_ns_max_;
   const Tell tell_;
   void* const owner_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
 #include "check.h"
 #include "fault_server.h"
@@ -154,6 +155,7 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     return true;
   }
   ShownRun stored = {file_page, 1, 0};
+  std::vector<MemoryRange> storable;
   if (mapping->is_shared) {
     ShownRun run;
     if (!mapping->shown.Find(file_page, &run)) return false;
@@ -161,15 +163,34 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     // Before the store: what the page holds now is what it held.
     region_->WatchPages(stored.region_page, stored.page_count);
     caught->second.dirtied.Add(stored.file_page, stored.page_count);
+    storable = NoteGroup(&caught->second, *mapping, file_page);
     const auto lock = files_->SharedLock();
     FileMap* file = files_->Find(mapping->ino);
     if (file != nullptr && file->TouchMtime(RealtimeNs())) files_->NoteTouched(mapping->ino);
   }
   caught_stores_++;
-  const int error =
-      Unprotect(client, mapping->AddressOf(stored.file_page), stored.page_count << kPageShift);
+  // Last, for the thread that waits for it goes on.
+  storable.push_back({mapping->AddressOf(stored.file_page), stored.page_count << kPageShift});
+  const int error = Unprotect(client, storable);
   if (error != 0 && error != ESRCH) Doom(client, "its memory could not be made storable");
   return true;
+}
+
+std::vector<FaultServer::MemoryRange> FaultServer::NoteGroup(Caught* caught,
+                                                             const FaultMapping& mapping,
+                                                             uint64_t file_page) const {
+  std::vector<MemoryRange> storable;
+  if (region_->sees_changes()) return storable;
+  for (const uint64_t page : caught->groups.Note(file_page)) {
+    ShownRun run;
+    const bool is_told = caught->pages.Contains(page, 1) && !caught->dirtied.Contains(page, 1) &&
+                         mapping.Covers(page, 1) && mapping.shown.Find(page, &run);
+    if (!is_told || mapping.client->IsCommanded(mapping, page)) continue;
+    caught->groups.Guessed(page);
+    caught->dirtied.Add(page, 1);
+    storable.push_back({mapping.AddressOf(page), kPageBytes});
+  }
+  return storable;
 }
 
 ShownRun FaultServer::StoredTogether(const Caught& caught, const ShownRun& run,

@@ -56,6 +56,7 @@ bool FaultServer::WriteBack(const FaultPart& part) {
   if (taken_pages == 0) return true;
   if (taken_pages > kWriteBackPagesMax) return false;
   taken.ForEach([&](uint64_t page, uint64_t count) { caught->dirtied.Remove(page, count); });
+  caught->groups.End();
   caught->protecting = taken;
   for (const auto& [number, mapping] : mappings_) {
     if (mapping->ino != ino || !mapping->is_shared) continue;
@@ -68,7 +69,7 @@ bool FaultServer::WriteBack(const FaultPart& part) {
         change.ranges.push_back(range);
       }
     });
-    if (!change.ranges.empty()) Queue(std::move(change));
+    if (!change.ranges.empty()) Append(std::move(change));
   }
   MakeChanges();
 

@@ -252,6 +252,50 @@ t.test('msync of a settled file is carried out without being told', async (t) =>
   t.equal(server.counters().settledSyncs, 2);
 });
 
+t.test('pages that were stored to between two syncs are let through together', async (t) => {
+  const peer = new FaultPeer(t);
+  peer.session.shareFile(5, 128 * 4096);
+  peer.session.setMap(5, 0, 128, new Float64Array([0, 100, 128, 1]), 1);
+  const { client } = await peer.mapped(3, 128, SHARED);
+  const { server } = peer;
+  await peer.show(3, 0, 128, 100, 0);
+  server.catchStores(5, 0, 128, true, false);
+  server.settled(5);
+  const caughtBy = async (...pages: number[]): Promise<number> => {
+    const before = server.counters().caughtStores;
+    for (const page of pages) await client.ask(`store ${page} 7`);
+    return server.counters().caughtStores - before;
+  };
+  const sync = async (): Promise<void> => {
+    t.equal(await client.ask('sync 0 128'), 'sync 0');
+  };
+  t.equal(await caughtBy(3, 40, 80), 3);
+  await sync();
+  t.equal(await caughtBy(40), 1);
+  t.equal(await caughtBy(3, 80), 0, 'they go through untold');
+  await sync();
+  t.equal(await caughtBy(80, 3), 1, 'having been protected');
+  t.same([...server.takeDirtied(5)], [3, 1, 40, 1, 80, 1], 'each is noted, stored to or not');
+  peer.protect(3, 0, 128);
+  server.catchStores(5, 40, 1, false, false);
+  t.equal(await caughtBy(3, 80), 1);
+  t.same([...server.takeDirtied(5)], [3, 1, 80, 1], 'but for one that is not to be caught');
+  client.tell('store 40 8');
+  t.match(await peer.next('fault'), { filePage: 40, isProtected: true }, 'which is told');
+  server.writeProtect(3, 40, 1, false);
+  await client.says('store 40');
+
+  const inRound: number[] = [];
+  for (let round = 0; round < 20; round++) {
+    peer.protect(3, 0, 128);
+    inRound.push(await caughtBy(3, 80));
+    server.takeDirtied(5);
+  }
+  t.ok(inRound.includes(2), 'now and then it is found out anew');
+  t.ok(inRound.filter((count) => count === 1).length >= 15, 'and seldom');
+  t.same(peer.events, []);
+});
+
 t.test('msync of a settled file writes whole 2 MiB entries back', async (t) => {
   const peer = new FaultPeer(t);
   peer.session.shareFile(5, 1024 * 4096);
