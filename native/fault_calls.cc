@@ -101,6 +101,8 @@ void FaultServer::TakeRequest(Channel* channel) {
       return SendReply(channel_number, 0, 0, {published_->fd()});
     case WIRE_WRITES:
       return AddQueue(channel, client);
+    case WIRE_HOLD:
+      return Hold(channel, client, request);
     default:
       if (passed_fd >= 0) close(passed_fd);  // of a second HELLO
       return Doom(client, "it broke the protocol");
@@ -212,6 +214,14 @@ void FaultServer::Unmap(Channel* channel, FaultClient* client, const wire_reques
   }
   RemoveParts(client, address, address + length_bytes);
   SendReply(channel->number, 0, 0);
+}
+
+void FaultServer::Hold(Channel* channel, FaultClient* client, const wire_request& request) {
+  const uint64_t address = request.arguments[0];
+  const uint64_t length_bytes = request.arguments[1];
+  const bool is_valid = length_bytes == 0 || IsRange(address, length_bytes);
+  if (is_valid) client->Hold(address, address + length_bytes);
+  SendReply(channel->number, is_valid ? 0 : EINVAL, 0);
 }
 
 void FaultServer::AskSync(Channel* channel, FaultClient* client, const wire_request& request) {

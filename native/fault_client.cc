@@ -109,11 +109,21 @@ bool FaultClient::Done(uint64_t number, int64_t now_ns) {
     commands_.pop_front();
     sent_--;
   }
-  // Those that still wait for another command are held back again.
+  LetGo();
+  return true;
+}
+
+void FaultClient::Hold(uint64_t address, uint64_t end) {
+  held_ = address;
+  held_end_ = end;
+  LetGo();
+}
+
+void FaultClient::LetGo() {
+  // Those that still have to wait are held back again.
   const std::vector<uint64_t> held_back = std::move(held_back_);
   held_back_.clear();
   for (const uint64_t page_address : held_back) userfault_.Wake(page_address, kPageBytes);
-  return true;
 }
 
 void FaultClient::Forget(const FaultMapping* mapping) {

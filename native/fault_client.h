@@ -92,8 +92,11 @@ class FaultClient {
   bool Tell(uint64_t page_address) { return told_.insert(page_address).second; }
   // Answered, for a range: its threads try again.
   void Wake(uint64_t address, uint64_t length_bytes);
-  // The fault waits until the commands on its page are done.
+  // The fault waits until the commands on its page are done, and no longer for Hold().
   void HoldBack(uint64_t page_address) { held_back_.push_back(page_address); }
+  // Stores to private mappings in [address, end) wait from here on; those elsewhere no longer do.
+  void Hold(uint64_t address, uint64_t end);
+  bool IsHeld(uint64_t address) const { return held_ <= address && address < held_end_; }
 
   // What its other channels must know to be let in.
   uint64_t nonce = 0;
@@ -113,6 +116,8 @@ class FaultClient {
     int64_t since_ns;
   };
 
+  // Whoever is held back tries again.
+  void LetGo();
   // What /proc says of the helper.
   std::string TaskPath() const;
   bool IsStopped() const;
@@ -130,7 +135,10 @@ class FaultClient {
   std::deque<Packet> packets_;  // sent, not done
   uint64_t last_number_ = 0;
   std::set<uint64_t> told_;
+  // Faults that were held back, and the range of Hold().
   std::vector<uint64_t> held_back_;
+  uint64_t held_ = 0;
+  uint64_t held_end_ = 0;
 };
 
 template <typename Gone>

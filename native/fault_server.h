@@ -223,6 +223,7 @@ class FaultServer {
   void Join(Channel* channel, const wire_request& request);
   void AskMap(Channel* channel, FaultClient* client, const wire_request& request);
   void Unmap(Channel* channel, FaultClient* client, const wire_request& request);
+  void Hold(Channel* channel, FaultClient* client, const wire_request& request);
   void AskSync(Channel* channel, FaultClient* client, const wire_request& request);
   void AskFallocate(Channel* channel, FaultClient* client, const wire_request& request);
   void AddQueue(Channel* channel, FaultClient* client);

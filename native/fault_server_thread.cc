@@ -148,7 +148,8 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
   const bool is_caught = mapping->is_shared && !mapping->is_sync && caught != caught_.end() &&
                          caught->second.pages.Contains(file_page, 1);
   if (mapping->is_shared && !is_caught) return false;
-  if (client->IsCommanded(*mapping, file_page)) {
+  if (client->IsCommanded(*mapping, file_page) ||
+      (!mapping->is_shared && client->IsHeld(address))) {
     // The helper may be looking which pages are the process's own: none may become so meanwhile.
     client->HoldBack(address);
     held_stores_++;

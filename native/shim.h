@@ -12,7 +12,8 @@
 // shim_table.c  mappings: parts and anchors
 // shim_thread.c threads of our own; jobs for them; calls to the daemon
 // shim_helper.c the helper thread: HELLO, commands, the daemon's end
-// shim_show.c   what a part shows: commands, pages of a process's own
+// shim_show.c   what a part shows: commands; shim_memory.c how memory is made so
+// shim_own.c    pages of a process's own, moved
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes
@@ -128,7 +129,6 @@ struct shim_job {
   struct wire_request request;
   struct wire_reply reply;
   uint64_t from;
-  uint64_t to;
   uint64_t length;
 };
 
@@ -197,10 +197,27 @@ void ShowWake(uint64_t address, uint64_t length);
 // SIGBUS, by a file of no bytes that `empty` has open.
 int ShowBus(const struct shim_part* part, uint64_t start, uint64_t length, long empty);
 
-// Jobs: `from`, `length`. In a private range nothing is left but pages of the process's own.
+// Gives that back.
+void ShowDropSpare(void);
+// Job: `from`, `length`. In a private range nothing is left but pages of the process's own.
 int KeepOwnJob(struct shim_job* job, long channel);
-// Copies them from `from` to the same places from `to` on, which is anonymous and writable.
-int CopyOwnJob(struct shim_job* job, long channel);
+
+// ---- shim_own.c ----
+
+// A private mapping goes from one range to another, which is told of and not served yet (MapBegin).
+struct shim_move {
+  struct shim_job job;
+  uint64_t old_start;
+  uint64_t old_length;
+  uint64_t start;
+  uint64_t length;
+  int prot;
+  bool keeps_old;  // it stays a mapping, without pages of the process's own
+};
+
+// While stores to the old range are held (WIRE_HOLD). 0, and the table is as the memory, or an
+// errno and nothing has happened.
+int OwnMove(struct shim_move* move);
 
 // ---- shim_map.c ----
 
@@ -208,9 +225,16 @@ int CopyOwnJob(struct shim_job* job, long channel);
 // 2 MiB when it is that long; `hint` is taken when it can be. `extra`: flags for mmap.
 long MapReserve(uint64_t hint, uint64_t length, uint64_t offset, int prot, int extra);
 
+// Takes a range, whatever is there, with the change lock held: what of ours was there goes.
+// Accesses wait until the daemon is told of it. The address, or a negative errno.
+long MapTake(uint64_t start, uint64_t length, int prot);
+
 // Tells the daemon of [part->start, part->end), anonymous and in no part yet, and puts it into the
 // table. With the change lock held. 0 or an errno: the range is as it was.
 int MapTell(const struct shim_part* part);
+// The same in two steps: between them, accesses to the range wait. MapServe is called in any case.
+int MapBegin(const struct shim_part* part, uint64_t* number);
+void MapServe(uint64_t number);
 // The same for parts that are in the table already, consecutive ones of one mapping as one; they
 // get the new number.
 int MapTellAgain(const struct shim_part* part);

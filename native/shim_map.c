@@ -5,15 +5,14 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "shim.h"
+#include "shim_memory.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
 
+// What MAP_SHARED_VALIDATE knows, of a DAX file.
 enum {
-  kAnonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-  // What MAP_SHARED_VALIDATE knows, of a DAX file.
   kKnownFlags = MAP_TYPE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_ANONYMOUS | MAP_DENYWRITE |
                 MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_HUGETLB | MAP_LOCKED | MAP_NONBLOCK |
                 MAP_NORESERVE | MAP_POPULATE | MAP_STACK | MAP_SYNC | MAP_32BIT |
@@ -64,7 +63,7 @@ void MapUntell(uint64_t start, uint64_t end) {
   ShimCall(&job);
 }
 
-int MapTellAgain(const struct shim_part* part) {
+static int Ask(const struct shim_part* part, uint64_t* number) {
   const struct shim_anchor* anchor = AnchorAt(part->anchor);
   struct shim_job job = {.request = {.call = WIRE_MAP}};
   if (anchor->is_shared) job.request.flags |= WIRE_MAP_SHARED;
@@ -81,23 +80,32 @@ int MapTellAgain(const struct shim_part* part) {
 
   Lock(&shim_table_lock);
   if (error == 0 && atomic_load(&shim_helper.state) == kHelperGone) error = EIO;
-  const uint64_t number = error == 0 ? job.reply.values[0] : 0;
+  *number = error == 0 ? job.reply.values[0] : 0;
   for (size_t i = TableFind(part->start); i < TableCount(); i++) {
     if (TablePart(i)->start >= part->end) break;
-    TablePart(i)->number = number;
+    TablePart(i)->number = *number;
   }
-  TableNumbered(number);
   Unlock(&shim_table_lock);
   return error;
 }
 
-int MapTell(const struct shim_part* part) {
+void MapServe(uint64_t number) { TableNumbered(number); }
+
+int MapTellAgain(const struct shim_part* part) {
+  uint64_t number;
+  const int error = Ask(part, &number);
+  MapServe(number);
+  return error;
+}
+
+int MapBegin(const struct shim_part* part, uint64_t* number) {
+  *number = 0;
   Lock(&shim_table_lock);
   int error = TableReserve(1);
   if (error == 0) TableInsert(part);
   Unlock(&shim_table_lock);
   if (error != 0) return error;
-  error = MapTellAgain(part);
+  error = Ask(part, number);
   if (error == 0) return 0;
   Lock(&shim_table_lock);
   TableRemove(part->start, part->end);  // its limits are limits of parts: takes no room
@@ -105,25 +113,60 @@ int MapTell(const struct shim_part* part) {
   return error;
 }
 
+int MapTell(const struct shim_part* part) {
+  uint64_t number;
+  const int error = MapBegin(part, &number);
+  MapServe(number);
+  return error;
+}
+
+struct taking {
+  struct shim_job job;
+  uint64_t start;
+  uint64_t length;
+  int prot;
+  bool had_ours;
+};
+
+static int TakeJob(struct shim_job* job, long channel) {
+  (void)channel;
+  struct taking* taking = (struct taking*)job;
+  Lock(&shim_table_lock);
+  int error = TableReserve(2);
+  const long stage =
+      error == 0 ? MemoryTrapStage(taking->start, taking->length, taking->prot) : -error;
+  error =
+      IsError(stage) ? (int)-stage : MemoryMove((uint64_t)stage, taking->length, taking->start, 0);
+  if (error == 0) taking->had_ours = TableRemove(taking->start, taking->start + taking->length);
+  Unlock(&shim_table_lock);
+  return error;
+}
+
+long MapTake(uint64_t start, uint64_t length, int prot) {
+  struct taking taking = {{.run = TakeJob}, start, length, prot, false};
+  long result = (long)start;
+  if (JobDo(&taking.job) != 0) {
+    // For want of room for both, or an address that cannot be: as the kernel has it.
+    Lock(&shim_table_lock);
+    result = -TableReserve(2);
+    if (result == 0) result = SysMmap(start, length, prot, kAnonymous | MAP_FIXED, -1, 0);
+    if (!IsError(result)) taking.had_ours = TableRemove(start, start + length);
+    Unlock(&shim_table_lock);
+  }
+  if (taking.had_ours) MapUntell(start, start + length);
+  return result;
+}
+
 // Takes the addresses; what of ours was there goes. The kernel's result.
 static long TakeAddresses(const struct wanted* wanted) {
   const int extra = wanted->flags & MAP_32BIT;
-  if ((wanted->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) == 0) {
+  const int fixed = wanted->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+  if (fixed == 0) {
     return MapReserve(wanted->address & ~(PAGE - 1), wanted->length, wanted->offset, wanted->prot,
                       extra);
   }
-  const int fixed = wanted->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
-  const uint64_t end = wanted->address + wanted->length;
-  bool had_ours = false;
-  Lock(&shim_table_lock);
-  long result = -TableReserve(2);
-  if (result == 0) {
-    result = SysMmap(wanted->address, wanted->length, wanted->prot, kAnonymous | fixed, -1, 0);
-  }
-  if (!IsError(result)) had_ours = TableRemove(wanted->address, end);
-  Unlock(&shim_table_lock);
-  if (had_ours) MapUntell(wanted->address, end);
-  return result;
+  if (Replaces(wanted)) return MapTake(wanted->address, wanted->length, wanted->prot);
+  return SysMmap(wanted->address, wanted->length, wanted->prot, kAnonymous | fixed, -1, 0);
 }
 
 // The file is not DAX: a mapping as without the shim, at the address that is taken already.

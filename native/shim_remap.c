@@ -1,6 +1,6 @@
 // mremap. The kernel could not move our mappings as one, since they show many things; so a moved or
-// grown part is a new mapping over new memory, where everything faults again. Of a private mapping
-// the pages of the process's own are copied before.
+// grown part is a new mapping over new memory, where everything faults again, but for pages of the
+// process's own in a private one (shim_own.c).
 #define _GNU_SOURCE
 #include <errno.h>
 #include <sys/mman.h>
@@ -65,59 +65,68 @@ static long GrowInPlace(struct remapping* remap) {
   return -error;
 }
 
-// New memory where the mapping is to go, readable and writable; what of ours was there goes.
+// New memory where the mapping is to go; what of ours was there goes.
 static long NewMemory(const struct remapping* remap) {
-  const int prot = PROT_READ | PROT_WRITE;
-  if ((remap->flags & MREMAP_FIXED) == 0) {
-    return MapReserve(0, remap->length, remap->part.offset, prot, 0);
-  }
-  const long removed = ChangeUnmap(remap->target, remap->target + remap->length);
-  if (removed != 0) return removed;
-  return SysMmap(remap->target, remap->length, prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  const int prot = remap->part.prot;
+  if (remap->flags & MREMAP_FIXED) return MapTake(remap->target, remap->length, prot);
+  return MapReserve(0, remap->length, remap->part.offset, prot, 0);
 }
 
-// MREMAP_DONTUNMAP of a private mapping: the old range is as just mapped.
-static int Refresh(const struct remapping* remap) {
-  const uint64_t end = remap->old_start + remap->old_length;
-  const long result = SysMmap(remap->old_start, remap->old_length, remap->part.prot,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  if (IsError(result)) return (int)-result;
-  Lock(&shim_table_lock);
-  const int error = TableReserve(2);
-  if (error == 0) TableRemove(remap->old_start, end);
-  Unlock(&shim_table_lock);
-  MapUntell(remap->old_start, end);
-  struct remapping fresh = *remap;
-  fresh.part.is_shown = false;
-  return error != 0 ? error : TellNew(&fresh, remap->old_start, remap->old_length, 0);
-}
-
-static long MoveAway(struct remapping* remap) {
-  const bool is_shared = AnchorAt(remap->part.anchor)->is_shared;
-  const uint64_t kept = remap->old_length < remap->length ? remap->old_length : remap->length;
+static long MoveShared(struct remapping* remap) {
   const long memory = NewMemory(remap);
   if (IsError(memory)) return memory;
-  const uint64_t start = (uint64_t)memory;
-  int error = 0;
-  if (!is_shared && remap->part.is_shown && kept > 0) {
-    struct shim_job job = {.run = CopyOwnJob, .from = remap->old_start, .to = start};
-    job.length = kept;
-    error = JobDo(&job);
-  }
-  if (error == 0) error = (int)-SysMprotect(start, remap->length, remap->part.prot);
-  if (error == 0) error = TellNew(remap, start, remap->length, 0);
+  const int error = TellNew(remap, (uint64_t)memory, remap->length, 0);
   if (error != 0) {
-    SysMunmap(start, remap->length);
+    SysMunmap((uint64_t)memory, remap->length);
     return -error;
   }
   const bool stays = remap->old_length == 0 || (remap->flags & MREMAP_DONTUNMAP);
-  if (!stays) {
-    ChangeUnmap(remap->old_start, remap->old_start + remap->old_length);
-  } else if (remap->old_length > 0 && !is_shared) {
-    Refresh(remap);
-  }
+  if (!stays) ChangeUnmap(remap->old_start, remap->old_start + remap->old_length);
   return memory;
+}
+
+// Stores to private mappings in the range wait from here on; of no length: none does.
+static int Hold(uint64_t start, uint64_t length) {
+  struct shim_job job = {.request = {.call = WIRE_HOLD}};
+  job.request.arguments[0] = start;
+  job.request.arguments[1] = length;
+  return ShimCall(&job);
+}
+
+static long MovePrivate(struct remapping* remap) {
+  const long memory = NewMemory(remap);
+  if (IsError(memory)) return memory;
+  struct shim_part part = remap->part;
+  part.start = (uint64_t)memory;
+  part.end = part.start + remap->length;
+  part.number = 0;
+  part.is_shown = true;
+  uint64_t number;
+  int error = MapBegin(&part, &number);
+  const bool is_told = error == 0;
+  struct shim_move move = {.old_start = remap->old_start, .old_length = remap->old_length};
+  move.start = part.start;
+  move.length = remap->length;
+  move.prot = part.prot;
+  move.keeps_old = (remap->flags & MREMAP_DONTUNMAP) != 0;
+  if (error == 0) error = Hold(move.old_start, move.old_length);
+  if (error == 0) error = OwnMove(&move);
+  MapServe(number);
+  if (error == 0 && !move.keeps_old) {
+    MapUntell(move.old_start, move.old_start + move.old_length);
+  }
+  if (is_told) Hold(0, 0);
+  if (error == 0) return memory;
+  if (is_told) {
+    ChangeUnmap(part.start, part.end);
+  } else {
+    SysMunmap(part.start, remap->length);
+  }
+  return -error;
+}
+
+static long MoveAway(struct remapping* remap) {
+  return AnchorAt(remap->part.anchor)->is_shared ? MoveShared(remap) : MovePrivate(remap);
 }
 
 // With the change lock held, and the old range, or the target, touching parts of ours.

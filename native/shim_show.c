@@ -8,41 +8,13 @@
 // by huge page, so that what must be remembered is bounded.
 #define _GNU_SOURCE
 #include <errno.h>
-#include <linux/userfaultfd.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 
-#include "shim.h"
+#include "shim_memory.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
-#ifndef PAGEMAP_SCAN
-enum page_category {
-  PAGE_IS_FILE = 1 << 2,
-  PAGE_IS_PRESENT = 1 << 3,
-  PAGE_IS_SWAPPED = 1 << 4,
-  PAGE_IS_PFNZERO = 1 << 5,
-};
-struct page_region {
-  uint64_t start, end, categories;
-};
-struct pm_scan_arg {
-  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-  uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
-#endif
-
-enum { kChunkPages = 512, kAnonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
-static const int kTrapModes = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP;
-
-// Pages of a chunk, one bit each.
-struct page_set {
-  uint64_t words[kChunkPages / 64];
-};
 
 // Something to be shown at [start, start + length) of a part.
 struct showing {
@@ -55,97 +27,18 @@ struct showing {
   bool is_shared;
 };
 
-static bool Has(const struct page_set* set, uint64_t page) {
-  return (set->words[page / 64] >> (page % 64)) & 1;
-}
-
-// The run of pages from `page` on that are all in the set, or all not; its end.
-static uint64_t RunEnd(const struct page_set* set, uint64_t page, uint64_t count) {
-  const bool is_in = Has(set, page);
-  while (page < count && Has(set, page) == is_in) page++;
-  return page;
-}
-
-static bool IsEmpty(const struct page_set* set) {
-  uint64_t any = 0;
-  for (size_t i = 0; i < kChunkPages / 64; i++) any |= set->words[i];
-  return any == 0;
-}
-
-static int Register(uint64_t start, uint64_t length, int modes) {
-  struct uffdio_register range = {.range = {start, length}, .mode = (uint64_t)modes};
-  return (int)-SysIoctl(shim_helper.uffd, UFFDIO_REGISTER, &range);
-}
-
-static int WriteProtect(uint64_t start, uint64_t length) {
-  struct uffdio_writeprotect range = {{start, length}, UFFDIO_WRITEPROTECT_MODE_WP};
-  long result;
-  do {
-    result = SysIoctl(shim_helper.uffd, UFFDIO_WRITEPROTECT, &range);
-  } while (result == -EAGAIN);
-  return (int)-result;
-}
-
-static int Zero(uint64_t start, uint64_t length) {
-  while (length > 0) {
-    struct uffdio_zeropage zero = {{start, length}, UFFDIO_ZEROPAGE_MODE_DONTWAKE, 0};
-    const long result = SysIoctl(shim_helper.uffd, UFFDIO_ZEROPAGE, &zero);
-    if (result == 0) return 0;
-    if (result != -EAGAIN) return (int)-result;
-    if (zero.zeropage <= 0) continue;
-    start += (uint64_t)zero.zeropage;
-    length -= (uint64_t)zero.zeropage;
-  }
-  return 0;
-}
-
-void ShowWake(uint64_t address, uint64_t length) {
-  struct uffdio_range range = {address, length};
-  SysIoctl(shim_helper.uffd, UFFDIO_WAKE, &range);
-}
-
-// Memory at an address that huge pages can be moved from; a negative errno.
-static long Stage(uint64_t target, uint64_t length, int prot, int flags, long fd, uint64_t offset) {
-  long reserved = 0;
-  if (length >= HUGE_PAGE) {
-    reserved = MapReserve(0, length, target, PROT_NONE, 0);
-    if (IsError(reserved)) return reserved;
-    flags |= MAP_FIXED;
-  }
-  const long stage = SysMmap((uint64_t)reserved, length, prot, flags, fd, offset);
-  if (!IsError(stage)) {
-    ForkHide((uint64_t)stage, length);
-  } else if (reserved != 0) {
-    SysMunmap((uint64_t)reserved, length);
-  }
-  return stage;
-}
-
-// Puts the stage into place, or gives it up after an error.
-static int Move(uint64_t stage, uint64_t length, uint64_t target, int error) {
-  if (error == 0) {
-    const long result = SysMremap(stage, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, target);
-    if (!IsError(result)) return 0;
-    error = (int)-result;
-  }
-  SysMunmap(stage, length);
-  return error;
-}
-
 static int ShowTrap(const struct showing* show) {
-  const long stage = Stage(show->start, show->length, show->part->prot, kAnonymous, -1, 0);
+  const long stage = MemoryTrapStage(show->start, show->length, show->part->prot);
   if (IsError(stage)) return (int)-stage;
-  const int error = Register((uint64_t)stage, show->length, kTrapModes);
-  return Move((uint64_t)stage, show->length, show->start, error);
+  return MemoryMove((uint64_t)stage, show->length, show->start, 0);
 }
 
 static int ShowZero(const struct showing* show) {
-  const long stage = Stage(show->start, show->length, show->part->prot, kAnonymous, -1, 0);
+  const long stage = MemoryTrapStage(show->start, show->length, show->part->prot);
   if (IsError(stage)) return (int)-stage;
-  int error = Register((uint64_t)stage, show->length, kTrapModes);
-  if (error == 0) error = Zero((uint64_t)stage, show->length);
-  if (error == 0 && show->is_shared) error = WriteProtect((uint64_t)stage, show->length);
-  return Move((uint64_t)stage, show->length, show->start, error);
+  int error = MemoryZero((uint64_t)stage, show->length);
+  if (error == 0 && show->is_shared) error = MemoryProtect((uint64_t)stage, show->length);
+  return MemoryMove((uint64_t)stage, show->length, show->start, error);
 }
 
 // As if stored to, where that is allowed: of a page table entry that is not dirty the kernel takes
@@ -163,24 +56,24 @@ static int ShowStorable(const struct showing* show, int sharing) {
   ForkHide(show->start, show->length);
   // Before a sync can protect any of it: this thread must not fault, the daemon waits for it.
   if (show->is_shared) Populate(show, show->start);
-  return Register(show->start, show->length, UFFDIO_REGISTER_MODE_WP);
+  return MemoryRegister(show->start, show->length, UFFDIO_REGISTER_MODE_WP);
 }
 
 static int ShowProtected(const struct showing* show) {
-  const long stage = Stage(show->start, show->length, show->part->prot, MAP_SHARED,
-                           shim_helper.region, show->region_offset);
+  const long stage = MemoryStage(show->start, show->length, show->part->prot, MAP_SHARED,
+                                 shim_helper.region, show->region_offset);
   if (IsError(stage)) return (int)-stage;
   Populate(show, (uint64_t)stage);
-  int error = Register((uint64_t)stage, show->length, UFFDIO_REGISTER_MODE_WP);
-  if (error == 0) error = WriteProtect((uint64_t)stage, show->length);
-  return Move((uint64_t)stage, show->length, show->start, error);
+  int error = MemoryRegister((uint64_t)stage, show->length, UFFDIO_REGISTER_MODE_WP);
+  if (error == 0) error = MemoryProtect((uint64_t)stage, show->length);
+  return MemoryMove((uint64_t)stage, show->length, show->start, error);
 }
 
 int ShowBus(const struct shim_part* part, uint64_t start, uint64_t length, long empty) {
   const long result = SysMmap(start, length, part->prot, MAP_SHARED | MAP_FIXED, empty, 0);
   if (IsError(result)) return (int)-result;
   // Only so that a range with such pages can be write-protected as a whole.
-  Register(start, length, UFFDIO_REGISTER_MODE_WP);
+  MemoryRegister(start, length, UFFDIO_REGISTER_MODE_WP);
   return 0;
 }
 
@@ -201,53 +94,16 @@ static int ShowWhole(const struct showing* show) {
   }
 }
 
-// Adds the pages of a chunk that are anonymous and no zero page: the process's own. What write
-// protection marks in page tables where there is no page looks like a page in swap, so those are
-// counted only before.
-static int AddOwn(uint64_t start, uint64_t length, bool with_swapped, struct page_set* own) {
-  static struct page_region runs[kChunkPages];
-  struct pm_scan_arg scan = {.size = sizeof(scan), .start = start, .end = start + length};
-  scan.vec = (uint64_t)runs;
-  scan.vec_len = kChunkPages;
-  scan.category_mask = PAGE_IS_FILE | PAGE_IS_PFNZERO;
-  scan.category_inverted = scan.category_mask;
-  scan.category_anyof_mask = PAGE_IS_PRESENT | (with_swapped ? PAGE_IS_SWAPPED : 0);
-  scan.return_mask = PAGE_IS_PRESENT;
-  const long count = SysIoctl(shim_helper.pagemap, PAGEMAP_SCAN, &scan);
-  if (count < 0) return (int)-count;
-  for (long i = 0; i < count; i++) {
-    for (uint64_t at = runs[i].start; at < runs[i].end; at += PAGE) {
-      const uint64_t page = (at - start) / PAGE;
-      own->words[page / 64] |= UINT64_C(1) << (page % 64);
-    }
-  }
-  return 0;
-}
-
-// Through /proc/self/mem, which minds no protection of the source.
-static int CopyOwn(uint64_t from, uint64_t to, uint64_t length, const struct page_set* own) {
-  const uint64_t count = length / PAGE;
-  for (uint64_t page = 0, end; page < count; page = end) {
-    end = RunEnd(own, page, count);
-    if (!Has(own, page)) continue;
-    const uint64_t bytes = (end - page) * PAGE;
-    const long result = Sys4(SYS_pread64, shim_helper.memory, (long)(to + page * PAGE), (long)bytes,
-                             (long)(from + page * PAGE));
-    if (result != (long)bytes) return EIO;
-  }
-  return 0;
-}
-
 // Makes the stage for a chunk with pages of the process's own among `show`.
 static int MixStage(const struct showing* show, uint64_t stage, const struct page_set* own) {
-  int error = CopyOwn(show->start, stage, show->length, own);
+  int error = OwnCopy(show->start, stage, show->length, own);
   if (error != 0) return error;
   const bool is_region = show->kind == WIRE_REGION;
-  error = Register(stage, show->length, is_region ? UFFDIO_REGISTER_MODE_WP : kTrapModes);
+  error = MemoryRegister(stage, show->length, is_region ? UFFDIO_REGISTER_MODE_WP : kTrapModes);
   const uint64_t count = show->length / PAGE;
   for (uint64_t page = 0, end; show->kind == WIRE_ZERO && error == 0 && page < count; page = end) {
-    end = RunEnd(own, page, count);
-    if (!Has(own, page)) error = Zero(stage + page * PAGE, (end - page) * PAGE);
+    end = PagesRunEnd(own, page, count);
+    if (!PagesHave(own, page)) error = MemoryZero(stage + page * PAGE, (end - page) * PAGE);
   }
   if (error == 0) error = (int)-SysMprotect(stage, show->length, show->part->prot);
   return error;
@@ -259,8 +115,8 @@ static int ShowAround(const struct showing* show, const struct page_set* own) {
     const uint64_t count = show->length / PAGE;
     int error = 0;
     for (uint64_t page = 0, end; error == 0 && page < count; page = end) {
-      end = RunEnd(own, page, count);
-      if (Has(own, page)) continue;
+      end = PagesRunEnd(own, page, count);
+      if (PagesHave(own, page)) continue;
       error =
           ShowBus(show->part, show->start + page * PAGE, (end - page) * PAGE, shim_helper.empty);
     }
@@ -268,22 +124,19 @@ static int ShowAround(const struct showing* show, const struct page_set* own) {
   }
   const bool is_region = show->kind == WIRE_REGION;
   const long stage =
-      Stage(show->start, show->length, PROT_READ | PROT_WRITE,
-            is_region ? MAP_PRIVATE | MAP_NORESERVE : kAnonymous,
-            is_region ? shim_helper.region : -1, is_region ? show->region_offset : 0);
+      MemoryStage(show->start, show->length, PROT_READ | PROT_WRITE,
+                  is_region ? MAP_PRIVATE | MAP_NORESERVE : kAnonymous,
+                  is_region ? shim_helper.region : -1, is_region ? show->region_offset : 0);
   if (IsError(stage)) return (int)-stage;
   const int error = MixStage(show, (uint64_t)stage, own);
-  return Move((uint64_t)stage, show->length, show->start, error);
+  return MemoryMove((uint64_t)stage, show->length, show->start, error);
 }
 
 static int ShowKeeping(const struct showing* show) {
-  struct page_set own = {0};
-  int error = AddOwn(show->start, show->length, true, &own);
+  struct page_set own;
+  const int error = OwnFreeze(show->start, show->length, &own);
   if (error != 0) return error;
-  WriteProtect(show->start, show->length);  // after fork nothing is registered, and nobody stores
-  error = AddOwn(show->start, show->length, false, &own);
-  if (error != 0) return error;
-  return IsEmpty(&own) ? ShowWhole(show) : ShowAround(show, &own);
+  return PagesAreNone(&own) ? ShowWhole(show) : ShowAround(show, &own);
 }
 
 static int ShowChunks(const struct showing* whole) {
@@ -316,12 +169,16 @@ void ShowHoldSpare(void) {
   }
 }
 
+void ShowDropSpare(void) {
+  if (spare_areas != 0) SysMunmap(spare_areas, kSparePages * PAGE);
+  spare_areas = 0;
+}
+
 // Too many areas: all of the part faults again, which makes one of them. The kernel may drop page
 // tables at any time, so the daemon does not mind.
 static int ShowAgain(const struct showing* show) {
   const struct shim_part* part = show->part;
-  if (spare_areas != 0) SysMunmap(spare_areas, kSparePages * PAGE);
-  spare_areas = 0;
+  ShowDropSpare();
   const struct showing trap = {.part = part,
                                .kind = WIRE_TRAP,
                                .start = part->start,
@@ -370,21 +227,6 @@ int KeepOwnJob(struct shim_job* job, long channel) {
   const struct showing show = {
       .part = part, .kind = WIRE_TRAP, .start = job->from, .length = job->length};
   const int error = ShowChunks(&show);
-  Unlock(&shim_table_lock);
-  return error;
-}
-
-int CopyOwnJob(struct shim_job* job, long channel) {
-  (void)channel;
-  Lock(&shim_table_lock);
-  int error = 0;
-  for (uint64_t done = 0; error == 0 && done < job->length; done += HUGE_PAGE) {
-    const uint64_t left = job->length - done;
-    const uint64_t length = left < HUGE_PAGE ? left : HUGE_PAGE;
-    struct page_set own = {0};
-    error = AddOwn(job->from + done, length, true, &own);
-    if (error == 0) error = CopyOwn(job->from + done, job->to + done, length, &own);
-  }
   Unlock(&shim_table_lock);
   return error;
 }

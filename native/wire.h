@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 4u
+#define WIRE_VERSION 5u
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
@@ -55,6 +55,10 @@ enum wire_call {
   // Once, after WIRE_FILES. Reply: with two descriptors, the counts of all writes and a queue for
   // the writes of this process (wire_writes.h). ENOMEM, EMFILE and the like.
   WIRE_WRITES = 9,
+  // [0] address, [1] length: stores to protected pages of private mappings there wait, until the
+  // next
+  // WIRE_HOLD of the process; of no length, none does.
+  WIRE_HOLD = 10,
 };
 
 enum wire_map_flags {

@@ -9,6 +9,7 @@
  *   again SHIFT                  MAP, that many pages on     -> again ERROR
  *   unmap PAGE PAGES             munmap and UNMAP            -> unmap ERROR
  *   forget PAGE PAGES            only UNMAP                  -> forget ERROR
+ *   hold PAGE PAGES              HOLD                         -> hold ERROR
  *   anew PAGE PAGES              only memory of its own there, of zeroes
  *   sync PAGE PAGES | flush BYTE BYTES FLAGS | fallocate INO MODE OFFSET LENGTH
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
@@ -369,6 +370,9 @@ int main(int argc, char** argv) {
     }
     if (strcmp(word, "forget") == 0) {
       printf("forget %d\n", Ask(channel, Request(WIRE_UNMAP, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "hold") == 0) {
+      printf("hold %d\n", Ask(channel, Request(WIRE_HOLD, 0, at, b * PAGE, 0, 0)));
     }
     if (strcmp(word, "anew") == 0) {
       void* anew = mmap((void*)at, b * PAGE, PROT_READ | PROT_WRITE,

@@ -387,6 +387,32 @@ t.test('no store goes through while a command on its page is under way', async (
   }
 });
 
+t.test('stores to private pages wait while their process holds them', async (t) => {
+  for (const flags of [SHARED, PRIVATE]) {
+    const peer = new FaultPeer(t);
+    const { client } = await peer.mapped(3, 5, flags);
+    peer.server.show(3, 0, 5, flags === SHARED ? 'region' : 'zero', 100, 0);
+    await peer.next('done');
+    peer.server.catchStores(5, 0, 5, true, false);
+    t.equal(await client.ask('hold 1 3'), 'hold 0');
+    for (const page of [0, 4]) t.equal(await client.ask(`store ${page} 8`), `store ${page} 8`);
+    client.tell('store 3 7');
+    if (flags === SHARED) {
+      t.equal(await client.says('store 3'), 'store 3 7', 'of a shared mapping it does not');
+      continue;
+    }
+    while (peer.server.counters().heldStores === 0) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    t.equal(await client.ask('load 3'), 'load 3 0');
+    t.equal(await client.ask('hold 0 0'), 'hold 0');
+    t.equal(await client.says('store 3'), 'store 3 7');
+    t.equal(await client.ask('store 2 6'), 'store 2 6');
+    const end = 2 ** 47 / 4096;
+    t.equal(await client.ask(`hold 0 ${end}`), 'hold 22', 'more than there is');
+  }
+});
+
 t.test('many commands are done in order', async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.mapped(3, 400, SHARED);

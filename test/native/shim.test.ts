@@ -10,10 +10,27 @@ import { type Outcome, TinyMount } from './tiny_mount.js';
 
 const COMPILER = process.env['CC'] ?? 'cc';
 const FOLDER = import.meta.dirname;
-const NAMES = ['program', 'cases_map', 'cases_change', 'cases_private', 'cases_threads'];
+const NAMES = [
+  'program',
+  'cases_map',
+  'cases_change',
+  'cases_private',
+  'cases_moving',
+  'cases_threads',
+];
 const OPEN_DIRECT_IO = 1;
 const EOPNOTSUPP = 95;
-const GROUPS = ['map', 'errors', 'change', 'remap', 'private', 'fork', 'threads', 'kernel'];
+const GROUPS = [
+  'map',
+  'errors',
+  'change',
+  'remap',
+  'private',
+  'moving',
+  'fork',
+  'threads',
+  'kernel',
+];
 const TIMEOUT_MS = 30_000;
 
 // A region whose pages can be write-protected lies on shared memory.

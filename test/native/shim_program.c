@@ -87,7 +87,8 @@ int main(int argc, char** argv) {
     void (*run)(void);
   } kGroups[] = {
       {"map", MapCases},         {"change", ChangeCases}, {"remap", RemapCases},
-      {"private", PrivateCases}, {"fork", ForkCases},     {"threads", ThreadCases},
+      {"private", PrivateCases}, {"moving", MovingCases}, {"fork", ForkCases},
+      {"threads", ThreadCases},
       {"errors", ErrorCases},    {"kernel", KernelCases}, {"refused", RefusedCases},
       {"version", VersionCases}, {"orphan", OrphanCases},
   };

@@ -45,6 +45,7 @@ void MapCases(void);
 void ChangeCases(void);
 void RemapCases(void);
 void PrivateCases(void);
+void MovingCases(void);
 void ForkCases(void);
 void ThreadCases(void);
 void ErrorCases(void);
