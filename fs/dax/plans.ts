@@ -14,7 +14,7 @@ export interface Plan {
   writeback?: PageRange;
   /**
    * Shown to nobody meanwhile. Pages that a private mapping made its own by a store stay, unless
-   * `dropOwn`: only a truncation takes them away.
+   * `dropOwn`: only a truncation takes them away (and COLLAPSE those beyond the new end).
    */
   change?: PageRange & { dropOwn: boolean };
 }

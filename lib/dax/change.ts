@@ -34,7 +34,9 @@ export function* changeMap<T>(
       return apply();
     } finally {
       keepDirt(parts, file, dirty);
-      if (endPageOf(parts, file) > endBefore) yield* showGrowth(file, endBefore);
+      const end = endPageOf(parts, file);
+      if (end > endBefore) yield* showGrowth(file, endBefore);
+      else if (end < endBefore && !dropOwn) yield* dropOwnFrom(file, end);
     }
   } finally {
     if (takesGate) file.gate.leave('exclusive');
@@ -46,6 +48,11 @@ const SHOWN = ['zero', 'region', 'bus'] as const;
 /** Pages from `fromPage` on that showed SIGBUS are looked at again. */
 export function* showGrowth(file: DaxFile, fromPage: number): Task<void> {
   yield* file.zap({ filePage: fromPage, pageCount: Infinity }, ['bus'], false);
+}
+
+/** A shift ended as a truncation does: beyond the new end private copies are SIGBUS, too. */
+function* dropOwnFrom(file: DaxFile, endPage: number): Task<void> {
+  yield* file.zap({ filePage: endPage, pageCount: Infinity }, ['own'], true);
 }
 
 function endPageOf(parts: EngineParts, file: DaxFile): number {

@@ -161,7 +161,8 @@ export class DaxEngine {
    *
    * @param range pages that are freed, moved, or get another state. Pages of which only parts are
    * zeroed in place need not be in it
-   * @param dropOwn private copies of the pages go too: truncate, with whole pages only
+   * @param dropOwn private copies of the pages go too: truncate, with whole pages only. Otherwise those
+   * beyond the end go when the file has become shorter
    * @throws what `apply` throws
    */
   *change<T>(ino: number, range: PageRange, dropOwn: boolean, apply: () => T): Task<T> {

@@ -171,6 +171,25 @@ static void PrivateChange(void) {
   Row("extended again", "x...", "%s", Pages(own, 4));
 }
 
+static void PrivateShift(void) {
+  int file;
+  MapLetters(&file);
+  char* own = Map(file, 8 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+  own[kPage] = 'x';
+  own[5 * kPage] = 'y';
+  own[7 * kPage] = 'z';
+  Row("a private mapping with pages of its own", "AxCDEyGz", "%s", Pages(own, 8));
+  Fallocate(file, FALLOC_FL_COLLAPSE_RANGE, 2 * kPage, 2 * kPage);
+  Row("collapse keeps those before the new end, and drops those behind it", "AxEFGy!!", "%s",
+      Pages(own, 8));
+  Row("load of one that was dropped: signal, code, address", "SIGBUS BUS_ADRERR", "%s",
+      Touch(own + 7 * kPage + 123, false, 0));
+  Fallocate(file, FALLOC_FL_INSERT_RANGE, 0, 2 * kPage);
+  Row("insert keeps them all", ".xABEyGH", "%s", Pages(own, 8));
+  Fallocate(file, FALLOC_FL_ZERO_RANGE, 4 * kPage, 3 * kPage);
+  Row("so does zero", ".xAB.y.H", "%s", Pages(own, 8));
+}
+
 static void Remove(void) {
   int file;
   char* map = MapLetters(&file);
@@ -183,5 +202,6 @@ const struct probe kChangeProbes[] = {
     {"punch and zero", Punch},       {"truncate", Truncate},
     {"collapse and insert", Shift},  {"KEEP_SIZE", KeepSize},
     {"tail of the last page", Tail}, {"private mappings", PrivateChange},
+    {"private mappings, shifted", PrivateShift},
     {"MADV_REMOVE", Remove},         {0},
 };
