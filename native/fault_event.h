@@ -42,6 +42,7 @@ struct FaultEvent {
   FaultPart part = {};                // kUnmapped; kFault's mapping and page
   uint64_t number = 0;                // kDone, kProtected
   int error = 0;                      // kDone
+  uint32_t collisions = 0;            // kDone
   bool is_write = false;              // kFault
   bool is_protected = false;          // kFault
   std::string reason = {};            // kGone

@@ -20,7 +20,7 @@ constexpr uint64_t kErrorMax = 4095;
 constexpr int64_t kSilenceNsMax = 10'000'000'000;
 constexpr uint64_t kWaitMsMax = 60'000;
 constexpr int64_t kStopNsMax = 2'000'000'000;
-constexpr uint64_t kShowFlags = WIRE_DROP_OWN | WIRE_STORABLE | WIRE_POPULATE;
+constexpr uint64_t kShowFlags = WIRE_DROP_OWN | WIRE_STORABLE | WIRE_POPULATE | WIRE_HUGE;
 
 // For calls that only fail when they are given something wrong.
 void CheckNapi(napi_status status) { CHECK(status == napi_ok, "Node-API takes a valid call"); }
@@ -114,6 +114,7 @@ Napi::Object EventValue(Napi::Env env, const FaultEvent& event) {
       value.Set("type", "done");
       put("number", event.number);
       value.Set("error", event.error);
+      put("collisions", event.collisions);
       break;
     case Type::kUnmapped:
     case Type::kProtected:

@@ -219,13 +219,15 @@ void FaultServer::TakeDone(Channel* channel) {
   if (error == EAGAIN) return;
   if (passed_fd >= 0) close(passed_fd);
   if (error == ENOTCONN) return Doom(client, "it ended");
-  if (error != 0 || passed_fd >= 0 || !client->Done(done.number, MonotonicNs())) {
+  const bool is_broken = error != 0 || passed_fd >= 0 || done.collisions > WIRE_COMMANDS_MAX;
+  if (is_broken || !client->Done(done.number, MonotonicNs())) {
     return Doom(client, "its helper broke the protocol");
   }
   Push({.type = FaultEvent::Type::kDone,
         .client = client->number(),
         .number = done.number,
-        .error = done.error});
+        .error = done.error,
+        .collisions = done.collisions});
   if (client->SendCommands(MonotonicNs()) != 0) Doom(client, "its helper does not read");
 }
 

@@ -187,8 +187,9 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
 
 // ---- shim_show.c ----
 
-// One command, with the table lock held, in a thread of ours. 0 or an errno.
-int ShowCommand(const struct wire_command* command);
+// One command, with the table lock held, in a thread of ours. 0 or an errno. `collided`: it met
+// pages of the process's own where the daemon believes none to be.
+int ShowCommand(const struct wire_command* command, bool* collided);
 // Holds what a command needs when the process has as many areas as it may. With the table lock
 // held, or before there is any command.
 void ShowHoldSpare(void);

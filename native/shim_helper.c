@@ -191,11 +191,11 @@ static int WatchMain(void* unused) {
   return 0;
 }
 
-static int Obey(const struct wire_command* command) {
+static int Obey(const struct wire_command* command, bool* collided) {
   // A command may overtake the reply that gives its mapping a number, in another thread's hands.
   TableAwaitNumber(command->mapping);
   Lock(&shim_table_lock);
-  const int error = ShowCommand(command);
+  const int error = ShowCommand(command, collided);
   Unlock(&shim_table_lock);
   return error;
 }
@@ -210,8 +210,10 @@ static void ObeyAll(void) {
     const size_t count = (size_t)bytes / sizeof(*commands);
     struct wire_done done = {.number = commands[count - 1].number};
     for (size_t i = 0; i < count; i++) {
-      const int error = Obey(&commands[i]);
+      bool collided;
+      const int error = Obey(&commands[i], &collided);
       if (done.error == 0) done.error = error;
+      done.collisions += collided ? 1 : 0;
     }
     long sent;
     do {

@@ -25,6 +25,7 @@ struct showing {
   uint64_t length;
   uint64_t region_offset;
   bool is_shared;
+  bool* collided;  // with WIRE_HUGE
 };
 
 static int ShowTrap(const struct showing* show) {
@@ -136,7 +137,9 @@ static int ShowKeeping(const struct showing* show) {
   struct page_set own;
   const int error = OwnFreeze(show->start, show->length, &own);
   if (error != 0) return error;
-  return PagesAreNone(&own) ? ShowWhole(show) : ShowAround(show, &own);
+  if (PagesAreNone(&own)) return ShowWhole(show);
+  if (show->flags & WIRE_HUGE) *show->collided = true;
+  return ShowAround(show, &own);
 }
 
 static int ShowChunks(const struct showing* whole) {
@@ -188,9 +191,10 @@ static int ShowAgain(const struct showing* show) {
   return error != 0 ? error : ShowWhole(show);
 }
 
-static int ShowPart(struct shim_part* part, const struct wire_command* command) {
+static int ShowPart(struct shim_part* part, const struct wire_command* command, bool* collided) {
   const uint64_t end = command->address + command->length;
   struct showing show = {.part = part, .kind = command->kind, .flags = command->flags};
+  show.collided = collided;
   show.start = part->start > command->address ? part->start : command->address;
   show.length = (part->end < end ? part->end : end) - show.start;
   show.region_offset = command->region_offset + (show.start - command->address);
@@ -207,14 +211,15 @@ static int ShowPart(struct shim_part* part, const struct wire_command* command) 
   return again_error;
 }
 
-int ShowCommand(const struct wire_command* command) {
+int ShowCommand(const struct wire_command* command, bool* collided) {
   const uint64_t end = command->address + command->length;
   int error = 0;
+  *collided = false;
   for (size_t i = TableFind(command->address); i < TableCount(); i++) {
     struct shim_part* part = TablePart(i);
     if (part->start >= end) break;
     if (part->number != command->mapping) continue;
-    const int part_error = ShowPart(part, command);
+    const int part_error = ShowPart(part, command, collided);
     if (error == 0) error = part_error;
   }
   return error;

@@ -110,6 +110,7 @@ enum wire_command_flags {
   WIRE_DROP_OWN = 1,
   WIRE_STORABLE = 2,
   WIRE_POPULATE = 4,  // a hint: most of it will be used
+  WIRE_HUGE = 8,      // one entry of 2 MiB: pages of the process's own there are a bug, and told
 };
 
 struct wire_command {
@@ -126,8 +127,8 @@ struct wire_command {
 
 struct wire_done {
   uint64_t number;
-  int32_t error;  // 0 or the first positive errno; the others were done
-  uint32_t reserved;
+  int32_t error;        // 0 or the first positive errno; the others were done
+  uint32_t collisions;  // commands with WIRE_HUGE that met pages of the process's own, which stay
 };
 
 #endif  // FAUXDAX_WIRE_H_

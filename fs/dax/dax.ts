@@ -28,6 +28,7 @@ import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
 import { BusPages } from './bus_pages.js';
 import { Clients } from './clients.js';
+import { type CollisionCounts, Collisions } from './collisions.js';
 import { LiveMmu } from './live_mmu.js';
 import { ALL_PAGES } from './plans.js';
 import { LiveScheduler } from './scheduler.js';
@@ -80,6 +81,8 @@ export interface DaxInfo {
   commands: number;
   /** Of processes, without the kernel; stored. */
   queuedWrites: number;
+  /** All zero, but for a bug. */
+  collisions: CollisionCounts;
 }
 
 /** What exists from the first run on. */
@@ -95,6 +98,7 @@ export class Dax {
   readonly #fs: Filesystem;
   readonly #parts: DaxParts;
   readonly #clients = new Clients();
+  readonly #collisions: Collisions;
   readonly #calls: ShimCalls;
   readonly #busPages = new BusPages((mapping, range) => this.#trap(mapping, range));
   #serving: Serving | undefined;
@@ -108,6 +112,7 @@ export class Dax {
     this.scheduler = new LiveScheduler(parts.recorder, (point, ino) =>
       faults.watchesPoints ? faults.matchPoint(point, nodes.path(ino)) : undefined,
     );
+    this.#collisions = new Collisions(parts.log, this.#clients);
     this.#calls = new ShimCalls(fs, parts, { scheduler: this.scheduler, clients: this.#clients });
   }
 
@@ -182,6 +187,7 @@ export class Dax {
       bugs: options.bugs,
       force: () => void this.#fs.commit('fsync'),
       endOperation: () => this.#fs.endOperation(),
+      collided: (...what) => this.#collisions.collided(...what),
       touched: (inode) => touchStored(this.#fs, inode),
     });
     image.metadata.onDirty = () => engine.unsettle();
@@ -233,6 +239,7 @@ export class Dax {
         return;
       case 'done':
         serving.mmu.done(event.client, event.number);
+        this.#collisions.found(event.client, event.collisions);
         if (event.error !== 0 && event.error !== GONE) this.#disobeyed(event.client, event.error);
         return;
     }
@@ -416,6 +423,7 @@ export class Dax {
       runs: this.#runCount,
       files: serving.engine.inos.length,
       waiting: this.scheduler.waitingCount,
+      collisions: this.#collisions.counts,
       ...serving.server.counters(),
     };
   }

@@ -12,7 +12,7 @@ import { READY, type Waitable } from '../../lib/dax/task.js';
 import type { FaultServer, ShowKind } from '../../lib/addon/fault_server.js';
 import type { Extent } from '../../lib/space/extent_list.js';
 import { FILE_PAGES_MAX } from '../../lib/units.js';
-import { WIRE_DROP_OWN, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';
+import { WIRE_DROP_OWN, WIRE_HUGE, WIRE_POPULATE, WIRE_STORABLE } from './wire.js';
 
 /** A command or a write-protection under way. */
 class UnderWay implements Waitable {
@@ -94,15 +94,16 @@ export class LiveMmu implements Mmu {
   }
 
   install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
-    const { regionPage, pageCount } = backing;
+    const { regionPage, pageCount, isHuge } = backing;
+    const sizeFlag = isHuge ? WIRE_HUGE : 0;
     if (regionPage === 'zero') {
       assert(!isStorable, 'stores to zeroes are told');
-      return this.#show(mapping, backing, 'zero', 0, 0);
+      return this.#show(mapping, backing, 'zero', 0, sizeFlag);
     }
     const isWatched = isStorable && mapping.isShared && this.#parts.watchesStores;
     if (isWatched) this.#server.watchPages(regionPage, pageCount);
     const flags = (isStorable ? WIRE_STORABLE : 0) | (pageCount > 1 ? WIRE_POPULATE : 0);
-    return this.#show(mapping, backing, 'region', regionPage, flags);
+    return this.#show(mapping, backing, 'region', regionPage, flags | sizeFlag);
   }
 
   allowStores(mapping: Mapping, range: PageRange): void {

@@ -19,3 +19,4 @@ export const WIRE_MAP_OWN = 4;
 export const WIRE_DROP_OWN = 1;
 export const WIRE_STORABLE = 2;
 export const WIRE_POPULATE = 4;
+export const WIRE_HUGE = 8;

@@ -64,8 +64,11 @@ export type FaultServerEvent =
       isWrite: boolean;
       isProtected: boolean;
     }
-  /** Commands up to `number` of this client are done. */
-  | { type: 'done'; client: number; number: number; error: number }
+  /**
+   * Commands up to `number` of this client are done. `collisions`: of them, how many with WIRE_HUGE met
+   * pages that the process has of its own, and kept them.
+   */
+  | { type: 'done'; client: number; number: number; error: number; collisions: number }
   /** Changes by writeProtect() up to `number` are made; after isProtected() was false. */
   | { type: 'protected'; number: number };
 
@@ -109,7 +112,7 @@ export interface FaultServer {
   /**
    * Has the client show something else on pages of a mapping.
    * @param regionPage for 'region'
-   * @param flags WIRE_DROP_OWN, WIRE_STORABLE, WIRE_POPULATE
+   * @param flags WIRE_DROP_OWN, WIRE_STORABLE, WIRE_POPULATE, WIRE_HUGE
    * @returns the number of its `done` event; 0 when there is nobody to wait for
    */
   show(

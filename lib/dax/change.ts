@@ -46,7 +46,7 @@ export function* changeMap<T>(
 const SHOWN = ['zero', 'region', 'bus'] as const;
 
 /** Pages from `fromPage` on that showed SIGBUS are looked at again. */
-export function* showGrowth(file: DaxFile, fromPage: number): Task<void> {
+function* showGrowth(file: DaxFile, fromPage: number): Task<void> {
   yield* file.zap({ filePage: fromPage, pageCount: Infinity }, ['bus'], false);
 }
 

@@ -17,7 +17,7 @@ import type { Metadata } from '../metadata/metadata.js';
 import type { Region } from '../region.js';
 import type { Allocator } from '../space/allocator.js';
 import type { BugSwitches } from './bugs.js';
-import { changeMap, showGrowth } from './change.js';
+import { changeMap } from './change.js';
 import { DaxFile, WHOLE_FILE } from './dax_file.js';
 import type { Entries, EntryCounts } from './entries.js';
 import { Fault } from './fault.js';
@@ -25,7 +25,7 @@ import type { FileData } from './file_data.js';
 import type { Entrant } from './gate.js';
 import type { FaultKind, FaultTask, Mapping, Mmu, PageRange } from './mmu.js';
 import type { Task } from './task.js';
-import { View } from './view.js';
+import { type Collision, View } from './view.js';
 import { writeBack } from './writeback.js';
 
 export interface EngineParts {
@@ -42,6 +42,11 @@ export interface EngineParts {
   force(): void;
   /** The metadata changes of one fault are one operation. */
   endOperation(): void;
+  /**
+   * Entries of a page table are about to stand where others of the other size do: a bug, and counted as
+   * the kernel counts page tables and pages that no walk finds when a process exits.
+   */
+  collided(mapping: Mapping, range: PageRange, collision: Collision): void;
   /** A store is about to be made: mtime, ctime. Those of caught stores are whoever's catches them. */
   touched(inode: Inode): void;
 }
@@ -173,12 +178,6 @@ export class DaxEngine {
     } finally {
       this.dropIdle(file);
     }
-  }
-
-  /** The file grew outside of change(): pages from `fromPage` on that showed SIGBUS may be there. */
-  *grown(ino: number, fromPage: number): Task<void> {
-    const file = this.files.get(ino);
-    if (file !== undefined) yield* showGrowth(file, fromPage);
   }
 
   /** The inode is gone, and with it every mapping. */

@@ -127,6 +127,9 @@ export class Fault {
         : this.look(inode, wish.isHuge, intersection(part, held));
     if (found.isHuge !== wish.isHuge || !claim.contains(this.lockRange(found))) return 'again';
     if (found.isPoisoned) return 'media-error';
+    // An entry that we knew of is lost, and may have been of 2 MiB: now only pages can be shown.
+    const isLost = this.request.kind === 'missing' && shownBefore !== 'none';
+    if (isLost && !found.isHuge) this.view.split(this.filePage);
     if (!this.isStore) return yield* this.show(found);
     if (found.state !== 'written') return yield* this.allocate(found);
     return yield* this.makeStorable(found);
@@ -138,7 +141,7 @@ export class Fault {
     const { window, isHuge, regionPage } = found;
     const isZero = found.state !== 'written';
     if (!this.isCopy) file.entries.insert({ ...window, isHuge }, isZero ? 'zero' : 'page');
-    this.view.mark(window, isZero ? 'zero' : 'region', isHuge);
+    this.install(window, isZero ? 'zero' : 'region', isHuge);
     const backing = { ...window, regionPage: isZero ? ('zero' as const) : regionPage!, isHuge };
     const shown = this.parts.mmu.install(mapping, backing, false);
     if (!shown.isReady) yield shown;
@@ -217,7 +220,7 @@ export class Fault {
     }
     // The neighbours are shown with it; a store to one of them is told, and costs no install.
     file.entries.insert({ ...window, isHuge }, 'page');
-    view.mark(window, 'region');
+    this.install(window, 'region', false);
     const shown = mmu.install(mapping, { ...window, regionPage, isHuge }, false);
     if (!shown.isReady) yield shown;
     if (!this.isWanted()) return undefined;
@@ -229,7 +232,7 @@ export class Fault {
 
   /** The entry is dirty before the first store can be made. */
   private *installStorable(window: PageRange, regionPage: number, isHuge: boolean): Task<Outcome> {
-    const { file, view, mapping } = this;
+    const { file, mapping } = this;
     yield { point: 'dax/fault installStorable: insert the entry' };
     if (!this.isWanted()) return undefined;
     file.entries.insert({ ...window, isHuge }, 'page');
@@ -237,11 +240,17 @@ export class Fault {
       file.entries.markDirty(page);
       if (isHuge) break;
     }
-    view.mark(window, 'region', isHuge);
+    this.install(window, 'region', isHuge);
     const shown = this.parts.mmu.install(mapping, { ...window, regionPage, isHuge }, true);
     if (!shown.isReady) yield shown;
     if (this.isWanted()) this.catchStores(window, isHuge);
     return undefined;
+  }
+
+  /** About to be shown. */
+  private install(window: PageRange, shown: 'zero' | 'region', isHuge: boolean): void {
+    const collision = this.view.install(window, shown, isHuge);
+    if (collision !== undefined) this.parts.collided(this.mapping, window, collision);
   }
 
   /** A store follows: times, the end of the operation, and for MAP_SYNC durable metadata. */

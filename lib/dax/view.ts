@@ -12,6 +12,12 @@ import type { Mapping, PageRange } from './mmu.js';
  */
 export type Shown = 'none' | 'zero' | 'region' | 'bus' | 'own';
 
+/**
+ * An entry of 2 MiB and entries of pages at one place, in the order in which they came: whichever came
+ * first no walk finds any more, and counters of the process are not zero when it ends.
+ */
+export type Collision = 'pte-under-pmd' | 'pmd-over-pte';
+
 const MARKS: readonly Shown[] = ['none', 'zero', 'region', 'bus', 'own'];
 
 interface Chunk {
@@ -72,6 +78,24 @@ export class View {
     const chunk = this.chunks.get(chunkOf(filePage));
     if (chunk === undefined || chunk.isHuge) return false;
     return chunk.marks.some((mark) => mark !== 0 && MARKS[mark] !== 'bus');
+  }
+
+  /**
+   * What is marked is about to be shown by an entry of 2 MiB, or by entries of pages.
+   * @returns what that collides with: never, but for a bug
+   */
+  install(range: PageRange, shown: 'zero' | 'region', isHuge: boolean): Collision | undefined {
+    const { filePage } = range;
+    const isUnder = !isHuge && this.isHugeAt(filePage);
+    const isOver = isHuge && this.hasPagesAround(filePage);
+    this.mark(range, shown, isHuge);
+    return isUnder ? 'pte-under-pmd' : isOver ? 'pmd-over-pte' : undefined;
+  }
+
+  /** Pages of an entry of 2 MiB are missing: what is left of it are entries of pages. */
+  split(filePage: number): void {
+    const chunk = this.chunks.get(chunkOf(filePage));
+    if (chunk !== undefined) chunk.isHuge = false;
   }
 
   /** Marks pages; of a chunk that is one huge entry and not marked whole, single pages remain. */

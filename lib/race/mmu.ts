@@ -168,6 +168,11 @@ export class SoftwareMmu implements Mmu {
     return this.processOf(mapping).tables.get(mapping);
   }
 
+  /** Whether its process has been told what it has not done. */
+  hasCommands(mapping: Mapping): boolean {
+    return this.processOf(mapping).queue.length > 0;
+  }
+
   // Accesses of a program
 
   /** TLB, then page table; what the walk finds goes into the TLB. */

@@ -10,6 +10,7 @@ import type { BugSwitches } from '../dax/bugs.js';
 import { DaxEngine } from '../dax/engine.js';
 import { FileData } from '../dax/file_data.js';
 import type { Mapping } from '../dax/mmu.js';
+import type { Collision } from '../dax/view.js';
 import { type Inode, S_IFREG } from '../metadata/inode.js';
 import { Metadata } from '../metadata/metadata.js';
 import type { MetadataRecord } from '../metadata/records.js';
@@ -68,6 +69,8 @@ export class World {
   readonly files = new Map<string, LabFile>();
   readonly mappings = new Map<string, Mapping>();
   readonly stored = new PrivateStores();
+  /** What the engine counted as collisions, by mapping. */
+  readonly counted = new Map<Mapping, Collision>();
   /** Every record since the beginning, and where the commits were. */
   readonly log: (MetadataRecord | 'commit')[] = [];
   fileData!: FileData;
@@ -153,11 +156,13 @@ export class World {
       bugs,
       force: () => this.commit(),
       endOperation: () => metadata.endOperation(),
+      collided: (mapping, _range, collision) => this.counted.set(mapping, collision),
       touched: (inode) => this.touch(inode),
     });
     this.metadata.onDirty = () => this.engine.unsettle();
     for (const { model } of this.files.values()) model.reset();
     this.stored.reset();
+    this.counted.clear();
     this.followWords();
     this.startProcesses();
     this.committedText = this.mapsText();
@@ -226,6 +231,7 @@ export class World {
       parts.push(model.text(), settled, String(inode.mtimeSec));
     }
     if (this.metadata.dirty) parts.push('dirty');
+    for (const [mapping, collision] of this.counted) parts.push(this.nameOf(mapping), collision);
     if (this.scenario.hasCrash === true) parts.push(this.durableText());
     return parts.join('\n');
   }

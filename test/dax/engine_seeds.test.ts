@@ -106,9 +106,9 @@ seed(
     const write = machine.start(machine.store(mapping, 3, 8)).until(LOCK);
     machine.loadNow(mapping, 5);
     write.finish();
-    return machine.mmu.collisions.length;
+    return [machine.mmu.collisions.length, machine.collisions];
   },
-  { right: 0, wrong: 1 },
+  { right: [0, []], wrong: [1, ['pte-under-pmd']] },
 );
 
 seed(
@@ -119,9 +119,9 @@ seed(
     const read = machine.start(machine.load(mapping, 5)).until(LOCK);
     machine.storeNow(mapping, 3, 8);
     read.finish();
-    return [machine.loadNow(mapping, 3), machine.mmu.collisions.length];
+    return [machine.loadNow(mapping, 3), machine.mmu.collisions.length, machine.collisions];
   },
-  { right: [8, 0], wrong: [5, 1] },
+  { right: [8, 0, []], wrong: [5, 1, ['pmd-over-pte']] },
 );
 
 seed(

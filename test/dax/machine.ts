@@ -9,6 +9,7 @@ import { type BugSwitches, NO_BUGS } from '../../lib/dax/bugs.js';
 import { DaxEngine } from '../../lib/dax/engine.js';
 import type { BusError, Mapping, PageRange } from '../../lib/dax/mmu.js';
 import type { Step, Task } from '../../lib/dax/task.js';
+import type { Collision } from '../../lib/dax/view.js';
 import type { OpenImage } from '../../lib/image.js';
 import { type Inode, ROOT_INO } from '../../lib/metadata/inode.js';
 import type { Random } from '../../lib/random.js';
@@ -97,6 +98,8 @@ export class Machine {
   /** Mappings of which nothing is left. */
   readonly unmapped = new Set<Mapping>();
   readonly touched: number[] = [];
+  /** Only with the bug switch: legal tasks never collide. */
+  readonly collisions: Collision[] = [];
   forces = 0;
   private lastId = 0;
 
@@ -121,6 +124,10 @@ export class Machine {
         this.commit();
       },
       endOperation: () => metadata.endOperation(),
+      collided: ({ id }, { filePage }, collision) => {
+        this.collisions.push(collision);
+        assert(bugs.pmdPteCollision, `${collision} at page ${filePage} of mapping ${id}`);
+      },
       touched: (inode) => void this.touched.push(inode.ino),
     });
   }

@@ -145,6 +145,14 @@ export class SoftwareMmu implements Mmu {
     this.each(mapping, range, (_entry, page) => this.table(mapping).delete(page));
   }
 
+  /** The program's own doing (MADV_DONTNEED), or the kernel's: pages are missing, and nobody is told. */
+  lose(mapping: Mapping, range: PageRange): void {
+    this.each(mapping, range, (entry, page) => {
+      if (entry.isHuge) this.split(mapping, page);
+      this.table(mapping).delete(page);
+    });
+  }
+
   /** Processes that have commands to carry out. */
   busyClients(): number[] {
     return [...this.commands].filter(([, queue]) => queue.length > 0).map(([client]) => client);

@@ -117,6 +117,7 @@ t.test('programs under the shim', async (t) => {
       judge(t, outcome);
       t.equal(outcome.stderr, '');
       t.ok(faults.countOf('fault') > 0, 'faults were told');
+      t.equal(faults.collisions, group === 'private' ? 1 : 0, 'and what an entry of 2 MiB met');
       if (group === 'map') t.ok(faults.caughtStores > 0, 'so was a store to a page that was read');
     });
   }

@@ -22,6 +22,13 @@ static void Punch(size_t page) {
   munmap(at, PAGE);
 }
 
+static void ShowHuge(size_t page, size_t pages) {
+  const int fd = OpenFile(O_RDWR);
+  const off_t offset = (off_t)(page * PAGE);
+  Must(fallocate(fd, FALLOC_FL_INSERT_RANGE, offset, (off_t)(pages * PAGE)) == 0, "one entry");
+  close(fd);
+}
+
 static void Remapped(void) {
   char* own = Map(8, RW, MAP_PRIVATE, 0);
   own[0] = 'P';
@@ -82,6 +89,12 @@ void PrivateCases(void) {
   Ok(fault_address == shared + 5 * PAGE + 7, "with the address itself");
   ResetFile();
   Ok(own[6 * PAGE] == 's' && shared[6 * PAGE] == 's' && own[0] == 'P', "it is there again");
+  ShowHuge(6, 2);
+  Ok(own[6 * PAGE] == 's' && own[7 * PAGE] == 's', "an entry of 2 MiB where no page is its own");
+  own[6 * PAGE] = 'K';
+  ShowHuge(5, 3);
+  Ok(own[6 * PAGE] == 'K' && own[5 * PAGE] == 's' && own[7 * PAGE] == 's',
+     "an entry of 2 MiB does not cover a page of its own");
   Remapped();
 }
 

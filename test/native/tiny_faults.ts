@@ -2,11 +2,18 @@
  * The smallest policy for the fault server, over a TinyMount: page p of the file is region page
  * p + 1, and is a hole until somebody stores to it. What programs may ask for beside:
  * FALLOC_FL_COLLAPSE_RANGE ends the file at `offset` for mappings (what lies behind is SIGBUS, own
- * pages go), FALLOC_FL_INSERT_RANGE undoes that, and has all pages fault again.
+ * pages go), FALLOC_FL_INSERT_RANGE at 0 undoes that, and has all pages fault again; at another offset it
+ * shows `length` from there in private mappings, as if by one entry of 2 MiB.
  */
 import { join } from 'node:path';
 import type { FaultServer, FaultServerEvent, ShowKind } from '../../lib/addon/fault_server.js';
-import { WIRE_DROP_OWN, WIRE_MAP_SHARED, WIRE_POPULATE, WIRE_STORABLE } from '../../fs/dax/wire.js';
+import {
+  WIRE_DROP_OWN,
+  WIRE_HUGE,
+  WIRE_MAP_SHARED,
+  WIRE_POPULATE,
+  WIRE_STORABLE,
+} from '../../fs/dax/wire.js';
 import { loadNative } from '../../lib/native.js';
 import { FILE_INO, FILE_PAGES, type TinyMount } from './tiny_mount.js';
 
@@ -65,6 +72,13 @@ export class TinyFaults {
     for (let page = 0; page < FILE_PAGES; page++) {
       this.mount.region.storeFlushed((page + 1) * 4096, zeroes);
     }
+  }
+
+  /** Entries of 2 MiB that met pages of a process's own. */
+  get collisions(): number {
+    return this.events.reduce((sum, event) => {
+      return event.type === 'done' ? sum + event.collisions : sum;
+    }, 0);
   }
 
   countOf(type: FaultServerEvent['type']): number {
@@ -156,7 +170,7 @@ export class TinyFaults {
     const wasHole = !this.written.has(page);
     this.written.add(page);
     const others = wasHole ? [...this.#mappings.values()].filter((it) => it !== mapping) : [];
-    this.#trap(others, page, 1, 0, () => {
+    this.#showAll(others, page, 1, 'trap', 0, () => {
       this.#show(mapping, page, 1, 'region', WIRE_STORABLE, wake);
     });
   }
@@ -165,6 +179,12 @@ export class TinyFaults {
     const first = event.offset / 4096;
     let count = event.lengthBytes / 4096;
     let flags = 0;
+    if (event.mode & INSERT && first > 0) {
+      const reply = () => this.server.reply(event.call, 0);
+      const shown = [...this.#mappings.values()].filter(({ isShared }) => !isShared);
+      this.#showAll(shown, first, count, 'region', WIRE_HUGE, reply);
+      return;
+    }
     if (event.mode & (COLLAPSE | INSERT)) {
       this.endPage = event.mode & COLLAPSE ? first : FILE_PAGES;
       count = FILE_PAGES - first;
@@ -172,7 +192,7 @@ export class TinyFaults {
     } else {
       for (let page = first; page < first + count; page++) this.written.delete(page);
     }
-    this.#trap([...this.#mappings.values()], first, count, flags, () => {
+    this.#showAll([...this.#mappings.values()], first, count, 'trap', flags, () => {
       const isPunch = (event.mode & (COLLAPSE | INSERT)) === 0;
       for (let page = first; isPunch && page < first + count; page++) {
         this.mount.region.storeFlushed((page + 1) * 4096, Buffer.alloc(4096));
@@ -181,8 +201,15 @@ export class TinyFaults {
     });
   }
 
-  /** Has pages of mappings fault again; then goes on. */
-  #trap(mappings: Mapping[], first: number, count: number, flags: number, then: () => void): void {
+  /** Has all these mappings show something at their pages of a range; then goes on. */
+  #showAll(
+    mappings: Mapping[],
+    first: number,
+    count: number,
+    kind: ShowKind,
+    flags: number,
+    then: () => void,
+  ): void {
     let left = 1;
     const next = () => {
       if (--left === 0) then();
@@ -192,7 +219,7 @@ export class TinyFaults {
       const end = Math.min(first + count, mapping.filePage + mapping.pageCount);
       if (start >= end) continue;
       left++;
-      this.#show(mapping, start, end - start, 'trap', flags, next);
+      this.#show(mapping, start, end - start, kind, flags, next);
     }
     next();
   }

@@ -11,12 +11,15 @@ import { columnsText } from '../../lib/race/columns.js';
 import { formatReplayId } from '../../lib/race/replay_id.js';
 import { SCENARIOS, scenarioOf } from '../../lib/race/scenarios.js';
 import { find, scheduleOf } from '../../lib/race/search.js';
+import { INVARIANTS } from '../../lib/race/scenario.js';
 import { type Story, tell } from '../../lib/race/story.js';
+import { LIVE_INVARIANTS } from '../../tools/live/violation.js';
 import { storySvg } from '../../tools/report/race_svg.js';
 import { MAILS } from './mail_columns.js';
 import { mutationTable } from './mutations.js';
 
 const DOCS = fileURLToPath(new URL('../../docs/race/', import.meta.url));
+const ROOT = join(DOCS, '..', '..');
 const isWriting = process.env['FAUXDAX_WRITE'] === '1';
 
 interface Told {
@@ -136,4 +139,33 @@ t.test('every mail is told beside its counterexample', async (t) => {
   for (const name of Object.keys(MAILS)) {
     for (const kind of ['mail', 'columns', 'picture']) t.match(all, `<!-- ${kind} ${name} -->`);
   }
+});
+
+t.test('live.md has the verdict of every scenario, with its bug and without', async (t) => {
+  const lines = readFileSync(join(DOCS, 'live.md'), 'utf8').split('\n');
+  const rows = lines.flatMap((line) => {
+    const [, how, scenario, bug, lab, live] = ROW.exec(line) ?? [];
+    if (how === undefined) return [];
+    t.equal(how, 'same', `${scenario}, ${bug}`);
+    t.equal(live === 'absent' ? live : 'found', lab);
+    return [`${scenario} ${bug}`];
+  });
+  const wanted = SCENARIOS.flatMap(({ name, bug }) =>
+    bug === undefined ? [`${name} -`] : [`${name} ${bug}`, `${name} -`],
+  );
+  t.same(rows, wanted);
+});
+
+/** Of what `fauxdax race --live` prints. */
+const ROW = /^(same|NOT|hidden) +(\S+) +(\S+) +(found|absent) +(\S+) +\d+ +\d+\.\d$/;
+
+t.test('SPEC.md says of every invariant what must hold, and where it is looked at', async (t) => {
+  const spec = readFileSync(join(ROOT, 'SPEC.md'), 'utf8');
+  const rows = [...spec.matchAll(/^\| `([\w-]+)` \| (yes|) ?\| (yes|) ?\| \S/gm)];
+  const named = (column: number) => rows.flatMap((row) => (row[column] === 'yes' ? [row[1]] : []));
+  t.same(named(2), INVARIANTS);
+  t.same(named(3).sort(), [...LIVE_INVARIANTS].sort());
+  const checks = readFileSync(join(ROOT, 'lib', 'race', 'invariants.ts'), 'utf8');
+  const head = checks.slice(0, checks.indexOf('*/'));
+  for (const invariant of INVARIANTS) t.match(head, new RegExp(`\\b${invariant}\\b`));
 });

@@ -102,13 +102,17 @@ function describeCounters(counters: SessionCounters): [string, string | number][
 
 function describeDax(dax: NonNullable<Daemon['dax']>): [string, string | number][] {
   const { runs, clients, mappings, files, waiting, faults, caughtStores, commands } = dax;
-  const { queuedWrites } = dax;
+  const { queuedWrites, collisions } = dax;
+  const { pteUnderPmd, pmdOverPte, found } = collisions;
   const who = `${plural(runs, 'run')}, ${plural(clients, 'process', 'processes')}`;
+  const isClean = pteUnderPmd + pmdOverPte + found === 0;
+  const collided = `${pteUnderPmd} PTE under PMD, ${pmdOverPte} PMD over PTE, ${found} found by processes`;
   return [
     ['direct', `${who}, ${plural(mappings, 'mapping')}, ${plural(files, 'file')}`],
     ['faults', `${faults}, ${caughtStores} of them stores only noted; ${waiting} wait`],
     ['mapping commands', commands],
     ['queued writes', queuedWrites],
+    ['collisions', isClean ? 0 : `${collided}: a bug of fauxdax`],
   ];
 }
 

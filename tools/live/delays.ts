@@ -22,10 +22,19 @@ export const DELAY_MS_MAX = HELD_MS;
 /** What the names of the engine's points begin with; others are the lab's own. */
 const ENGINE = 'dax/';
 
-/** What a program can see of a broken invariant, or a power cut shows it. */
-const VISIBLE: readonly Invariant[] = ['load', 'other-file', 'bus', 'media', 'synced', 'foreign'];
+/** What a program can see of a broken invariant, a power cut shows, or counters tell at exit. */
+const VISIBLE: readonly Invariant[] = [
+  'load',
+  'other-file',
+  'bus',
+  'media',
+  'synced',
+  'foreign',
+  'pte-under-pmd',
+  'pmd-over-pte',
+];
 
-/** What a schedule of the lab that shows the bug to a program says of where to look. */
+/** What a schedule of the lab that shows the bug so says of where to look. */
 export interface Hints {
   /**
    * Points of the engine, by name, at which somebody stands while others go on; when the power has to
@@ -38,7 +47,7 @@ export interface Hints {
   ranks?: readonly (readonly number[])[];
 }
 
-/** Empty for a scenario without a bug, or where no program can see it. */
+/** Empty for a scenario without a bug, or where nobody can see it. */
 export function hintsOf(scenario: Scenario): Hints {
   const { bug } = scenario;
   if (bug === undefined) return { points: [] };

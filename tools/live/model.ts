@@ -10,6 +10,7 @@ import type { Op, Scenario } from '../../lib/race/scenario.js';
 import type { Keep } from '../../lib/region.js';
 import { FileState } from './file_state.js';
 import type { LiveMap } from './script.js';
+import type { LiveInvariant, LiveViolation } from './violation.js';
 
 /** What an access or call came to. */
 export type Seen =
@@ -32,7 +33,7 @@ export type Look =
 export type Action = Op | Look | { op: 'times'; file: string } | { op: 'cut'; keep: Keep };
 
 /** Why an event cannot come next; undefined when it can, and has. */
-export type Refusal = { invariant: string; message: string } | undefined;
+export type Refusal = LiveViolation | undefined;
 
 interface MapWord {
   map: string;
@@ -277,7 +278,7 @@ function wordOf(seen: Seen): number {
   return seen.kind === 'value' ? seen.value : Number.NaN;
 }
 
-function refuse(invariant: string, message: string): Refusal {
+function refuse(invariant: LiveInvariant, message: string): Refusal {
   return { invariant, message };
 }
 

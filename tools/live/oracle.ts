@@ -11,6 +11,7 @@ import type { Scenario } from '../../lib/race/scenario.js';
 import { type Action, FileModel, type Seen } from './model.js';
 import { type LiveMap, mapsOf } from './script.js';
 import { valueText } from './values.js';
+import type { LiveViolation } from './violation.js';
 
 export interface Event {
   /** Thread; the number of threads for what is done to all, or after all. */
@@ -20,11 +21,6 @@ export interface Event {
   beginNs: number;
   endNs: number;
   seen: Seen;
-}
-
-export interface LiveViolation {
-  invariant: string;
-  message: string;
 }
 
 /** @returns what cannot be explained; undefined when all can */
@@ -124,7 +120,10 @@ class Explanation {
   private readonly events: Event[];
   private readonly tried = new Set<string>();
   /** Of the order that explains most: how much, and why it goes no further. */
-  private best = { count: -1, why: { invariant: 'load', message: 'nothing explains it' } };
+  private best: { count: number; why: LiveViolation } = {
+    count: -1,
+    why: { invariant: 'load', message: 'nothing explains it' },
+  };
 
   constructor(scenario: Scenario, maps: ReadonlyMap<string, LiveMap>, events: readonly Event[]) {
     const cuts = events.filter(({ action }) => action.op === 'cut');

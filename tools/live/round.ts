@@ -5,13 +5,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Random } from '../../lib/random.js';
-import type { Scenario } from '../../lib/race/scenario.js';
+import { INVARIANTS, type Scenario } from '../../lib/race/scenario.js';
 import type { Keep } from '../../lib/region.js';
 import { WRITTEN } from '../../lib/space/extent_list.js';
 import { ActorLost, type Line } from './actor.js';
 import { DELAY_MS_MAX, delayRules, type Hints } from './delays.js';
 import type { Action, Look, Seen } from './model.js';
-import { type Event, judge, type LiveViolation } from './oracle.js';
+import { type Event, judge } from './oracle.js';
 import {
   actorName,
   actorOf,
@@ -25,6 +25,7 @@ import {
 } from './script.js';
 import { type Stage, WAIT_MS_MAX } from './stage.js';
 import { Values } from './values.js';
+import type { LiveViolation } from './violation.js';
 
 /** From when actors are told to when they begin. */
 const START_MS = 3;
@@ -86,7 +87,7 @@ class LiveRound {
     return { number, seed, events, startNs, ...(found === undefined ? {} : { violation: found }) };
   }
 
-  /** @returns what kept the round from its end */
+  /** @returns what kept the round from its end, or what its processes left behind when they let go */
   private async played(): Promise<LiveViolation | undefined> {
     const { control } = this.stage.mounted;
     await this.makeFiles();
@@ -111,7 +112,7 @@ class LiveRound {
     }
     await this.look();
     await this.letGo();
-    return undefined;
+    return await this.stage.exitCounters(this.scenario.watch ?? INVARIANTS);
   }
 
   private path(name: string): string {

@@ -12,12 +12,12 @@ import { parseBugs } from '../../lib/dax/bugs.js';
 import { makeImage } from '../../lib/image.js';
 import { checkImage } from '../../lib/metadata/check.js';
 import { loadNative } from '../../lib/native.js';
-import type { Scenario } from '../../lib/race/scenario.js';
+import type { Invariant, Scenario } from '../../lib/race/scenario.js';
 import { PAGES_PER_HUGE } from '../../lib/units.js';
 import { beginRun, shimEnvironment, shimPath } from '../direct.js';
 import { Actor } from './actor.js';
-import type { LiveViolation } from './oracle.js';
 import { actorOf } from './script.js';
+import type { LiveViolation } from './violation.js';
 
 /** An actor that has not answered by then waits for something that does not come. */
 export const WAIT_MS_MAX = 15_000;
@@ -84,6 +84,25 @@ export class Stage {
       WAIT_MS_MAX,
     );
     await this.mounted.control.commit();
+  }
+
+  /**
+   * As the kernel looks at the counters of a process that exits, for page tables and pages that no walk
+   * found. Counts are of all rounds: the first round in which one is not zero is the last.
+   */
+  async exitCounters(watched: readonly Invariant[]): Promise<LiveViolation | undefined> {
+    const { daemon } = await this.mounted.info();
+    const { pteUnderPmd = 0, pmdOverPte = 0, found = 0 } = daemon.dax?.collisions ?? {};
+    const counts = [
+      ['pte-under-pmd', pteUnderPmd],
+      ['pmd-over-pte', pmdOverPte + found],
+    ] as const;
+    for (const [invariant, count] of counts) {
+      if (count === 0 || !watched.includes(invariant)) continue;
+      const message = `counters at exit: ${pteUnderPmd} PTE under a PMD, ${pmdOverPte} PMD over PTEs; processes found ${found} PMD over pages of their own`;
+      return { invariant, message };
+    }
+    return undefined;
   }
 
   /** Nobody maps anything: then nothing may be left of it. */

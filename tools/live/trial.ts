@@ -5,10 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Scenario } from '../../lib/race/scenario.js';
-import type { LiveViolation } from './oracle.js';
 import { hintsOf } from './delays.js';
 import { type Round, runRound } from './round.js';
 import { Stage } from './stage.js';
+import type { LiveViolation } from './violation.js';
 
 export interface TrialWishes {
   roundsMax: number;
