@@ -21,12 +21,6 @@ constexpr uint64_t kFallocateModeMax = 0x7f;
 
 bool IsPages(uint64_t value) { return (value & (kPageBytes - 1)) == 0; }
 
-// Whole pages that a program can have.
-bool IsRange(uint64_t address, uint64_t length_bytes) {
-  return IsPages(address) && IsPages(length_bytes) && length_bytes > 0 && address < kAddressMax &&
-         length_bytes <= kAddressMax - address;
-}
-
 bool IsFileRange(uint64_t offset, uint64_t length_bytes) {
   return offset <= kFileBytesMax && length_bytes <= kFileBytesMax - offset;
 }
@@ -54,6 +48,11 @@ class Recording {
 };
 
 }  // namespace
+
+bool FaultServer::IsUserRange(uint64_t address, uint64_t length_bytes) {
+  return IsPages(address) && IsPages(length_bytes) && length_bytes > 0 && address < kAddressMax &&
+         length_bytes <= kAddressMax - address;
+}
 
 void FaultServer::TakeRequest(Channel* channel) {
   const uint64_t channel_number = channel->number;
@@ -103,6 +102,8 @@ void FaultServer::TakeRequest(Channel* channel) {
       return AddQueue(channel, client);
     case WIRE_HOLD:
       return Hold(channel, client, request);
+    case WIRE_BELLS:
+      return AddBells(channel, client, request);
     default:
       if (passed_fd >= 0) close(passed_fd);  // of a second HELLO
       return Doom(client, "it broke the protocol");
@@ -150,7 +151,7 @@ void FaultServer::Join(Channel* channel, const wire_request& request) {
 
 uint64_t FaultServer::AddCall(Channel* channel, FaultClient* client) {
   channel->call = ++last_call_;
-  calls_.emplace(last_call_, Call{client->number(), channel->number, false, {}});
+  calls_.emplace(last_call_, Call{.client = client->number(), .channel = channel->number});
   return last_call_;
 }
 
@@ -167,7 +168,7 @@ void FaultServer::AskMap(Channel* channel, FaultClient* client, const wire_reque
   const auto [address, length_bytes, ino, offset, unused] = request.arguments;
   (void)unused;
   const bool is_valid =
-      IsRange(address, length_bytes) && IsPages(offset) && IsFileRange(offset, length_bytes) &&
+      IsUserRange(address, length_bytes) && IsPages(offset) && IsFileRange(offset, length_bytes) &&
       ino > 0 && ino < kInoMax &&
       (request.flags & ~(WIRE_MAP_SHARED | WIRE_MAP_SYNC | WIRE_MAP_OWN)) == 0 &&
       (request.flags & (WIRE_MAP_SHARED | WIRE_MAP_OWN)) != (WIRE_MAP_SHARED | WIRE_MAP_OWN);
@@ -207,7 +208,7 @@ void FaultServer::AskMap(Channel* channel, FaultClient* client, const wire_reque
 void FaultServer::Unmap(Channel* channel, FaultClient* client, const wire_request& request) {
   const uint64_t address = request.arguments[0];
   const uint64_t length_bytes = request.arguments[1];
-  if (!IsRange(address, length_bytes)) return SendReply(channel->number, EINVAL, 0);
+  if (!IsUserRange(address, length_bytes)) return SendReply(channel->number, EINVAL, 0);
   // Cutting a hole makes two parts of one.
   if (client->part_count() >= 2 * FaultClient::kPartsMax || events_.size() >= kEventsMax) {
     return Doom(client, "it has too many parts of mappings");
@@ -219,25 +220,34 @@ void FaultServer::Unmap(Channel* channel, FaultClient* client, const wire_reques
 void FaultServer::Hold(Channel* channel, FaultClient* client, const wire_request& request) {
   const uint64_t address = request.arguments[0];
   const uint64_t length_bytes = request.arguments[1];
-  const bool is_valid = length_bytes == 0 || IsRange(address, length_bytes);
+  const bool is_valid = length_bytes == 0 || IsUserRange(address, length_bytes);
   if (is_valid) client->Hold(address, address + length_bytes);
   SendReply(channel->number, is_valid ? 0 : EINVAL, 0);
 }
 
 void FaultServer::AskSync(Channel* channel, FaultClient* client, const wire_request& request) {
-  const uint64_t address = request.arguments[0];
-  const uint64_t length_bytes = request.arguments[1];
-  if (!IsRange(address, length_bytes)) return SendReply(channel->number, EINVAL, 0);
-  FaultEvent event = {
-      .type = FaultEvent::Type::kSync, .client = client->number(), .tid = request.tid};
-  client->ForEachPart(address, address + length_bytes, [&](const FaultClient::Part& part) {
-    event.parts.push_back({part.mapping->number, part.mapping->PageAt(part.address),
-                           (part.end - part.address) >> kPageShift});
-  });
-  if (event.parts.empty()) return SendReply(channel->number, ENOMEM, 0);
-  if (WriteBackSettled(event.parts)) return SendReply(channel->number, 0, 0);
+  const MemoryRange range = {request.arguments[0], request.arguments[1]};
+  FaultEvent event;
+  int error;
+  if (SyncAtOnce(client, range, request.tid, &error, &event)) {
+    return SendReply(channel->number, error, 0);
+  }
   event.call = AddCall(channel, client);
   Push(std::move(event));
+}
+
+bool FaultServer::SyncAtOnce(FaultClient* client, const MemoryRange& range, uint32_t tid,
+                             int* error, FaultEvent* event) {
+  const auto& [address, length_bytes] = range;
+  *error = EINVAL;
+  if (!IsUserRange(address, length_bytes)) return true;
+  *event = {.type = FaultEvent::Type::kSync, .client = client->number(), .tid = tid};
+  client->ForEachPart(address, address + length_bytes, [&](const FaultClient::Part& part) {
+    event->parts.push_back({part.mapping->number, part.mapping->PageAt(part.address),
+                            (part.end - part.address) >> kPageShift});
+  });
+  *error = event->parts.empty() ? ENOMEM : 0;
+  return *error != 0 || WriteBackSettled(event->parts);
 }
 
 void FaultServer::AskFallocate(Channel* channel, FaultClient* client, const wire_request& request) {

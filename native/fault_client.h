@@ -10,10 +10,12 @@
 #include <deque>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "bells.h"
 #include "fault_mapping.h"
 #include "stopped_helper.h"
 #include "userfault.h"
@@ -102,6 +104,8 @@ class FaultClient {
   uint64_t nonce = 0;
   // Why it is to go; empty as long as it may stay.
   std::string doom;
+  // Null until it asks for them; then for good.
+  std::unique_ptr<Bells> bells;
 
  private:
   struct UnderWay {

@@ -65,6 +65,7 @@ void FaultServer::MakeChanges() {
       if (change.kind == Kind::kRegister) {
         error = userfault.Register(change.whole.address, change.whole.length_bytes);
       }
+      if (change.kind == Kind::kFill) error = userfault.Fill(change.whole.address);
       for (const auto& [address, length_bytes] : change.ranges) {
         const int failed = change.kind == Kind::kProtect
                                ? userfault.Protect(address, length_bytes)
@@ -96,12 +97,13 @@ void FaultServer::Finish(const MemoryChange& change, int error) {
       client->Wake(address, length_bytes);
       break;
     case MemoryChange::Kind::kProtect:
+    case MemoryChange::Kind::kFill:
       break;
   }
   if (client->userfault().has_read_ahead()) Kick();
   if (error == 0) return;
   if (error == ESRCH) return;  // its memory is gone, and its helper's channel ends
-  Doom(client, std::string("its memory could not be protected: ") + std::strerror(error));
+  Doom(client, std::string("its memory could not be changed: ") + std::strerror(error));
   client->Kill();
 }
 
@@ -113,6 +115,20 @@ int FaultServer::Unprotect(FaultClient* client, const std::vector<MemoryRange>& 
     if (failed != 0) error = failed;
   }
   return error;
+}
+
+int FaultServer::Register(FaultClient* client, const MemoryRange& range) {
+  const Unlocked unlocked(&mutex_);
+  return client->userfault().Register(range.address, range.length_bytes);
+}
+
+void FaultServer::Fill(FaultClient* client, uint64_t address) {
+  int error;
+  {
+    const Unlocked unlocked(&mutex_);
+    error = client->userfault().Fill(address);
+  }
+  if (error != 0 && error != ESRCH) Doom(client, "its memory could not be filled");
 }
 
 void FaultServer::Wake(uint64_t mapping_number, uint64_t file_page, uint64_t page_count) {

@@ -293,9 +293,10 @@ void FaultServer::Reply(uint64_t call_number, int error) {
   const Turn turn(this);
   const auto found = calls_.find(call_number);
   if (found == calls_.end() || found->second.is_map) return;
-  const uint64_t channel = found->second.channel;
+  const Call call = found->second;
   calls_.erase(found);
-  SendReply(channel, error, 0);
+  if (call.bell) return AnswerBell(call, error);
+  SendReply(call.channel, error, 0);
 }
 
 uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t page_count,
@@ -376,8 +377,9 @@ void FaultServer::Unsettled() {
 
 FaultServerCounters FaultServer::counters() {
   const Turn turn(this);
-  return {clients_.size(), mappings_.size(), faults_,   caught_stores_,
-          held_stores_,    settled_syncs_,   commands_, queued_ ? queued_->stored() : 0};
+  return {clients_.size(), mappings_.size(), faults_,
+          caught_stores_,  held_stores_,     settled_syncs_,
+          rung_syncs_,     commands_,        queued_ ? queued_->stored() : 0};
 }
 
 void FaultServer::BeginBatch() {

@@ -22,6 +22,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -48,6 +49,7 @@ struct FaultServerCounters {
   uint64_t caught_stores;
   uint64_t held_stores;
   uint64_t settled_syncs;
+  uint64_t rung_syncs;
   uint64_t commands;
   uint64_t queued_writes;  // stored
 };
@@ -120,9 +122,10 @@ class FaultServer {
   };
   struct Call {
     uint64_t client;
-    uint64_t channel;
-    bool is_map;
-    FaultMapping mapping;  // of a map
+    uint64_t channel = 0;
+    bool is_map = false;
+    FaultMapping mapping = {};              // of a map
+    std::optional<Bells::Asked> bell = {};  // asked there, and not by a channel
   };
   struct Caught {
     IntervalSet pages;
@@ -141,10 +144,10 @@ class FaultServer {
   };
   // Something to be done to the memory of a process; of kRegister the reply, when it is done.
   struct MemoryChange {
-    enum class Kind { kRegister, kProtect, kUnprotect, kWake };
+    enum class Kind { kRegister, kProtect, kUnprotect, kWake, kFill };
     Kind kind;
     uint64_t client;
-    MemoryRange whole;                // kRegister, kWake; of kUnprotect what is woken
+    MemoryRange whole;                // kRegister, kWake, kFill; of kUnprotect what is woken
     std::vector<MemoryRange> ranges;  // kProtect, kUnprotect
     uint64_t channel = 0;             // kRegister
     uint64_t mapping = 0;             // kRegister
@@ -178,8 +181,8 @@ class FaultServer {
   // When the thread is to do something before it waits again.
   void KickIfDoomed();
 
-  // fault_memory.cc, with the mutex held; MakeChanges() and Unprotect() on the thread, and they let
-  // go of it meanwhile.
+  // fault_memory.cc, with the mutex held; MakeChanges() and those that return an error on the
+  // thread, and they let go of it meanwhile.
   uint64_t Append(MemoryChange change);
   // The same, and has the thread make it.
   uint64_t Queue(MemoryChange change);
@@ -189,6 +192,9 @@ class FaultServer {
   static std::vector<MemoryRange> ShownMemory(const FaultMapping& mapping, uint64_t file_page,
                                               uint64_t page_count);
   [[nodiscard]] int Unprotect(FaultClient* client, const std::vector<MemoryRange>& ranges);
+  [[nodiscard]] int Register(FaultClient* client, const MemoryRange& range);
+  // A page, with zeroes, which lets go on who waits for it.
+  void Fill(FaultClient* client, uint64_t address);
 
   // fault_server_thread.cc, on the thread, with the mutex held but for Run().
   void Run();
@@ -225,6 +231,9 @@ class FaultServer {
   void Unmap(Channel* channel, FaultClient* client, const wire_request& request);
   void Hold(Channel* channel, FaultClient* client, const wire_request& request);
   void AskSync(Channel* channel, FaultClient* client, const wire_request& request);
+  // msync of a range: its error, or false and what JavaScript is to be told.
+  bool SyncAtOnce(FaultClient* client, const MemoryRange& range, uint32_t tid, int* error,
+                  FaultEvent* event);
   void AskFallocate(Channel* channel, FaultClient* client, const wire_request& request);
   void AddQueue(Channel* channel, FaultClient* client);
   void Flush(Channel* channel, FaultClient* client, const wire_request& request);
@@ -232,6 +241,13 @@ class FaultServer {
   void FlushRun(const FaultMapping& mapping, const ShownRun& run, uint64_t address, uint64_t end,
                 uint32_t tid);
   uint64_t AddCall(Channel* channel, FaultClient* client);
+  // Whole pages that a program can have.
+  static bool IsUserRange(uint64_t address, uint64_t length_bytes);
+
+  // fault_bells.cc, with the mutex held; the first two on the thread, and let go of it meanwhile.
+  void AddBells(Channel* channel, FaultClient* client, const wire_request& request);
+  void Ring(FaultClient* client, uint64_t address);
+  void AnswerBell(const Call& call, int error);
 
   const std::shared_ptr<Region> region_;
   const std::shared_ptr<Recorder> recorder_;
@@ -275,6 +291,7 @@ class FaultServer {
   uint64_t caught_stores_ = 0;
   uint64_t held_stores_ = 0;
   uint64_t settled_syncs_ = 0;
+  uint64_t rung_syncs_ = 0;
   uint64_t commands_ = 0;
 
   std::atomic<bool> stop_{false};

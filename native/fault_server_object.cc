@@ -348,6 +348,7 @@ Napi::Value FaultServerObject::Counters(const Napi::CallbackInfo& info) {
   object.Set("caughtStores", static_cast<double>(counters.caught_stores));
   object.Set("heldStores", static_cast<double>(counters.held_stores));
   object.Set("settledSyncs", static_cast<double>(counters.settled_syncs));
+  object.Set("rungSyncs", static_cast<double>(counters.rung_syncs));
   object.Set("commands", static_cast<double>(counters.commands));
   object.Set("queuedWrites", static_cast<double>(counters.queued_writes));
   return object;

@@ -125,6 +125,7 @@ void FaultServer::TakeMessages(FaultClient* client) {
 void FaultServer::Fault(FaultClient* client, const uffd_msg& message) {
   const uint64_t address = message.arg.pagefault.address & ~(kPageBytes - 1);
   const uint64_t flags = message.arg.pagefault.flags;
+  if (client->bells && client->bells->Holds(address)) return Ring(client, address);
   const FaultClient::Part* part = client->Find(address);
   // Of a mapping that is gone: the thread finds what is there now.
   if (part == nullptr) return client->userfault().Wake(address, kPageBytes);

@@ -1,7 +1,6 @@
 #include "queued_writes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,32 +8,13 @@
 #include <algorithm>
 
 #include "in_place.h"
+#include "shared_memory.h"
 
 namespace fauxdax {
 
 namespace {
 
 uint64_t Load(const uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_SEQ_CST); }
-
-// A file in memory of so many zero bytes, mapped; a positive errno.
-int MakeShared(size_t length_bytes, int* fd, void** mapped) {
-  const int made = memfd_create("fauxdax-writes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (made < 0) return errno;
-  int error = ftruncate(made, static_cast<off_t>(length_bytes)) == 0 ? 0 : errno;
-  // Of a shorter one an access here would be SIGBUS.
-  const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
-  if (error == 0 && fcntl(made, F_ADD_SEALS, seals) != 0) error = errno;
-  if (error == 0) {
-    *mapped = mmap(nullptr, length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made, 0);
-    if (*mapped == MAP_FAILED) error = errno;
-  }
-  if (error == 0) {
-    *fd = made;
-  } else {
-    close(made);
-  }
-  return error;
-}
 
 int64_t RealtimeNs() {
   timespec now;
@@ -48,7 +28,7 @@ int QueuedWrites::Make(FileTable* files, const PublishedFiles* published, Region
                        std::unique_ptr<QueuedWrites>* out) {
   int fd;
   void* counts;
-  const int error = MakeShared(sizeof(wire_counts), &fd, &counts);
+  const int error = MakeShared("fauxdax-writes", sizeof(wire_counts), &fd, &counts);
   if (error != 0) return error;
   out->reset(new QueuedWrites(files, published, region, fd, static_cast<wire_counts*>(counts)));
   return 0;
@@ -66,7 +46,7 @@ int QueuedWrites::AddQueue(uint64_t client, int* fd) {
     if (queue.client == client) return EEXIST;
   }
   void* shared;
-  const int error = MakeShared(sizeof(wire_queue), fd, &shared);
+  const int error = MakeShared("fauxdax-writes", sizeof(wire_queue), fd, &shared);
   if (error != 0) return error;
   queues_.push_back({client, static_cast<wire_queue*>(shared), false});
   queue_count_.store(queues_.size());

@@ -11,6 +11,7 @@
 // shim.c        what the environment says; messages to the user
 // shim_table.c  mappings: parts and anchors
 // shim_thread.c threads of our own; jobs for them; calls to the daemon
+// shim_bells.c  calls without them
 // shim_helper.c the helper thread: HELLO, commands, the daemon's end
 // shim_show.c   what a part shows: commands; shim_memory.c how memory is made so
 // shim_own.c    pages of a process's own, moved
@@ -150,8 +151,18 @@ int ShimCall(struct shim_job* job);
 
 // For a child of fork: no threads, no jobs.
 void ThreadsForget(void);
+// Whether they are in this process, and not only in one whose memory it was given a copy of.
+bool ThreadsAreRunning(void);
 // The daemon is gone: jobs that wait, and later ones, fail.
 void JobsFail(void);
+
+// ---- shim_bells.c ----
+
+// One call to the daemon by this thread itself: `call` and the first two `arguments` are set. False
+// when it has to be made by ShimCall(). Not with a lock held that the helper takes.
+bool BellCall(const struct wire_request* request, int* error);
+// For a child of fork.
+void BellsForget(void);
 
 // ---- shim_helper.c ----
 

@@ -179,7 +179,8 @@ static long SyncOurs(uint64_t start, uint64_t end) {
   struct shim_job job = {.request = {.call = WIRE_SYNC}};
   job.request.arguments[0] = start;
   job.request.arguments[1] = end - start;
-  return -ShimCall(&job);
+  int error;
+  return BellCall(&job.request, &error) ? -error : -ShimCall(&job);
 }
 
 // Neighbouring pieces of ours are one call. An error stops, but for ENOMEM.

@@ -116,6 +116,7 @@ static void InChild(void) {
   shim_table_lock = (struct shim_lock){0};
   shim_change_lock = (struct shim_lock){1};
   FilesForget();
+  BellsForget();
   const uint32_t state = atomic_load(&shim_helper.state);
   if (state == kHelperReady) {
     atomic_store(&shim_helper.state, kHelperNone);

@@ -128,8 +128,10 @@ int AgentsStart(void) {
   return ThreadStart(AgentMain, false);
 }
 
+bool ThreadsAreRunning(void) { return are_running != NULL && atomic_load(are_running) != 0; }
+
 int JobDo(struct shim_job* job) {
-  if (are_running == NULL || atomic_load(are_running) == 0) return EIO;
+  if (!ThreadsAreRunning()) return EIO;
   job->next = NULL;
   atomic_store(&job->is_done, 0);
   Lock(&job_lock);

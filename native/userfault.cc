@@ -107,12 +107,30 @@ int Userfault::ProtectRange(uint64_t address, uint64_t length_bytes, bool on) {
       const int second = ProtectRange(address + half_bytes, length_bytes - half_bytes, on);
       return first != 0 ? first : second;
     }
-    if (error == EINTR) continue;
-    if (error != EAGAIN || steady_clock::now() > deadline) return error;
-    while (ReadKernel() == 0) {
-    }
-    drained_ = false;
-    std::this_thread::sleep_for(kRefusalPause);
+    if (!IsPassing(error, deadline)) return error;
+  }
+  return 0;
+}
+
+bool Userfault::IsPassing(int error, steady_clock::time_point deadline) {
+  if (error == EINTR) return true;
+  if (error != EAGAIN || steady_clock::now() > deadline) return false;
+  while (ReadKernel() == 0) {
+  }
+  drained_ = false;
+  std::this_thread::sleep_for(kRefusalPause);
+  return true;
+}
+
+int Userfault::Fill(uint64_t address) {
+  uffdio_zeropage asked = {};
+  asked.range = {address, kPageBytes};
+  const auto deadline = steady_clock::now() + kRefusalMax;
+  while (ioctl(fd_, UFFDIO_ZEROPAGE, &asked) != 0) {
+    const int error = errno;
+    if (IsPassing(error, deadline)) continue;
+    Wake(address, kPageBytes);
+    return error == EEXIST || error == ENOENT ? 0 : error;
   }
   return 0;
 }

@@ -9,6 +9,7 @@
 
 #include <linux/userfaultfd.h>
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 
@@ -39,6 +40,9 @@ class Userfault {
   [[nodiscard]] int Protect(uint64_t address, uint64_t length_bytes);
   // Stores go through, and threads that wait try again. The same errors.
   [[nodiscard]] int Unprotect(uint64_t address, uint64_t length_bytes);
+  // Zeroes into a page where nothing is, and threads that wait for it go on; they do, too, where
+  // there is something already, or nobody is told of faults any more. The same errors.
+  [[nodiscard]] int Fill(uint64_t address);
   // Threads that wait for a fault in the range try again.
   void Wake(uint64_t address, uint64_t length_bytes);
 
@@ -46,6 +50,8 @@ class Userfault {
   // Adds what the kernel has to `ahead_`, some at least; 0 or the errors of Read().
   int ReadKernel();
   int ProtectRange(uint64_t address, uint64_t length_bytes, bool on);
+  // Whether a change that failed is to be tried again, having waited for what refused it.
+  bool IsPassing(int error, std::chrono::steady_clock::time_point deadline);
 
   const int fd_;
   std::deque<uffd_msg> ahead_;

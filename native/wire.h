@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 5u
+#define WIRE_VERSION 6u
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
@@ -59,6 +59,10 @@ enum wire_call {
   // next
   // WIRE_HOLD of the process; of no length, none does.
   WIRE_HOLD = 10,
+  // Once. [0] address of WIRE_BELL_COUNT pages, anonymous and private, readable, never touched:
+  // the bells (wire_bells.h). Reply: with one descriptor, the requests. From then on they are
+  // heard. EOPNOTSUPP where they save nothing, EEXIST, EINVAL, ENOMEM, EMFILE and the like.
+  WIRE_BELLS = 11,
 };
 
 enum wire_map_flags {

@@ -78,6 +78,8 @@ export interface DaxInfo {
   caughtStores: number;
   /** Calls of msync that needed no JavaScript. */
   settledSyncs: number;
+  /** Calls of msync that no thread of the shim passed on. */
+  rungSyncs: number;
   commands: number;
   /** Of processes, without the kernel; stored. */
   queuedWrites: number;

@@ -91,6 +91,7 @@ export interface FaultCounters {
   heldStores: number;
   /** Calls of msync that were carried out without JavaScript. */
   settledSyncs: number;
+  rungSyncs: number;
   commands: number;
   /** Of processes, without the kernel; stored. */
   queuedWrites: number;

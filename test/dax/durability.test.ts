@@ -84,6 +84,7 @@ t.test(
         ['map M A 0 65536 shared', '0'],
       ]);
     }
+    const rungSyncs = async () => (await place.mount.info()).daemon.dax?.rungSyncs;
     const settledSyncs = async () => (await place.mount.info()).daemon.dax?.settledSyncs;
     t.equal(await mapper.call('fill M 0 a 65536'), '0');
     t.equal(await other.call('store M 8192 first'), '0');
@@ -108,6 +109,7 @@ t.test(
       ['msync M 0 65536', '0'],
     ]);
     t.ok(((await settledSyncs()) ?? 0) > before, 'then it is as before');
+    t.equal(await rungSyncs(), 6, 'by the threads themselves');
     await place.mount.kill();
     await mounted(t, place);
     const plain = Mapper.plain(t, place.dir);

@@ -12,6 +12,10 @@
  *   hold PAGE PAGES              HOLD                         -> hold ERROR
  *   anew PAGE PAGES              only memory of its own there, of zeroes
  *   sync PAGE PAGES | flush BYTE BYTES FLAGS | fallocate INO MODE OFFSET LENGTH
+ *   bells | bells-over           memory for them, or over the mapping -> bells ERROR
+ *   ring BELL STATE CALL PAGE PAGES  in a thread of its own  -> ring BELL STATE ERROR
+ *   touch BELL                   the same, asking nothing   -> touch BELL
+ *   number BELL NUMBER           what is asked there is another request -> number
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
  *   silent                       the helper says "disobeyed" and waits, until
@@ -41,6 +45,7 @@
 #include <unistd.h>
 
 #include "wire.h"
+#include "wire_bells.h"
 
 #define PAGE 4096ul
 #define HUGE (2ul << 20)
@@ -55,6 +60,8 @@ static char* base;
 static size_t pages;
 static unsigned map_flags;
 static atomic_int silent;
+static char* bells;
+static struct wire_bells* requests;
 
 static void require(int good, const char* what) {
   if (good) return;
@@ -265,6 +272,59 @@ static void InThread(size_t page, long value) {
   pthread_detach(thread);
 }
 
+static void Bells(int over) {
+  char* at = over ? base : Staging(WIRE_BELL_COUNT * PAGE);
+  struct wire_request request = Request(WIRE_BELLS, 0, (uintptr_t)at, 0, 0, 0);
+  struct wire_reply reply = {.error = -1};
+  int fds[2] = {-1, -1};
+  require(Send(channel, &request, sizeof(request), NULL, 0) && Receive(channel, &reply, fds), "bells");
+  if (reply.error == 0) {
+    bells = at;
+    requests = mmap(NULL, sizeof(*requests), PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    require(requests != MAP_FAILED, "requests");
+  }
+  printf("bells %d\n", reply.error);
+}
+
+struct ring {
+  unsigned long bell, state, call, page, pages;
+};
+
+static void* Touch(void* argument) {
+  const size_t bell = (size_t)argument;
+  (void)*(volatile char*)(bells + bell * PAGE);
+  printf("touch %zu\n", bell);
+  return NULL;
+}
+
+static void* Ring(void* argument) {
+  const struct ring ring = *(struct ring*)argument;
+  free(argument);
+  struct wire_bell* bell = &requests->bells[ring.bell];
+  bell->call = (uint32_t)ring.call;
+  bell->tid = (uint32_t)gettid();
+  bell->arguments[0] = (uintptr_t)base + ring.page * PAGE;
+  bell->arguments[1] = ring.pages * PAGE;
+  bell->error = 0;
+  __atomic_store_n(&bell->state, 1 << 2 | ring.state, __ATOMIC_SEQ_CST);
+  char* page = bells + ring.bell * PAGE;
+  (void)*(volatile char*)page;
+  const unsigned long state = __atomic_load_n(&bell->state, __ATOMIC_SEQ_CST);
+  printf("ring %lu %lu %d\n", ring.bell, state & 3, bell->error);
+  madvise(page, PAGE, MADV_DONTNEED);
+  return NULL;
+}
+
+static void RingInThread(const char* line) {
+  struct ring* ring = malloc(sizeof(*ring));
+  require(sscanf(line, "%*s %lu %lu %lu %lu %lu", &ring->bell, &ring->state, &ring->call,
+                 &ring->page, &ring->pages) == 5,
+          "ring");
+  pthread_t thread;
+  require(pthread_create(&thread, NULL, Ring, ring) == 0, "thread");
+  pthread_detach(thread);
+}
+
 static double Now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -382,6 +442,18 @@ int main(int argc, char** argv) {
     }
     if (strcmp(word, "sync") == 0) {
       printf("sync %d\n", Ask(channel, Request(WIRE_SYNC, 0, at, b * PAGE, 0, 0)));
+    }
+    if (strcmp(word, "bells") == 0) Bells(0);
+    if (strcmp(word, "bells-over") == 0) Bells(1);
+    if (strcmp(word, "ring") == 0) RingInThread(line);
+    if (strcmp(word, "touch") == 0) {
+      pthread_t thread;
+      require(pthread_create(&thread, NULL, Touch, (void*)a) == 0, "thread");
+      pthread_detach(thread);
+    }
+    if (strcmp(word, "number") == 0) {
+      __atomic_store_n(&requests->bells[a].state, b << 2 | WIRE_BELL_ASKED, __ATOMIC_SEQ_CST);
+      printf("number\n");
     }
     if (strcmp(word, "flush") == 0) {
       printf("flush %d\n",
