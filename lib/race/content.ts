@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { PAGE_BYTES } from '../units.js';
+import { OLD_BYTES } from './scenario.js';
 
 export const WORD_BYTES = 8;
 export const WORDS_PER_PAGE = PAGE_BYTES / WORD_BYTES;
@@ -78,4 +79,9 @@ export class Contents {
 
 export function wordOf(content: Content, index: number): number {
   return content.words.get(index) ?? content.fill;
+}
+
+/** For a person. */
+export function valueText(value: number): string {
+  return value === OLD_BYTES ? 'the old bytes of a removed file' : String(value);
 }

@@ -4,6 +4,8 @@
  * share a bit only make steps look more dependent than they are.
  */
 
+import type { Task } from '../dax/task.js';
+
 /** The allocator, the journal of metadata records, and what is durable: whole, one bit each. */
 export const SPACE = 1 << 0;
 export const JOURNAL = 1 << 1;
@@ -40,4 +42,14 @@ export interface Touched {
 
 export function areIndependent(one: Touched, other: Touched): boolean {
   return (one.writes & (other.reads | other.writes)) === 0 && (one.reads & other.writes) === 0;
+}
+
+/** A task of the engine: each of its steps may look at and change all that it keeps of the file. */
+export function* onFile<T>(footprint: Footprint, ino: number, task: Task<T>): Task<T> {
+  for (;;) {
+    footprint.writes |= fileBit(ino);
+    const { done, value } = task.next();
+    if (done === true) return value;
+    yield value;
+  }
 }

@@ -19,10 +19,9 @@
  */
 import { WRITTEN } from '../space/extent_list.js';
 import { PAGES_PER_HUGE } from '../units.js';
-import { WORDS_PER_PAGE } from './content.js';
-import type { Process } from './mmu.js';
+import { WORDS_PER_PAGE, valueText } from './content.js';
+import type { Process } from './process.js';
 import { type Collision, endOf, span } from './page_table.js';
-import { valueText } from './program.js';
 import type { Invariant } from './scenario.js';
 import { Violation } from './violation.js';
 import type { LabFile, World } from './world.js';

@@ -8,113 +8,28 @@
  */
 import assert from 'node:assert/strict';
 import type { Backing, Mapping, Mmu, PageRange } from '../dax/mmu.js';
-import { Signal } from '../dax/signal.js';
 import { READY, type Waitable } from '../dax/task.js';
 import type { Content } from './content.js';
-import { type Footprint, fileBit, processBit } from './footprint.js';
+import { Command } from './command.js';
+import { type Footprint, fileBit } from './footprint.js';
 import type { Journal } from './journal.js';
-import { endOf, type Entry, type OwnPage, PageTable, span, type Target } from './page_table.js';
+import {
+  endOf,
+  type Entry,
+  isIn,
+  type OwnPage,
+  PageTable,
+  span,
+  type Target,
+} from './page_table.js';
+import { Process } from './process.js';
 import type { LabRegion } from './region.js';
-
-/** What a page shows: a region page, zeroes, or the process's own page. */
-export type Shown = number | 'zero' | OwnPage;
+import { type Shown, Tlb } from './tlb.js';
 
 /** What an access of one page finds. */
 export type Translation =
   | { kind: 'missing' | 'protected' | 'bus' }
   | { kind: 'shown'; target: Shown };
-
-interface CachedEntry {
-  readonly mapping: Mapping;
-  readonly filePage: number;
-  readonly target: Shown;
-  readonly isStorable: boolean;
-}
-
-/** The TLB of the CPU that a thread runs on. */
-class Tlb {
-  private entries: CachedEntry[] = [];
-
-  find(mapping: Mapping, filePage: number): CachedEntry | undefined {
-    return this.entries.find((one) => one.mapping === mapping && one.filePage === filePage);
-  }
-
-  put(entry: CachedEntry): void {
-    this.entries = this.entries.filter(
-      (one) => one.mapping !== entry.mapping || one.filePage !== entry.filePage,
-    );
-    this.entries.push(entry);
-  }
-
-  has(mapping: Mapping, range: PageRange): boolean {
-    return this.entries.some((one) => one.mapping === mapping && isIn(one.filePage, range));
-  }
-
-  drop(mapping: Mapping, range: PageRange, butOwn: boolean): void {
-    this.entries = this.entries.filter(
-      (one) =>
-        one.mapping !== mapping ||
-        !isIn(one.filePage, range) ||
-        (butOwn && typeof one.target === 'object'),
-    );
-  }
-
-  all(): readonly CachedEntry[] {
-    return this.entries;
-  }
-
-  text(): string {
-    return this.entries
-      .map(
-        (one) =>
-          `${one.mapping.id}:${one.filePage}=${shownText(one.target)}${one.isStorable ? 'w' : ''}`,
-      )
-      .sort()
-      .join(' ');
-  }
-}
-
-/** A command on its way; ready when it is carried out. */
-export class Command extends Signal {
-  /** CPUs that have still to drop the pages from their TLBs; undefined before the page table is changed. */
-  shootdowns: number[] | undefined;
-
-  constructor(
-    readonly mapping: Mapping,
-    readonly does:
-      | { readonly kind: 'install'; readonly backing: Backing; readonly isStorable: boolean }
-      | { readonly kind: 'zap'; readonly range: PageRange; readonly dropOwn: boolean },
-  ) {
-    super();
-  }
-
-  get text(): string {
-    const { id } = this.mapping;
-    if (this.does.kind === 'zap') {
-      const { range, dropOwn } = this.does;
-      return `zap ${id} ${range.filePage}+${range.pageCount}${dropOwn ? ' own' : ''} ${this.shootdowns?.join() ?? ''}`;
-    }
-    const { backing, isStorable } = this.does;
-    const { filePage, pageCount, regionPage, isHuge } = backing;
-    return `install ${id} ${filePage}+${pageCount}=${regionPage}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`;
-  }
-}
-
-/** A process: its mappings' page tables, its CPUs, its queue of commands. */
-export class Process {
-  readonly tables = new Map<Mapping, PageTable>();
-  readonly tlbs = new Map<number, Tlb>();
-  queue: Command[] = [];
-
-  constructor(
-    readonly index: number,
-    readonly name: string,
-  ) {}
-
-  get bit(): number {
-    return processBit(this.index);
-  }
-}
 
 export class SoftwareMmu implements Mmu {
   private readonly processes: Process[] = [];
@@ -461,16 +376,8 @@ function joined(ranges: readonly PageRange[]): PageRange[] {
   return made;
 }
 
-function shownText(target: Shown): string {
-  return typeof target === 'object' ? `own ${target.content.id}` : String(target);
-}
-
 function touches(one: PageRange, other: PageRange): boolean {
   return one.filePage < endOf(other) && other.filePage < endOf(one);
-}
-
-function isIn(page: number, range: PageRange): boolean {
-  return range.filePage <= page && page < endOf(range);
 }
 
 function targetAt(entry: Entry | undefined, filePage: number): Target | undefined {

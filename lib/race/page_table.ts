@@ -223,3 +223,7 @@ export function endOf(range: PageRange): number {
 export function span({ filePage, pageCount }: PageRange): string {
   return pageCount === 1 ? `${filePage}` : `${filePage}-${filePage + pageCount - 1}`;
 }
+
+export function isIn(page: number, range: PageRange): boolean {
+  return range.filePage <= page && page < endOf(range);
+}

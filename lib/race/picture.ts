@@ -3,10 +3,9 @@
  * strips of cells. Whoever draws them (tools/report) knows nothing of the lab. Pages count 4 KiB.
  */
 import { UNWRITTEN, WRITTEN } from '../space/extent_list.js';
-import type { Content } from './content.js';
-import type { Shown } from './mmu.js';
+import { type Content, valueText } from './content.js';
+import type { Shown } from './tlb.js';
 import { endOf, type Entry, span } from './page_table.js';
-import { valueText } from './program.js';
 import type { LabFile, World } from './world.js';
 
 export interface Cell {

@@ -16,11 +16,11 @@ import type { Region } from '../region.js';
 import { Allocator, type FreedRun } from '../space/allocator.js';
 import { WRITTEN } from '../space/extent_list.js';
 import { PAGE_BYTES, pageOf } from '../units.js';
-import { type Content, WORD_BYTES, WORDS_PER_PAGE, wordOf } from './content.js';
-import { valueText } from './program.js';
+import { type Content, WORD_BYTES, WORDS_PER_PAGE, wordOf, valueText } from './content.js';
 import type { Invariant } from './scenario.js';
 import { Violation } from './violation.js';
-import { type LabFile, prepareDatabase, type World } from './world.js';
+import { prepareDatabase } from './setup.js';
+import type { LabFile, World } from './world.js';
 
 /** Which pages are free was decided before the cut, rightly or wrongly. */
 class RecordedPages extends Allocator {

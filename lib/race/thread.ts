@@ -5,7 +5,8 @@
  * the task goes by (lib/dax/task.ts).
  */
 import type { Point, Step, Task, Waitable } from '../dax/task.js';
-import { Command, type Process } from './mmu.js';
+import { Command } from './command.js';
+import type { Process } from './process.js';
 
 interface Passed {
   readonly label: string;

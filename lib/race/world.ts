@@ -4,34 +4,31 @@
  * made once; reset() takes it back to the beginning for the next schedule, which costs as much as the
  * last one changed: the metadata's running transaction never ends, and is rolled back.
  */
-import Database from 'better-sqlite3';
 import assert from 'node:assert/strict';
 import type { BugSwitches } from '../dax/bugs.js';
 import { DaxEngine } from '../dax/engine.js';
 import { FileData } from '../dax/file_data.js';
 import type { Mapping } from '../dax/mmu.js';
 import type { Collision } from '../dax/view.js';
-import { type Inode, S_IFREG } from '../metadata/inode.js';
+import type { Inode } from '../metadata/inode.js';
 import { Metadata } from '../metadata/metadata.js';
 import type { MetadataRecord } from '../metadata/records.js';
-import { makeTables } from '../metadata/schema.js';
 import { Transaction } from '../metadata/transaction.js';
 import { Allocator, type AllocateRequest, type PageRun } from '../space/allocator.js';
 import { WRITTEN } from '../space/extent_list.js';
-import { PAGE_BYTES, PAGES_PER_HUGE } from '../units.js';
+import { PAGE_BYTES } from '../units.js';
 import { Footprint, fileBit, JOURNAL, SPACE } from './footprint.js';
 import { Journal } from './journal.js';
+import { mappingsOf } from './mappings.js';
 import { ModelFile } from './model.js';
-import { type Process, SoftwareMmu } from './mmu.js';
-import { span } from './page_table.js';
+import { SoftwareMmu } from './mmu.js';
+import type { Process } from './process.js';
 import { PrivateStores } from './private_stores.js';
+import { recordText } from './record_text.js';
 import { LabRegion } from './region.js';
 import { type Invariant, OLD_BYTES, type Scenario } from './scenario.js';
+import { prepareDatabase, regionPages } from './setup.js';
 import { Violation } from './violation.js';
-
-/** Region pages that a scenario's extents should leave alone: the superblock. */
-const FIRST_DATA_PAGE = 1;
-const SMALL_REGION_PAGES = 32;
 
 export interface LabFile {
   readonly name: string;
@@ -67,7 +64,8 @@ export class World {
   readonly metadata: Metadata;
   readonly allocator: LabAllocator;
   readonly files = new Map<string, LabFile>();
-  readonly mappings = new Map<string, Mapping>();
+  /** By name. */
+  readonly mappings: ReadonlyMap<string, Mapping>;
   readonly stored = new PrivateStores();
   /** What the engine counted as collisions, by mapping. */
   readonly counted = new Map<Mapping, Collision>();
@@ -79,7 +77,7 @@ export class World {
   processes!: Map<string, Process>;
 
   private readonly allocatorBase: Allocator;
-  private readonly names = new Map<Mapping, string>();
+  private readonly names: ReadonlyMap<Mapping, string>;
   private committedText = '';
 
   constructor(
@@ -123,7 +121,8 @@ export class World {
         model: new ModelFile(pages, initial, fill),
       });
     }
-    this.makeMappings();
+    this.mappings = mappingsOf(scenario, (file) => this.file(file).ino);
+    this.names = new Map([...this.mappings].map(([name, mapping]) => [mapping, name]));
     this.reset();
   }
 
@@ -197,6 +196,18 @@ export class World {
     return this.metadata.existingInode(file.ino);
   }
 
+  file(name: string): LabFile {
+    const file = this.files.get(name);
+    assert(file !== undefined, `no file ${name}`);
+    return file;
+  }
+
+  mapping(name: string): Mapping {
+    const mapping = this.mappings.get(name);
+    assert(mapping !== undefined, `no mapping ${name}`);
+    return mapping;
+  }
+
   nameOf(mapping: Mapping): string {
     return this.names.get(mapping)!;
   }
@@ -264,51 +275,11 @@ export class World {
     if (record.type === 'end-operation' && this.scenario.hasCrash === true) {
       this.region.markOperation();
     }
-    this.journal.note(() => describe(record));
+    this.journal.note(() => recordText(record));
   }
 
   private touch(inode: Inode): void {
     if (inode.mtimeSec === 0) this.metadata.updateInode(inode, { mtimeSec: 1 });
-  }
-
-  private makeMappings(): void {
-    const { processes, files } = this.scenario;
-    const names = Object.keys(processes);
-    let id = 0;
-    for (const [process, maps] of Object.entries(processes)) {
-      for (const [name, map] of Object.entries(maps)) {
-        const { file, page = 0, addressPage = page, isPrivate = false, isSync = false } = map;
-        const filePage = page;
-        const pageCount = map.pageCount ?? files[file]!.pages - page;
-        this.addMapping(name, {
-          id: ++id,
-          client: names.indexOf(process),
-          ino: this.files.get(file)!.ino,
-          filePage,
-          pageCount,
-          addressPage,
-          isShared: !isPrivate,
-          isSync,
-        });
-      }
-    }
-    for (const { process, script } of this.scenario.threads) {
-      for (const op of script) {
-        if (op.op !== 'fork') continue;
-        const child = this.scenario.threads.find(({ name }) => name === op.child)!.process;
-        for (const name of Object.keys(processes[process]!)) {
-          const mapping = this.mappings.get(name)!;
-          const copy = { ...mapping, id: ++id, client: names.indexOf(child) };
-          this.addMapping(forkedName(child, name), copy);
-        }
-      }
-    }
-  }
-
-  private addMapping(name: string, mapping: Mapping): void {
-    assert(!this.mappings.has(name), `two mappings are named ${name}`);
-    this.mappings.set(name, mapping);
-    this.names.set(mapping, name);
   }
 
   private startProcesses(): void {
@@ -336,75 +307,5 @@ export class World {
         if (!isPrivateStore) file.model.follow(op.page, op.word);
       }
     }
-  }
-}
-
-/** Name of a child's copy of a mapping. */
-export function forkedName(child: string, map: string): string {
-  return `${child}.${map}`;
-}
-
-function regionPages(scenario: Scenario): number {
-  if (scenario.regionPages !== undefined) return scenario.regionPages;
-  const files = Object.values(scenario.files);
-  const ends = files.flatMap(({ extents = [] }) =>
-    extents.map(({ regionPage, pageCount }) => regionPage + pageCount),
-  );
-  const hasHuge = files.some(({ pages }) => pages >= PAGES_PER_HUGE);
-  const least = Math.max(SMALL_REGION_PAGES, FIRST_DATA_PAGE + 1, ...ends);
-  return hasHuge ? (Math.ceil(least / PAGES_PER_HUGE) + 1) * PAGES_PER_HUGE : least;
-}
-
-/** A database in memory in which the files of the scenario are committed. */
-export function prepareDatabase(
-  scenario: Scenario,
-  allocator: Allocator,
-): { db: Database.Database; inos: Map<string, number> } {
-  const db = new Database(':memory:');
-  db.pragma('foreign_keys = OFF');
-  const uuid = '00000000-0000-4000-8000-000000000000';
-  makeTables(db, { uuid, pageCount: allocator.pageCount, uid: 0, gid: 0, nowMs: 0 });
-  const metadata = new Metadata(db, { allocator });
-  const inos = new Map<string, number>();
-  for (const [name, { pages, extents = [] }] of Object.entries(scenario.files)) {
-    const inode = metadata.createInode({
-      mode: S_IFREG | 0o644,
-      nlink: 1,
-      sizeBytes: pages * PAGE_BYTES,
-    });
-    inos.set(name, inode.ino);
-    for (const extent of extents) {
-      metadata.claimPages(inode, extent);
-      metadata.map(inode, extent);
-    }
-  }
-  metadata.commit();
-  allocator.markCommitted();
-  return { db, inos };
-}
-
-/** Of an inode, for a person. */
-const FIELDS: Readonly<Record<string, string>> = { mtimeSec: 'mtime', sizeBytes: 'size' };
-
-function describe(record: MetadataRecord): string {
-  switch (record.type) {
-    case 'map': {
-      const { pageCount, regionPage, state } = record;
-      const what = state === WRITTEN ? 'written' : 'unwritten';
-      const pages = span({ filePage: regionPage, pageCount });
-      return `map: page ${span(record)} is region page ${pages}, ${what}`;
-    }
-    case 'unmap':
-      return `map: page ${span(record)} is a hole`;
-    case 'shift':
-      return `map: pages from ${record.fromPage} move by ${record.deltaPages}`;
-    case 'set-inode':
-      return `inode: ${Object.keys(record.patch)
-        .map((key) => FIELDS[key] ?? key)
-        .join(', ')}`;
-    case 'end-operation':
-      return 'the operation ends';
-    default:
-      return record.type;
   }
 }

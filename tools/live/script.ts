@@ -5,7 +5,7 @@
  * fix of the first seed serves is preceded by a load.
  */
 import type { Op, Scenario } from '../../lib/race/scenario.js';
-import { forkedName } from '../../lib/race/world.js';
+import { forkedName } from '../../lib/race/mappings.js';
 
 export interface LiveMap {
   name: string;
