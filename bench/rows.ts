@@ -139,7 +139,12 @@ const faultMib = 64;
 const manyPagesMib = 391;
 const fewPagesMib = 4;
 const lmdbMap: Job = { ...lmdb, words: ['writemap'] };
-const sqliteMap: Job = { ...sqlite, words: ['mmap'] };
+/** Long enough that most commits reuse the log, as those of a database that runs do. */
+const sqliteMap: Job = { ...sqlite, count: 10_000, words: ['mmap'] };
+const lmdbBatch: Job = { ...lmdb, count: 200, words: ['writemap', 'batch'] };
+const lmdbGet: Job = { ...lmdb, count: 500_000, words: ['writemap', 'get'] };
+const sqliteBatch: Job = { ...sqlite, count: 200, words: ['mmap', 'batch'] };
+const sqliteSelect: Job = { ...sqlite, count: 100_000, words: ['mmap', 'select'] };
 
 /** A row about mappings: the client runs under `fauxdax run`. */
 function daxRow(
@@ -223,8 +228,27 @@ const daxRows: readonly RateRow[] = [
   bufferedRow('pwrite', '4 KiB random pwrite', 'buffered-write'),
   daxRow('lmdb', 'LMDB commits, MDB_WRITEMAP', { peer: 'fauxdax-memory', atLeast: 1 }, lmdbMap),
   daxRow('lmdb-tmpfs', 'the same', { peer: 'tmpfs', atLeast: 0.7 }, lmdbMap),
+  daxRow(
+    'lmdb-batch',
+    'LMDB transactions of 1,000 puts',
+    { peer: 'tmpfs', atLeast: 0.7 },
+    lmdbBatch,
+  ),
+  daxRow('lmdb-get', 'LMDB gets at random', { peer: 'tmpfs', atLeast: 0.7 }, lmdbGet),
   daxRow('sqlite', 'SQLite commits, mmap', { peer: 'fauxdax-memory', atLeast: 1 }, sqliteMap),
   daxRow('sqlite-tmpfs', 'the same', { peer: 'tmpfs', atLeast: 0.7 }, sqliteMap),
+  daxRow(
+    'sqlite-batch',
+    'SQLite transactions of 1,000 rows',
+    { peer: 'tmpfs', atLeast: 0.7 },
+    sqliteBatch,
+  ),
+  daxRow(
+    'sqlite-select',
+    'SQLite point selects at random',
+    { peer: 'tmpfs', atLeast: 0.7 },
+    sqliteSelect,
+  ),
 ];
 
 /** Recording may take half as long again. */

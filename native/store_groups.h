@@ -48,7 +48,7 @@ class StoreGroups {
   }
 
  private:
-  static constexpr size_t kPagesMax = 16;
+  static constexpr size_t kPagesMax = 32;
   static constexpr size_t kGroupsMax = 256;
   static constexpr uint32_t kGuessesMax = 8;
 
