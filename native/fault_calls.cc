@@ -1,11 +1,12 @@
 // The requests of shims (wire.h), as the fault server takes them. Nothing in a request is believed:
 // what does not fit is refused, and who breaks the protocol loses the connection.
 #include <errno.h>
-#include <sys/random.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "fault_server.h"
@@ -58,8 +59,17 @@ void FaultServer::TakeRequest(Channel* channel) {
   const uint64_t channel_number = channel->number;
   wire_request request;
   int passed_fd = -1;
-  const int error = ReceivePacket(channel->fd, &request, sizeof(request), &passed_fd);
+  PacketPeer sender = {-1, 0, -1};
+  const int error = ReceivePacket(channel->fd, &request, sizeof(request), &passed_fd, &sender);
   if (error == EAGAIN) return;
+  if (channel->is_offered) {
+    // Who it is; which user does not matter any more.
+    channel->is_offered = false;
+    channel->peer.pid = sender.pid;
+    channel->peer.pidfd = std::exchange(sender.pidfd, -1);
+    (void)SetTellsSender(channel->fd, false);
+  }
+  if (sender.pidfd >= 0) close(sender.pidfd);
   FaultClient* client = FindClient(channel->client);
   const bool broken = error != 0 || request.magic != WIRE_MAGIC || channel->call != 0 ||
                       (passed_fd >= 0 && request.call != WIRE_HELLO);
@@ -81,7 +91,6 @@ void FaultServer::TakeRequest(Channel* channel) {
   }
   if (client == nullptr) {
     if (request.call == WIRE_HELLO) return Hello(channel, request, passed_fd);
-    if (request.call == WIRE_JOIN) return Join(channel, request);
     return CloseChannel(channel_number);
   }
   switch (request.call) {
@@ -104,6 +113,14 @@ void FaultServer::TakeRequest(Channel* channel) {
       return Hold(channel, client, request);
     case WIRE_BELLS:
       return AddBells(channel, client, request);
+    case WIRE_CHANNEL:
+      return SendChannel(channel, client->number());
+    case WIRE_CHILD:
+      return SendChannel(channel, 0);
+    case WIRE_USERFAULT:
+      return SendUserfault(channel);
+    case WIRE_PROC:
+      return SendProc(channel, client);
     default:
       if (passed_fd >= 0) close(passed_fd);  // of a second HELLO
       return Doom(client, "it broke the protocol");
@@ -115,38 +132,87 @@ void FaultServer::Hello(Channel* channel, const wire_request& request, int uffd)
   int error = 0;
   if (uffd < 0 || request.flags != 0) error = EINVAL;
   if (error == 0) error = Userfault::Check(uffd);
-  if (error == 0 && clients_.size() >= kClientsMax) error = EAGAIN;
-  uint64_t nonce = 0;
-  if (error == 0 && getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) error = EAGAIN;
+  if (error == 0 && (clients_.size() >= kClientsMax || channel->peer.pidfd < 0)) error = EAGAIN;
   const uint64_t number = last_client_ + 1;
+  int calls_fd = -1;
+  if (error == 0) error = MakeChannel(number, &calls_fd);
   if (error == 0 && !Watch(uffd, kUserfault | number)) error = ENOMEM;
   if (error != 0) {
     if (uffd >= 0) close(uffd);
+    if (calls_fd >= 0) close(calls_fd);
     return SendReply(channel_number, error, 0);
   }
   last_client_ = number;
+  // Another channel was added.
+  channel = &channels_.at(channel_number);
   const auto pid = static_cast<uint32_t>(channel->peer.pid);
   auto client = std::make_unique<FaultClient>(number, pid, request.tid, channel->fd, uffd,
                                               std::exchange(channel->peer.pidfd, -1));
-  client->nonce = nonce;
   FaultClient* const added = client.get();
   clients_.emplace(number, std::move(client));
   channel->client = number;
   channel->is_helper = true;
   Push({.type = FaultEvent::Type::kAttached, .client = number, .pid = pid});
   const uint64_t mode = published_ ? WIRE_MODE_DATA : WIRE_MODE_RECORDED;
-  const wire_reply reply = {0, 0, {number, nonce, mode}};
-  if (SendPacket(channel->fd, &reply, sizeof(reply), {region_fd_, empty_fd_}) != 0) {
+  const wire_reply reply = {0, 0, {mode, 0, 0}};
+  if (SendPacket(channel->fd, &reply, sizeof(reply), {region_fd_, empty_fd_, calls_fd}) != 0) {
     Doom(added, "its helper does not read");
   }
+  close(calls_fd);
 }
 
-void FaultServer::Join(Channel* channel, const wire_request& request) {
-  FaultClient* client = FindClient(request.arguments[0]);
-  const bool is_known = client != nullptr && client->nonce == request.arguments[1] &&
-                        client->pid() == static_cast<uint32_t>(channel->peer.pid);
-  if (is_known) channel->client = client->number();
-  SendReply(channel->number, is_known ? 0 : EPERM, 0);
+int FaultServer::MakeChannel(uint64_t client, int* their_fd) {
+  if (channels_.size() >= kChannelsMax) return EAGAIN;
+  int fd = -1;
+  int error = MakePackets(&fd, their_fd);
+  if (error != 0) return error;
+  const bool is_offered = client == 0;
+  if (is_offered) error = SetTellsSender(fd, true);
+  const uint64_t number = ++last_channel_;
+  if (error == 0 && !Watch(fd, kChannel | number)) error = ENOMEM;
+  if (error != 0) {
+    close(fd);
+    close(std::exchange(*their_fd, -1));
+    return error;
+  }
+  const PacketPeer peer = {0, geteuid(), -1};
+  channels_.emplace(
+      number,
+      Channel{
+          .number = number, .fd = fd, .peer = peer, .client = client, .is_offered = is_offered});
+  return 0;
+}
+
+void FaultServer::SendChannel(Channel* channel, uint64_t client) {
+  const uint64_t number = channel->number;
+  int their_fd = -1;
+  const int error = MakeChannel(client, &their_fd);
+  if (error != 0) return SendReply(number, error, 0);
+  SendReply(number, 0, 0, {their_fd});
+  close(their_fd);
+}
+
+void FaultServer::SendUserfault(Channel* channel) {
+  const int fd = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+  if (fd < 0) return SendReply(channel->number, errno, 0);
+  SendReply(channel->number, 0, 0, {fd});
+  close(fd);
+}
+
+void FaultServer::SendProc(Channel* channel, FaultClient* client) {
+  const std::string folder = "/proc/" + std::to_string(client->pid());
+  const int pagemap_fd = open((folder + "/pagemap").c_str(), O_RDONLY | O_CLOEXEC);
+  const int memory_fd = open((folder + "/mem").c_str(), O_RDONLY | O_CLOEXEC);
+  int error = pagemap_fd < 0 || memory_fd < 0 ? errno : 0;
+  // Its number may be another's by now.
+  if (error == 0 && client->HasEnded()) error = ESRCH;
+  if (error == 0) {
+    SendReply(channel->number, 0, 0, {pagemap_fd, memory_fd});
+  } else {
+    SendReply(channel->number, error, 0);
+  }
+  if (pagemap_fd >= 0) close(pagemap_fd);
+  if (memory_fd >= 0) close(memory_fd);
 }
 
 uint64_t FaultServer::AddCall(Channel* channel, FaultClient* client) {

@@ -1,5 +1,6 @@
 #include "fault_client.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -163,6 +164,10 @@ bool FaultClient::IsStopped() const {
 }
 
 void FaultClient::Kill() { (void)syscall(SYS_pidfd_send_signal, pidfd_, SIGKILL, nullptr, 0); }
+
+bool FaultClient::HasEnded() const {
+  return syscall(SYS_pidfd_send_signal, pidfd_, 0, nullptr, 0) != 0 && errno == ESRCH;
+}
 
 void FaultClient::Wake(uint64_t address, uint64_t length_bytes) {
   told_.erase(told_.lower_bound(address), told_.lower_bound(address + length_bytes));

@@ -89,6 +89,7 @@ class FaultClient {
   // process that is stopped it is made to run.
   int64_t SilentNs(int64_t now_ns);
   void Kill();
+  bool HasEnded() const;
 
   // A fault waits for an answer: false when it does already.
   bool Tell(uint64_t page_address) { return told_.insert(page_address).second; }
@@ -100,8 +101,6 @@ class FaultClient {
   void Hold(uint64_t address, uint64_t end);
   bool IsHeld(uint64_t address) const { return held_ <= address && address < held_end_; }
 
-  // What its other channels must know to be let in.
-  uint64_t nonce = 0;
   // Why it is to go; empty as long as it may stay.
   std::string doom;
   // Null until it asks for them; then for good.

@@ -111,14 +111,15 @@ class FaultServer {
   // Told and not taken; beyond that nobody new is let in.
   static constexpr size_t kEventsMax = 1 << 17;
 
-  // A connection: nobody's until it says HELLO or JOIN.
+  // A connection: nobody's until it says HELLO, or made for a process that has.
   struct Channel {
     uint64_t number;
     int fd;
     PacketPeer peer;
     uint64_t client = 0;
     bool is_helper = false;
-    uint64_t call = 0;  // asked and not answered
+    bool is_offered = false;  // its peer is who says HELLO
+    uint64_t call = 0;        // asked and not answered
   };
   struct Call {
     uint64_t client;
@@ -226,7 +227,11 @@ class FaultServer {
   // fault_calls.cc, on the thread, with the mutex held. Each answers, or leaves it to JavaScript.
   void TakeRequest(Channel* channel);
   void Hello(Channel* channel, const wire_request& request, int uffd);
-  void Join(Channel* channel, const wire_request& request);
+  // A further connection of a client, or with none for a child; *their_fd is to be passed on.
+  [[nodiscard]] int MakeChannel(uint64_t client, int* their_fd);
+  void SendChannel(Channel* channel, uint64_t client);
+  void SendUserfault(Channel* channel);
+  void SendProc(Channel* channel, FaultClient* client);
   void AskMap(Channel* channel, FaultClient* client, const wire_request& request);
   void Unmap(Channel* channel, FaultClient* client, const wire_request& request);
   void Hold(Channel* channel, FaultClient* client, const wire_request& request);

@@ -11,8 +11,10 @@
 
 #include "check.h"
 
-#ifndef SO_PEERPIDFD
+#ifndef SO_PASSPIDFD
+#define SO_PASSPIDFD 76
 #define SO_PEERPIDFD 77
+#define SCM_PIDFD 4
 #endif
 
 namespace fauxdax {
@@ -20,7 +22,8 @@ namespace fauxdax {
 namespace {
 
 constexpr int kBacklog = 128;
-constexpr size_t kPassedMax = 2;
+constexpr size_t kPassedMax = 3;
+constexpr size_t kReceivedMax = 2;  // one, and whether there are more
 
 int BindAndListen(int fd, int dir_fd, const std::string& name) {
   struct stat present;
@@ -41,20 +44,36 @@ int BindAndListen(int fd, int dir_fd, const std::string& name) {
 }
 
 // Takes the first descriptor of a message and closes all others; false when there were others.
-bool TakePassed(msghdr* message, int* passed_fd) {
+bool TakePassed(const cmsghdr* part, int* passed_fd) {
+  bool only_one = true;
+  const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < count; i++) {
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(fd));
+    if (*passed_fd < 0) {
+      *passed_fd = fd;
+    } else {
+      close(fd);
+      only_one = false;
+    }
+  }
+  return only_one;
+}
+
+// What came with a message; false when there were several descriptors.
+bool TakeControl(msghdr* message, int* passed_fd, PacketPeer* sender) {
   bool only_one = true;
   for (cmsghdr* part = CMSG_FIRSTHDR(message); part != nullptr; part = CMSG_NXTHDR(message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(fd));
-      if (*passed_fd < 0) {
-        *passed_fd = fd;
-      } else {
-        close(fd);
-        only_one = false;
-      }
+    if (part->cmsg_level != SOL_SOCKET) continue;
+    if (part->cmsg_type == SCM_RIGHTS) {
+      if (!TakePassed(part, passed_fd)) only_one = false;
+    } else if (part->cmsg_type == SCM_CREDENTIALS) {
+      ucred credentials;
+      std::memcpy(&credentials, CMSG_DATA(part), sizeof(credentials));
+      sender->pid = credentials.pid;
+      sender->uid = credentials.uid;
+    } else if (part->cmsg_type == SCM_PIDFD) {
+      std::memcpy(&sender->pidfd, CMSG_DATA(part), sizeof(sender->pidfd));
     }
   }
   return only_one;
@@ -99,10 +118,29 @@ int AcceptPackets(int listener_fd, int* fd, PacketPeer* peer) {
   return 0;
 }
 
-int ReceivePacket(int fd, void* packet, size_t length_bytes, int* passed_fd) {
+int MakePackets(int* fd, int* their_fd) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return errno;
+  *fd = ends[0];
+  *their_fd = ends[1];
+  return 0;
+}
+
+int SetTellsSender(int fd, bool on) {
+  const int value = on ? 1 : 0;
+  for (const int option : {SO_PASSCRED, SO_PASSPIDFD}) {
+    if (setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value)) != 0) return errno;
+  }
+  return 0;
+}
+
+int ReceivePacket(int fd, void* packet, size_t length_bytes, int* passed_fd, PacketPeer* sender) {
   *passed_fd = -1;
+  PacketPeer from = {-1, 0, -1};
   iovec vector = {packet, length_bytes};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kPassedMax)] = {};
+  constexpr size_t kControlBytes =
+      CMSG_SPACE(sizeof(int) * kReceivedMax) + CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int));
+  alignas(cmsghdr) char control[kControlBytes] = {};
   msghdr message = {};
   message.msg_iov = &vector;
   message.msg_iovlen = 1;
@@ -113,11 +151,15 @@ int ReceivePacket(int fd, void* packet, size_t length_bytes, int* passed_fd) {
     count = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   } while (count < 0 && errno == EINTR);
   if (count < 0) return errno == EAGAIN || errno == EWOULDBLOCK ? EAGAIN : ENOTCONN;
-  const bool only_one = TakePassed(&message, passed_fd);
-  if (count == static_cast<ssize_t>(length_bytes) && only_one &&
-      !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
-    return 0;
+  const bool only_one = TakeControl(&message, passed_fd, &from);
+  const bool is_good = count == static_cast<ssize_t>(length_bytes) && only_one &&
+                       !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC));
+  if (is_good && sender != nullptr) {
+    *sender = from;
+  } else if (from.pidfd >= 0) {
+    close(from.pidfd);
   }
+  if (is_good) return 0;
   if (*passed_fd >= 0) close(*passed_fd);
   *passed_fd = -1;
   return count == 0 ? ENOTCONN : EBADMSG;

@@ -24,9 +24,17 @@ struct PacketPeer {
 };
 int AcceptPackets(int listener_fd, int* fd, PacketPeer* peer);
 
+// A connection whose other end is for a process: *fd is ours, *their_fd is to be passed on. Errors:
+// those of socketpair(2).
+int MakePackets(int* fd, int* their_fd);
+// Whether packets come with who sent each, which the kernel vouches for.
+int SetTellsSender(int fd, bool on);
+
 // One packet of exactly `length_bytes`, with at most one descriptor (*passed_fd, else -1), which is
-// the caller's. EAGAIN when there is none, ENOTCONN at the end, EBADMSG when it is anything else.
-int ReceivePacket(int fd, void* packet, size_t length_bytes, int* passed_fd);
+// the caller's, as is that of *sender, where the socket tells it and somebody asks: else -1. EAGAIN
+// when there is none, ENOTCONN at the end, EBADMSG when it is anything else.
+int ReceivePacket(int fd, void* packet, size_t length_bytes, int* passed_fd,
+                  PacketPeer* sender = nullptr);
 
 // EAGAIN when the other side does not read.
 int SendPacket(int fd, const void* packet, size_t length_bytes,

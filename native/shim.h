@@ -12,11 +12,11 @@
 // shim_table.c  mappings: parts and anchors
 // shim_thread.c threads of our own; jobs for them; calls to the daemon
 // shim_bells.c  calls without them
-// shim_helper.c the helper thread: HELLO, commands, the daemon's end
+// shim_helper.c the helper thread: HELLO, commands, the daemon's end; shim_channel.c connections
 // shim_show.c   what a part shows: commands; shim_memory.c how memory is made so
 // shim_own.c    pages of a process's own, moved
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
-// shim_file.c   calls on descriptors; shim_fork.c fork
+// shim_file.c   calls on descriptors; shim_fork.c fork; shim_offer.c what children attach by
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes
 // shim_pin.c    buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
@@ -136,10 +136,11 @@ struct shim_job {
 // Starts a thread without thread-local storage: what it runs must not touch errno, nor anything
 // of libc that may. `has_own_files`: it begins with no descriptors, in a table of its own.
 // 0 or an errno.
-int ThreadStart(int (*run)(void*), bool has_own_files);
+int ThreadStart(int (*run)(void*), void* argument, bool has_own_files);
 
-// Starts the first thread that does jobs; called by the helper, whose descriptors they share.
-int AgentsStart(void);
+// Starts the first thread that does jobs, with its channel to the daemon; called by the helper,
+// whose descriptors they share.
+int AgentsStart(long channel);
 
 // Does a job in another thread and waits; all signals are blocked. Its error, or EIO when the
 // daemon is gone, or our threads are, in a child that is made past fork's handlers.
@@ -175,10 +176,9 @@ struct shim_helper {
   long empty;
   long pagemap;
   long memory;
-  uint64_t client;
-  uint64_t nonce;
   uint64_t mode;  // WIRE_MODE_*
   bool is_child;  // of fork: it attaches because its parent had mappings
+  int offer;      // then: the program's descriptor where the parent's offer is (shim_offer.c)
 };
 
 enum shim_helper_state { kHelperNone, kHelperStarting, kHelperReady, kHelperFailed, kHelperGone };
@@ -189,12 +189,31 @@ extern struct shim_helper shim_helper;
 // mappings, said once on stderr.
 int HelperStart(void);
 
+// ---- shim_channel.c ----
+
 // A channel to the daemon's socket; a negative errno.
 long ChannelConnect(void);
-// Sends `request` (with `fd` unless -1) and waits for the reply, with `fd_count` descriptors, two
+// Sends `request` (with `fd` unless -1) and waits for the reply, with `fd_count` descriptors, three
 // at most, unless it is an error. 0 or an errno of the channel, not of the reply.
 int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
                 int* fds, size_t fd_count);
+
+// The same, for descriptors alone: `call` has no arguments. 0 or an errno, of the reply too.
+int ChannelTake(long channel, uint32_t call, int* fds, size_t fd_count);
+
+// ---- shim_offer.c ----
+
+// What a process puts into its end of a connection before it forks, for the child to attach by: it
+// may be another user, or in another root folder. In the program's thread; `end` is its descriptor.
+void OfferMake(int end);
+
+struct shim_offer {
+  long channel;  // -1: there is none
+  long device;   // /dev/userfaultfd, or -1
+};
+
+// For the child, in a thread of ours; `end` is the other end, the program's descriptor or -1.
+struct shim_offer OfferTake(int end);
 
 // ---- shim_show.c ----
 

@@ -56,11 +56,9 @@ static void UnmapAll(void) {
 }
 
 static int MapQueue(long channel) {
-  struct wire_request request = {.call = WIRE_WRITES};
-  struct wire_reply reply;
   int fds[2];
-  if (ChannelCall(channel, &request, -1, &reply, fds, 2) != 0) return EIO;
-  if (reply.error != 0) return reply.error;
+  const int error = ChannelTake(channel, WIRE_WRITES, fds, 2);
+  if (error != 0) return error;
   const long counts = MapOwn(fds[0], sizeof(*shim_files.counts));
   const long queue = MapOwn(fds[1], sizeof(*shim_files.queue));
   SysClose(fds[0]);
@@ -77,11 +75,10 @@ static int MapQueue(long channel) {
 
 // By a thread of ours, which has the region open.
 static int MapJob(struct shim_job* job, long channel) {
-  if (channel < 0) return EIO;
+  (void)job;
   int fd;
-  int error = ChannelCall(channel, &job->request, -1, &job->reply, &fd, 1);
-  if (error != 0) return EIO;
-  if (job->reply.error != 0) return job->reply.error;
+  const int error = ChannelTake(channel, WIRE_FILES, &fd, 1);
+  if (error != 0) return error;
   struct stat status;
   long mapped = MapShared(fd, sizeof(*shim_files.table), PROT_READ);
   SysClose(fd);
@@ -124,8 +121,7 @@ static void Start(void) {
   int error = IsAddressSpaceCounted() ? EOPNOTSUPP : HelperStart();
   if (error == 0 && (shim_helper.mode & WIRE_MODE_DATA) == 0) error = EOPNOTSUPP;
   if (error == 0) {
-    struct shim_job job = {.request = {.call = WIRE_FILES}, .run = MapJob};
-    job.request.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
+    struct shim_job job = {.run = MapJob};
     error = JobDo(&job);
   }
   if (error == 0) atomic_store(shim_files.owner, (uint32_t)Sys3(SYS_getpid, 0, 0, 0));

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "shim.h"
 
@@ -23,17 +24,21 @@ static void AdvisePrivate(int advice) {
 }
 
 static uint64_t signals_before;
-static int ends[2] = {-1, -1};  // the child closes the second, or dies
+// Sockets: the parent's offer is in the second, which the child closes, or dies.
+static int ends[2] = {-1, -1};
 
 static void Prepare(void) {
   const uint64_t signals = BlockSignals();
   Lock(&shim_change_lock);
+  ends[0] = -1;
+  ends[1] = -1;
+  if (TableCount() > 0) {
+    Sys4(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, (long)ends);
+    if (ends[0] >= 0) OfferMake(ends[0]);
+  }
   Lock(&shim_table_lock);
   AdvisePrivate(MADV_DOFORK);
   signals_before = signals;
-  ends[0] = -1;
-  ends[1] = -1;
-  if (TableCount() > 0) Sys3(SYS_pipe2, (long)ends, O_CLOEXEC, 0);
 }
 
 static void InParent(void) {
@@ -124,6 +129,7 @@ static void InChild(void) {
     int error = ReserveShared();
     if (TableReserve(2) == 0) DropUnforked();
     shim_helper.is_child = TableCount() > 0;
+    shim_helper.offer = ends[1];
     if (error == 0 && TableCount() > 0) error = HelperStart();
     shim_helper.is_child = false;
     for (size_t i = 0; i < TableCount();) i = TellAgain(i, error);

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "shim.h"
 
@@ -30,110 +29,15 @@ enum {
 struct shim_helper shim_helper;
 static _Atomic uint32_t is_over;  // the helper needs the userfaultfd no more
 
-// "/proc/thread-self/fd/<folder>/<name>": the descriptor is the calling thread's, and the shim's
-// threads have a table of their own.
-static long PathThroughFolder(char* path, size_t size, long folder, const char* name) {
-  static const char kPrefix[] = "/proc/thread-self/fd/";
-  char digits[20];
-  size_t digit_count = 0;
-  for (long rest = folder; rest > 0 || digit_count == 0; rest /= 10) {
-    digits[digit_count++] = (char)('0' + rest % 10);
-  }
-  const size_t name_size = strlen(name) + 1;
-  size_t at = sizeof(kPrefix) - 1;
-  if (at + digit_count + 1 + name_size > size) return -ENAMETOOLONG;
-  memcpy(path, kPrefix, at);
-  while (digit_count > 0) path[at++] = digits[--digit_count];
-  path[at++] = '/';
-  memcpy(path + at, name, name_size);
-  return 0;
-}
-
-// A socket's path may have 107 bytes, an image's many more: then by way of its folder.
-static long ConnectThroughFolder(long channel, struct sockaddr_un* address) {
-  const char* path = shim_settings.socket_path;
-  const char* slash = strrchr(path, '/');
-  char parent[sizeof(shim_settings.socket_path)];
-  const size_t length = (size_t)(slash - path);
-  memcpy(parent, path, length);
-  parent[length] = 0;
-  const long folder = Sys4(SYS_openat, AT_FDCWD, (long)parent, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-  if (folder < 0) return folder;
-  long result = PathThroughFolder(address->sun_path, sizeof(address->sun_path), folder, slash + 1);
-  if (result == 0) result = Sys3(SYS_connect, channel, (long)address, sizeof(*address));
-  SysClose(folder);
-  return result;
-}
-
-long ChannelConnect(void) {
-  const long channel = Sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (channel < 0) return channel;
-  struct sockaddr_un address = {.sun_family = AF_UNIX};
-  const size_t size = strlen(shim_settings.socket_path) + 1;
-  long result;
-  if (size <= sizeof(address.sun_path)) {
-    memcpy(address.sun_path, shim_settings.socket_path, size);
-    result = Sys3(SYS_connect, channel, (long)&address, sizeof(address));
-  } else {
-    result = ConnectThroughFolder(channel, &address);
-  }
-  if (result == 0) return channel;
-  SysClose(channel);
-  return result;
-}
-
-int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
-                int* fds, size_t fd_count) {
-  request->magic = WIRE_MAGIC;
-  request->version = WIRE_VERSION;
-  union {
-    struct cmsghdr header;
-    char bytes[CMSG_SPACE(2 * sizeof(int))];
-  } control = {0};
-  struct iovec sent = {request, sizeof(*request)};
-  struct msghdr message = {.msg_iov = &sent, .msg_iovlen = 1};
-  if (fd >= 0) {
-    const int one = (int)fd;
-    message.msg_control = control.bytes;
-    message.msg_controllen = CMSG_SPACE(sizeof(int));
-    control.header.cmsg_level = SOL_SOCKET;
-    control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&control.header), &one, sizeof(one));
-  }
-  long result;
-  do {
-    result = Sys3(SYS_sendmsg, channel, (long)&message, MSG_NOSIGNAL);
-  } while (result == -EINTR);
-  // Who is not let in finds the reason although the other end is closed.
-  if (result != sizeof(*request) && result != -EPIPE) return EIO;
-
-  struct iovec received = {reply, sizeof(*reply)};
-  message = (struct msghdr){.msg_iov = &received, .msg_iovlen = 1};
-  message.msg_control = control.bytes;
-  message.msg_controllen = sizeof(control.bytes);
-  do {
-    result = Sys3(SYS_recvmsg, channel, (long)&message, MSG_CMSG_CLOEXEC);
-  } while (result == -EINTR);
-  if (result != sizeof(*reply)) return EIO;
-  if (fd_count == 0 || reply->error != 0) return 0;
-  if (message.msg_controllen < sizeof(struct cmsghdr) ||
-      control.header.cmsg_len != CMSG_LEN(fd_count * sizeof(int))) {
-    return EPROTO;
-  }
-  memcpy(fds, CMSG_DATA(&control.header), fd_count * sizeof(int));
-  return 0;
-}
-
-// A userfaultfd of this process; a negative errno.
-static long OpenUffd(void) {
+// A userfaultfd of this process, by `device` when it may not otherwise; a negative errno.
+static long OpenUffd(long device) {
   long fd = Sys3(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK, 0, 0);
   if (fd == -EPERM) {
-    const long device = Sys4(SYS_openat, AT_FDCWD, (long)"/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
-    if (device >= 0) {
-      fd = Sys3(SYS_ioctl, device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-      SysClose(device);
-    }
+    const long opened =
+        device >= 0 ? device
+                    : Sys4(SYS_openat, AT_FDCWD, (long)"/dev/userfaultfd", O_RDWR | O_CLOEXEC, 0);
+    if (opened >= 0) fd = Sys3(SYS_ioctl, opened, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+    if (opened >= 0) SysClose(opened);
   }
   if (fd < 0) return fd;
   struct uffdio_api api = {.api = UFFD_API, .features = kUffdFeatures};
@@ -148,32 +52,44 @@ static int Open(long* target, long fd) {
   return fd < 0 ? (int)-fd : 0;
 }
 
-static int Attach(struct shim_helper* helper) {
-  int error = Open(&helper->uffd, OpenUffd());
-  if (error != 0) return error;
-  const int flags = O_RDONLY | O_CLOEXEC;
-  error = Open(&helper->pagemap, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", flags, 0));
-  if (error == 0) {
-    error = Open(&helper->memory, Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", flags, 0));
-  }
-  if (error == 0) error = Open(&helper->channel, ChannelConnect());
-  if (error == ECONNREFUSED) return EIO;
-  if (error != 0) return error;
-
+static int SayHello(struct shim_helper* helper, long* calls) {
   struct wire_request hello = {.call = WIRE_HELLO};
   hello.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
   struct wire_reply reply;
-  int fds[2];
-  error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds, 2);
+  int fds[3];
+  int error = ChannelCall(helper->channel, &hello, helper->uffd, &reply, fds, 3);
   if (error == 0) error = reply.error == EPROTONOSUPPORT ? EPROTO : reply.error;
   if (error == EPERM) error = EACCES;  // the daemon's word, not the kernel's
   if (error != 0) return error;
   helper->region = fds[0];
   helper->empty = fds[1];
-  helper->client = reply.values[0];
-  helper->nonce = reply.values[1];
-  helper->mode = reply.values[2];
+  *calls = fds[2];
+  helper->mode = reply.values[0];
   return 0;
+}
+
+// Where it may not open them, or there is no /proc, the daemon does it.
+static int OpenProc(struct shim_helper* helper, long calls) {
+  const int flags = O_RDONLY | O_CLOEXEC;
+  helper->pagemap = Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/pagemap", flags, 0);
+  helper->memory = Sys4(SYS_openat, AT_FDCWD, (long)"/proc/self/mem", flags, 0);
+  if (helper->pagemap >= 0 && helper->memory >= 0) return 0;
+  int fds[2];
+  const int error = ChannelTake(calls, WIRE_PROC, fds, 2);
+  if (error != 0) return error;
+  helper->pagemap = fds[0];
+  helper->memory = fds[1];
+  return 0;
+}
+
+static int Attach(struct shim_helper* helper, long* calls) {
+  const struct shim_offer offer = OfferTake(helper->is_child ? helper->offer : -1);
+  int error = Open(&helper->uffd, OpenUffd(offer.device));
+  if (error != 0) return error;
+  error = Open(&helper->channel, offer.channel >= 0 ? offer.channel : ChannelConnect());
+  if (error == ECONNREFUSED) return EIO;
+  if (error == 0) error = SayHello(helper, calls);
+  return error != 0 ? error : OpenProc(helper, *calls);
 }
 
 static int WatchMain(void* unused) {
@@ -253,9 +169,10 @@ static void Settle(uint32_t state, int error) {
 
 static int HelperMain(void* unused) {
   (void)unused;
-  int error = Attach(&shim_helper);
-  if (error == 0) error = ThreadStart(WatchMain, false);
-  if (error == 0) error = AgentsStart();
+  long calls;
+  int error = Attach(&shim_helper, &calls);
+  if (error == 0) error = ThreadStart(WatchMain, NULL, false);
+  if (error == 0) error = AgentsStart(calls);
   if (error != 0) {
     Sys3(SYS_close_range, 0, ~0U, 0);
     Settle(kHelperFailed, error);
@@ -291,7 +208,7 @@ int HelperStart(void) {
   uint32_t state = kHelperNone;
   if (atomic_compare_exchange_strong(&shim_helper.state, &state, kHelperStarting)) {
     atomic_store(&is_over, 0);
-    const int error = ThreadStart(HelperMain, true);
+    const int error = ThreadStart(HelperMain, NULL, true);
     if (error != 0) Settle(kHelperFailed, error);
     while (atomic_load(&shim_helper.state) == kHelperStarting) {
       FutexWait(&shim_helper.state, kHelperStarting);

@@ -18,6 +18,7 @@ enum { kThreadsMax = 20, kAgentsMax = 16, kStackBytes = 64 << 10 };
 struct thread {
   uint64_t stack;  // kept for a child of fork, which starts the same threads again
   int (*run)(void*);
+  void* argument;
   bool has_own_files;
 };
 
@@ -39,10 +40,10 @@ static int ThreadMain(void* argument) {
   Sys3(SYS_prctl, PR_SET_NAME, (long)"fauxdax", 0);
   // Without copying or closing any: closing is heard by filesystems.
   if (thread->has_own_files) Sys3(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
-  return thread->run(NULL);
+  return thread->run(thread->argument);
 }
 
-int ThreadStart(int (*run)(void*), bool has_own_files) {
+int ThreadStart(int (*run)(void*), void* argument, bool has_own_files) {
   const uint32_t index = atomic_fetch_add(&thread_count, 1);
   if (index >= kThreadsMax) return EAGAIN;
   struct thread* thread = &threads[index];
@@ -54,6 +55,7 @@ int ThreadStart(int (*run)(void*), bool has_own_files) {
     thread->stack = (uint64_t)stack;
   }
   thread->run = run;
+  thread->argument = argument;
   thread->has_own_files = has_own_files;
   const int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
   const int tid = clone(ThreadMain, (void*)(thread->stack + PAGE + kStackBytes), flags, thread);
@@ -66,10 +68,25 @@ static void Finish(struct shim_job* job, int error) {
   FutexWake(&job->is_done, 1);  // the job may be gone already, which a wake does not mind
 }
 
-static int AgentMain(void* unused);
+static int AgentMain(void* channel);
 
-// The next job; starts another agent when nobody is left to wait for the one after.
-static struct shim_job* TakeJob(void) {
+// Another agent, when nobody is left to wait for the next job, with a channel that this one asks
+// for.
+static void StartAnother(long channel) {
+  int theirs;
+  int error = ChannelTake(channel, WIRE_CHANNEL, &theirs, 1);
+  if (error == 0) {
+    error = ThreadStart(AgentMain, (void*)(intptr_t)theirs, false);
+    if (error != 0) SysClose(theirs);
+  }
+  if (error == 0) return;
+  Lock(&job_lock);
+  agent_count--;
+  Unlock(&job_lock);
+}
+
+// The next job.
+static struct shim_job* TakeJob(long channel) {
   for (;;) {
     Lock(&job_lock);
     const uint32_t sequence = atomic_load(&job_sequence);
@@ -80,11 +97,7 @@ static struct shim_job* TakeJob(void) {
       const bool is_last = idle_agents == 0 && agent_count < kAgentsMax;
       if (is_last) agent_count++;
       Unlock(&job_lock);
-      if (is_last && ThreadStart(AgentMain, false) != 0) {
-        Lock(&job_lock);
-        agent_count--;
-        Unlock(&job_lock);
-      }
+      if (is_last) StartAnother(channel);
       return job;
     }
     idle_agents++;
@@ -97,26 +110,16 @@ static struct shim_job* TakeJob(void) {
 }
 
 // An agent: does one job after the other, with a call channel of its own.
-static int AgentMain(void* unused) {
-  (void)unused;
-  const long channel = ChannelConnect();
-  bool is_joined = false;
-  if (channel >= 0) {
-    struct wire_request join = {.call = WIRE_JOIN};
-    struct wire_reply reply;
-    join.arguments[0] = shim_helper.client;
-    join.arguments[1] = shim_helper.nonce;
-    join.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
-    is_joined = ChannelCall(channel, &join, -1, &reply, NULL, 0) == 0 && reply.error == 0;
-  }
+static int AgentMain(void* argument) {
+  const long channel = (intptr_t)argument;
   for (;;) {
-    struct shim_job* job = TakeJob();
-    Finish(job, job->run(job, is_joined ? channel : -1));
+    struct shim_job* job = TakeJob(channel);
+    Finish(job, job->run(job, channel));
   }
   return 0;
 }
 
-int AgentsStart(void) {
+int AgentsStart(long channel) {
   if (are_running == NULL) {
     const long page = SysMmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (IsError(page)) return ENOMEM;
@@ -125,7 +128,7 @@ int AgentsStart(void) {
   }
   atomic_store(are_running, 1);
   agent_count = 1;
-  return ThreadStart(AgentMain, false);
+  return ThreadStart(AgentMain, (void*)channel, false);
 }
 
 bool ThreadsAreRunning(void) { return are_running != NULL && atomic_load(are_running) != 0; }
@@ -149,7 +152,6 @@ int JobDo(struct shim_job* job) {
 }
 
 static int CallJob(struct shim_job* job, long channel) {
-  if (channel < 0) return EIO;
   const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL, 0);
   if (error != 0) return EIO;
   // What waits for a fault there would wait for ever: nobody is told of a fault in nothing.

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 6u
+#define WIRE_VERSION 7u
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket
@@ -27,11 +27,12 @@ enum wire_run_flags {
 
 enum wire_call {
   // First on the helper channel, with the userfaultfd as its one descriptor. `flags`: 0.
-  // Reply: values[0] client, values[1] nonce, values[2] WIRE_MODE_*; with two descriptors, the
-  // region (read-write) and a file of no bytes (a mapping of it is SIGBUS everywhere).
+  // Reply: values[0] WIRE_MODE_*; with three descriptors, the region (read-write), a file of no
+  // bytes
+  // (a mapping of it is SIGBUS everywhere) and the first call channel.
   WIRE_HELLO = 1,
-  // First on a call channel. arguments[0] client, [1] nonce. The same process only.
-  WIRE_JOIN = 2,
+  // Reply: with one descriptor, a further call channel.
+  WIRE_CHANNEL = 2,
   // The caller made an anonymous private mapping, as protected as the program asked, never touched,
   // at [0] address of [1] length; it is to show the file [2] ino from [3] offset on. `flags`:
   // WIRE_MAP_*. Reply: values[0] the mapping's number, higher than any before. From the reply on
@@ -56,13 +57,21 @@ enum wire_call {
   // the writes of this process (wire_writes.h). ENOMEM, EMFILE and the like.
   WIRE_WRITES = 9,
   // [0] address, [1] length: stores to protected pages of private mappings there wait, until the
-  // next
-  // WIRE_HOLD of the process; of no length, none does.
+  // next WIRE_HOLD of the process; of no length, none does.
   WIRE_HOLD = 10,
   // Once. [0] address of WIRE_BELL_COUNT pages, anonymous and private, readable, never touched:
   // the bells (wire_bells.h). Reply: with one descriptor, the requests. From then on they are
   // heard. EOPNOTSUPP where they save nothing, EEXIST, EINVAL, ENOMEM, EMFILE and the like.
   WIRE_BELLS = 11,
+  // Reply: with one descriptor, a connection as one to the daemon's socket, for a child of fork,
+  // which may be another user, or in another root folder. Who says HELLO there is the process.
+  WIRE_CHILD = 12,
+  // Reply: with one descriptor, /dev/userfaultfd. Errors: those of open(2).
+  WIRE_USERFAULT = 13,
+  // Reply: with two descriptors, pagemap and mem of the process in /proc, for reading. Errors:
+  // those
+  // of open(2); ESRCH.
+  WIRE_PROC = 14,
 };
 
 enum wire_map_flags {

@@ -178,6 +178,56 @@ t.test('the mount of an ordinary user is for that user', { skip: cannotMap }, as
   t.equal(lines.length, 3);
 });
 
+const notRoot = process.geteuid?.() === 0 ? false : 'needs to become another user';
+t.test(
+  'a server that maps a file, gives up its rights and forks serves on',
+  { skip: cannotMap || notRoot },
+  async (t) => {
+    const { dir } = await daxMount(t, { allowOther: true });
+    const server = `
+import mmap, os, sys
+path, empty = sys.argv[1:]
+file = open(path, "w+b")
+file.truncate(4 * 4096)
+own = mmap.mmap(file.fileno(), 4 * 4096, flags=mmap.MAP_PRIVATE)
+common = mmap.mmap(file.fileno(), 4 * 4096)
+common[0:5] = b"first"
+own[4096] = 79
+os.chroot(empty)
+os.chdir("/")
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+def serve(left):
+  at = left * 16
+  common[4096 + at : 4096 + at + 6] = b"served"
+  common.flush()
+  assert own[4096] == 79 and own[0:5] == b"first"
+  assert os.pread(file.fileno(), 6, 4096 + at) == b"served"
+  later = mmap.mmap(file.fileno(), 4096, offset=8192)
+  later[left] = 65 + left
+  if left > 0: become(left - 1)
+def become(left):
+  pid = os.fork()
+  if pid == 0:
+    try: serve(left)
+    except BaseException as error:
+      print(repr(error), flush=True)
+      os._exit(1)
+    os._exit(0)
+  assert os.waitpid(pid, 0)[1] == 0
+become(2)
+print(common[4096:4102], common[8192:8195])
+`;
+    const words = [join(dir, 'f'), scratch(t)];
+    t.same(fauxdax('run', dir, '--', 'python3', '-c', server, ...words), {
+      status: 0,
+      text: "b'served' b'ABC'\n",
+    });
+    t.equal(readFileSync(join(dir, 'f'), 'latin1').slice(8192, 8195), 'ABC');
+  },
+);
+
 t.test('an image may have a long path', { skip: cannotMap }, async (t) => {
   const base = scratch(t, '/dev/shm');
   const parent = join(base, 'x'.repeat(200));

@@ -151,13 +151,10 @@ t.test('a daemon that is killed takes no process with it', { skip: cannotMap }, 
 });
 
 t.test(
-  'a child that cannot be served says why, and its parent goes on',
+  'a child of a process that has given up rights is served',
   { skip: cannotMap },
   async (t) => {
-    for (const [change, reason] of [
-      ['chroot .', /socket or \/proc is not there .*chroot/],
-      ['user 65534', /userfaultfd is not allowed|serves the user who mounted it/],
-    ] as const) {
+    for (const change of ['chroot .', 'user 65534']) {
       const { dir } = await daxMount(t);
       writeFileSync(join(dir, 'f'), 'a'.repeat(4096));
       const mapper = Mapper.direct(t, dir);
@@ -166,13 +163,12 @@ t.test(
         ['map M A 0 4096 shared', '0'],
         ['store M 0 x', '0'],
         [change, '0'],
-        ['fork load M 0 1', 'SIGBUS 0'],
-        ['store M 1 y', '0'],
+        ['fork load M 0 1', 'x'],
+        ['fork store M 1 y', '0'],
         ['load M 0 3', 'xya'],
       ]);
       t.equal(await mapper.end(), 0);
-      t.match(mapper.said, /^fauxdax: a child of fork is not served, .* SIGBUS: .*\n$/, change);
-      t.match(mapper.said, reason);
+      t.equal(mapper.said, '', change);
     }
   },
 );

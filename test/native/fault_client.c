@@ -4,7 +4,7 @@
  *   fault_client SOCKET
  *
  *   hello                        helper channel and thread   -> hello ERROR MODE
- *   join                         the channel of all below    -> join ERROR
+ *   child                        hello of a child without rights, by CHILD -> child ERROR PID
  *   map INO OFFSET PAGES FLAGS   memory, and MAP of it       -> map ERROR
  *   again SHIFT                  MAP, that many pages on     -> again ERROR
  *   unmap PAGE PAGES             munmap and UNMAP            -> unmap ERROR
@@ -21,7 +21,6 @@
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
  *   raw HOW                      one wrong packet            -> raw ERROR, or raw end
- *   fork-join                    JOIN by another process     -> fork-join ERROR
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -55,7 +54,7 @@
 
 static const char* socket_path;
 static int uffd = -1, helper_channel = -1, channel = -1, region_fd = -1, empty_fd = -1;
-static uint64_t client, nonce, mapping_ino, mapping_offset;
+static uint64_t mapping_ino, mapping_offset;
 static char* base;
 static size_t pages;
 static unsigned map_flags;
@@ -93,9 +92,9 @@ static int Send(int fd, const void* packet, size_t length, const int* fds, int c
   return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
-/* 0 at the end of the connection. */
+/* 0 at the end of the connection. `fds`: three at most. */
 static int Receive(int fd, struct wire_reply* reply, int* fds) {
-  char control[CMSG_SPACE(2 * sizeof(int))];
+  char control[CMSG_SPACE(3 * sizeof(int))];
   struct iovec vector = {reply, sizeof(*reply)};
   struct msghdr message = {.msg_iov = &vector,
                            .msg_iovlen = 1,
@@ -103,7 +102,9 @@ static int Receive(int fd, struct wire_reply* reply, int* fds) {
                            .msg_controllen = sizeof(control)};
   if (recvmsg(fd, &message, 0) != sizeof(*reply)) return 0;
   struct cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != NULL && fds != NULL) memcpy(fds, CMSG_DATA(header), 2 * sizeof(int));
+  if (header != NULL && fds != NULL) {
+    memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+  }
   return 1;
 }
 
@@ -123,6 +124,15 @@ static int Ask(int fd, struct wire_request request) {
   struct wire_reply reply;
   if (!Send(fd, &request, sizeof(request), NULL, 0) || !Receive(fd, &reply, NULL)) return -1;
   return reply.error;
+}
+
+/* The descriptor of a reply. */
+static int Take(int fd, unsigned call) {
+  const struct wire_request request = Request(call, 0, 0, 0, 0, 0);
+  struct wire_reply reply;
+  int fds[3] = {-1, -1, -1};
+  require(Send(fd, &request, sizeof(request), NULL, 0) && Receive(fd, &reply, fds), "take");
+  return fds[0];
 }
 
 static void Register(void* at, size_t length, int mode) {
@@ -212,7 +222,7 @@ static void Hello(void) {
   helper_channel = Connect();
   struct wire_request request = Request(WIRE_HELLO, 0, 0, 0, 0, 0);
   struct wire_reply reply = {0};
-  int fds[2] = {-1, -1};
+  int fds[3] = {-1, -1, -1};
   pthread_t thread;
   helper_tid = 0;
   hello_error = EINPROGRESS;
@@ -224,10 +234,9 @@ static void Hello(void) {
   if (!Receive(helper_channel, &reply, fds)) reply.error = -1;
   region_fd = fds[0];
   empty_fd = fds[1];
-  client = reply.values[0];
-  nonce = reply.values[1];
+  channel = fds[2];
   hello_error = reply.error;
-  printf("hello %d %d\n", reply.error, (int)reply.values[2]);
+  printf("hello %d %d\n", reply.error, (int)reply.values[0]);
 }
 
 static void Map(void) {
@@ -343,9 +352,9 @@ static void Raw(const char* how) {
   size_t length = sizeof(packet[0]);
   int fds[4] = {-1, -1, -1, -1};
   int count = 1;
-  const int fd = Connect();
-  if (strncmp(how, "joined-", 7) == 0) {
-    require(Ask(fd, Request(WIRE_JOIN, 0, client, nonce, 0, 0)) == 0, "join");
+  const int is_joined = strncmp(how, "joined-", 7) == 0;
+  const int fd = is_joined ? Take(channel, WIRE_CHANNEL) : Connect();
+  if (is_joined) {
     packet[0] = Request(WIRE_UNMAP, 0, (uintptr_t)base, PAGE, 0, 0);
     count = 0;
     how += 7;
@@ -383,13 +392,24 @@ static void Raw(const char* how) {
   }
 }
 
-static void ForkJoin(void) {
+/* It lives until its standard input, ours, ends. */
+static void Child(void) {
+  const int fd = Take(channel, WIRE_CHILD);
+  const struct wire_request request = Request(WIRE_HELLO, 0, 0, 0, 0, 0);
   fflush(stdout);
-  const pid_t child = fork();
-  if (child == 0) _exit(Ask(Connect(), Request(WIRE_JOIN, 0, client, nonce, 0, 0)));
-  int status = 0;
-  require(waitpid(child, &status, 0) == child, "waitpid");
-  printf("fork-join %d\n", WEXITSTATUS(status));
+  const pid_t pid = fork();
+  if (pid != 0) {
+    close(fd);
+    return;
+  }
+  const int its_uffd = MakeUffd();
+  require(setresuid(65534, 65534, 65534) == 0, "setuid");
+  struct wire_reply reply = {.error = -1};
+  (void)Send(fd, &request, sizeof(request), &its_uffd, 1);
+  if (!Receive(fd, &reply, NULL)) reply.error = -1;
+  printf("child %d %d\n", reply.error, (int)getpid());
+  while (getchar() != EOF) continue;
+  exit(0);
 }
 
 int main(int argc, char** argv) {
@@ -406,13 +426,6 @@ int main(int argc, char** argv) {
     sscanf(line, "%*s %31s", how);
     const uintptr_t at = (uintptr_t)base + a * PAGE;
     if (strcmp(word, "hello") == 0) Hello();
-    if (strcmp(word, "join") == 0) {
-      channel = Connect();
-      printf("join %d\n", Ask(channel, Request(WIRE_JOIN, 0, client, nonce, 0, 0)));
-    }
-    if (strcmp(word, "guess") == 0) {
-      printf("guess %d\n", Ask(Connect(), Request(WIRE_JOIN, 0, client, nonce + 1, 0, 0)));
-    }
     if (strcmp(word, "map") == 0) {
       mapping_ino = a;
       mapping_offset = b;
@@ -474,7 +487,7 @@ int main(int argc, char** argv) {
       printf("obey\n");
     }
     if (strcmp(word, "raw") == 0) Raw(how);
-    if (strcmp(word, "fork-join") == 0) ForkJoin();
+    if (strcmp(word, "child") == 0) Child();
   }
   return 0;
 }

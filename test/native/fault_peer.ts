@@ -100,12 +100,11 @@ export class FaultPeer {
     return client;
   }
 
-  /** A process that said HELLO and JOIN, and its number. */
+  /** A process that said HELLO, and its number. */
   async attached(): Promise<{ client: FaultClient; number: number }> {
     const client = this.client();
     await client.ask('hello');
     const { client: number } = await this.next('attached');
-    await client.ask('join');
     return { client, number };
   }
 

@@ -511,14 +511,17 @@ t.test('who breaks the protocol later is gone with all its mappings', async (t) 
   }
 });
 
-t.test('only the process itself joins', async (t) => {
+const notRoot = process.getuid?.() === 0 ? false : 'needs to become another user';
+t.test('a child is who says hello where its parent was let in', { skip: notRoot }, async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.attached();
-  t.equal(await client.ask('fork-join'), 'fork-join 1');
-  t.equal(await client.ask('guess'), 'guess 1', 'nor does who has to guess');
+  const said = await client.ask('child');
+  const { pid } = await peer.next('attached');
+  t.equal(said, `child 0 ${pid}`, 'another user, too');
+  t.not(pid, client.child.pid);
+  t.equal(peer.server.counters().clients, 2);
 });
 
-const notRoot = process.getuid?.() === 0 ? false : 'needs to become another user';
 t.test('another user is refused', { skip: notRoot }, async (t) => {
   const peer = new FaultPeer(t);
   t.equal(peer.socketMode, 0o600);

@@ -10,14 +10,7 @@ import { type Outcome, TinyMount } from './tiny_mount.js';
 
 const COMPILER = process.env['CC'] ?? 'cc';
 const FOLDER = import.meta.dirname;
-const NAMES = [
-  'program',
-  'cases_map',
-  'cases_change',
-  'cases_private',
-  'cases_moving',
-  'cases_threads',
-];
+const CASES = ['map', 'change', 'private', 'moving', 'dropped', 'threads', 'daemon'];
 const OPEN_DIRECT_IO = 1;
 const EOPNOTSUPP = 95;
 const GROUPS = [
@@ -38,7 +31,8 @@ process.env['TMPDIR'] = '/dev/shm';
 
 function compile(test: Test): string {
   const program = join(scratchFolder(test), 'shim_program');
-  const sources = [...NAMES, 'cases_daemon'].map((name) => join(FOLDER, `shim_${name}.c`));
+  const names = ['program', ...CASES.map((name) => `cases_${name}`)];
+  const sources = names.map((name) => join(FOLDER, `shim_${name}.c`));
   const flags = '-std=gnu17 -O1 -g -Wall -Wextra -Werror -pthread'.split(' ');
   const made = spawnSync(COMPILER, [...flags, ...sources, '-o', program]);
   test.equal(made.status, 0, `${made.stderr}`);
@@ -121,6 +115,22 @@ t.test('programs under the shim', async (t) => {
       if (group === 'map') t.ok(faults.caughtStores > 0, 'so was a store to a page that was read');
     });
   }
+
+  const skip = process.getuid?.() === 0 ? false : 'needs to become another user';
+  await t.test('processes that have less rights than who attached', { skip }, async (t) => {
+    faults.forget();
+    const outcome = await runGroup(place, 'dropped', faults.socketPath);
+    judge(t, outcome);
+    t.equal(outcome.stderr, '');
+    t.equal(faults.countOf('attached'), 1 + 3 * 4, 'each is served');
+  });
+
+  await t.test('a child that may not do what it takes', async (t) => {
+    faults.forget();
+    const outcome = await runGroup(place, 'unserved', faults.socketPath);
+    judge(t, outcome);
+    t.match(outcome.stderr, /^fauxdax: a child of fork is not served, .* SIGBUS: .*memory.*\n$/);
+  });
 
   await t.test('a file that is not DAX', async (t) => {
     faults.forget();

@@ -86,11 +86,11 @@ int main(int argc, char** argv) {
     const char* name;
     void (*run)(void);
   } kGroups[] = {
-      {"map", MapCases},         {"change", ChangeCases}, {"remap", RemapCases},
-      {"private", PrivateCases}, {"moving", MovingCases}, {"fork", ForkCases},
-      {"threads", ThreadCases},
-      {"errors", ErrorCases},    {"kernel", KernelCases}, {"refused", RefusedCases},
-      {"version", VersionCases}, {"orphan", OrphanCases},
+      {"map", MapCases},         {"change", ChangeCases},   {"remap", RemapCases},
+      {"private", PrivateCases}, {"moving", MovingCases},   {"dropped", DroppedCases},
+      {"fork", ForkCases},       {"threads", ThreadCases},  {"errors", ErrorCases},
+      {"kernel", KernelCases},   {"refused", RefusedCases}, {"version", VersionCases},
+      {"orphan", OrphanCases},   {"unserved", UnservedCases},
   };
   for (size_t i = 0; i < sizeof(kGroups) / sizeof(kGroups[0]); i++) {
     if (strcmp(kGroups[i].name, argv[1]) == 0) {

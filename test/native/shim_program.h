@@ -46,6 +46,8 @@ void ChangeCases(void);
 void RemapCases(void);
 void PrivateCases(void);
 void MovingCases(void);
+void DroppedCases(void);
+void UnservedCases(void);
 void ForkCases(void);
 void ThreadCases(void);
 void ErrorCases(void);
