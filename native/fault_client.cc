@@ -63,24 +63,25 @@ const FaultClient::Part* FaultClient::Find(uint64_t address) const {
   return part.end > address ? &part : nullptr;
 }
 
-uint64_t FaultClient::Command(FaultMapping* mapping, uint64_t file_page, uint64_t page_count,
-                              uint32_t kind, uint64_t region_page, uint32_t flags) {
+uint64_t FaultClient::Command(FaultMapping* mapping, const ShownRun& run, uint32_t kind,
+                              uint32_t flags, Asker asker) {
   if (commands_.size() >= kCommandsMax) return 0;
   UnderWay& added = commands_.emplace_back();
   added.command = {++last_number_,
                    kind,
                    flags,
                    mapping->number,
-                   mapping->AddressOf(file_page),
-                   page_count << kPageShift,
-                   kind == WIRE_REGION ? region_page << kPageShift : 0};
+                   mapping->AddressOf(run.file_page),
+                   run.page_count << kPageShift,
+                   kind == WIRE_REGION ? run.region_page << kPageShift : 0};
   added.mapping = mapping;
-  added.file_page = file_page;
-  added.page_count = page_count;
-  mapping->shown.ForEach(file_page, page_count,
-                         [&](const ShownRun& run) { added.before.push_back(run); });
-  mapping->shown.Clear(file_page, page_count);
-  if (kind == WIRE_REGION) mapping->shown.Set({file_page, page_count, region_page});
+  added.file_page = run.file_page;
+  added.page_count = run.page_count;
+  added.asker = asker;
+  mapping->shown.ForEach(run.file_page, run.page_count,
+                         [&](const ShownRun& before) { added.before.push_back(before); });
+  mapping->shown.Clear(run.file_page, run.page_count);
+  if (kind == WIRE_REGION) mapping->shown.Set(run);
   return last_number_;
 }
 
@@ -135,7 +136,8 @@ void FaultClient::Forget(const FaultMapping* mapping) {
 
 bool FaultClient::IsCommanded(const FaultMapping& mapping, uint64_t file_page) const {
   for (const UnderWay& under_way : commands_) {
-    if (under_way.mapping == &mapping && file_page >= under_way.file_page &&
+    if (under_way.asker == Asker::kJavaScript && under_way.mapping == &mapping &&
+        file_page >= under_way.file_page &&
         file_page - under_way.file_page < under_way.page_count) {
       return true;
     }

@@ -64,10 +64,12 @@ class FaultClient {
   void ForEachPartOf(const FaultMapping& mapping, uint64_t file_page, uint64_t page_count,
                      Take take) const;
 
-  // Queues a command, and gives it its number, which is returned; the mapping shows it from here
-  // on. 0 when there are too many.
-  uint64_t Command(FaultMapping* mapping, uint64_t file_page, uint64_t page_count, uint32_t kind,
-                   uint64_t region_page, uint32_t flags);
+  // Who wants to know that a command is done: JavaScript, or nobody but this end.
+  enum class Asker { kJavaScript, kServer };
+  // Queues a command that shows the pages, of WIRE_REGION those of the region, and gives it its
+  // number, which is returned; the mapping shows it from here on. 0 when there are too many.
+  uint64_t Command(FaultMapping* mapping, const ShownRun& run, uint32_t kind, uint32_t flags,
+                   Asker asker);
   // Sends what may be sent. 0, or the error of a helper that does not read.
   int SendCommands(int64_t now_ns);
   // The helper says it has done its oldest packet, whose last number this is; false when it lies.
@@ -76,9 +78,15 @@ class FaultClient {
   // The last number that was given.
   uint64_t last_number() const { return last_number_; }
   bool any_command() const { return !commands_.empty(); }
+  // Calls take(const wire_command&, Asker) for those up to that number, in order.
+  template <typename Take>
+  void ForEachCommand(uint64_t number, Take take) const;
+  // Calls take(file_page, page_count) for what of a file the server itself is making storable.
+  template <typename Take>
+  void ForEachBeingStorable(uint64_t ino, Take take) const;
   // No part of the mapping is left.
   void Forget(const FaultMapping* mapping);
-  // A page is being changed by a command.
+  // A page is being changed by a command, otherwise than made storable.
   bool IsCommanded(const FaultMapping& mapping, uint64_t file_page) const;
   // Calls take(const ShownRun&) for what pages of the mapping showed before commands under way.
   template <typename Take>
@@ -101,6 +109,8 @@ class FaultClient {
   void Hold(uint64_t address, uint64_t end);
   bool IsHeld(uint64_t address) const { return held_ <= address && address < held_end_; }
 
+  // Huge pages that it asked the kernel for in vain since it last got one.
+  uint32_t small_count = 0;
   // Why it is to go; empty as long as it may stay.
   std::string doom;
   // Null until it asks for them; then for good.
@@ -112,6 +122,7 @@ class FaultClient {
     const FaultMapping* mapping;  // nullptr when it is gone
     uint64_t file_page;
     uint64_t page_count;
+    Asker asker;
     std::vector<ShownRun> before;
   };
   struct Packet {
@@ -179,6 +190,22 @@ void FaultClient::ForEachPartOf(const FaultMapping& mapping, uint64_t file_page,
   ForEachPart(address, address + (page_count << kPageShift), [&](const Part& part) {
     if (part.mapping == &mapping) take(part);
   });
+}
+
+template <typename Take>
+void FaultClient::ForEachCommand(uint64_t number, Take take) const {
+  for (const UnderWay& under_way : commands_) {
+    if (under_way.command.number > number) return;
+    take(under_way.command, under_way.asker);
+  }
+}
+
+template <typename Take>
+void FaultClient::ForEachBeingStorable(uint64_t ino, Take take) const {
+  for (const UnderWay& under_way : commands_) {
+    if (under_way.asker != Asker::kServer || under_way.mapping == nullptr) continue;
+    if (under_way.mapping->ino == ino) take(under_way.file_page, under_way.page_count);
+  }
 }
 
 template <typename Take>

@@ -63,7 +63,8 @@ FaultServer::FaultServer(FaultServerParts parts, Tell tell, void* owner)
       uid_(geteuid()),
       silence_ns_max_(parts.silence_ns_max),
       tell_(tell),
-      owner_(owner) {}
+      owner_(owner),
+      huge_pages_(region_->page_count() / kPagesPerHuge + 1) {}
 
 int FaultServer::Listen(const std::string& socket_path) {
   int error = OpenRegion(region_->path(), &region_fd_);
@@ -310,7 +311,8 @@ uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t
                         [&](const FaultClient::Part&) { any_there = true; });
   if (!any_there || !client->doom.empty()) return 0;
   if (flags & WIRE_STORABLE) Unsettle(*mapping);
-  const uint64_t number = client->Command(mapping, file_page, page_count, kind, region_page, flags);
+  const uint64_t number = client->Command(mapping, {file_page, page_count, region_page}, kind,
+                                          flags, FaultClient::Asker::kJavaScript);
   if (number == 0) {
     Doom(client, "too many commands wait for it");
     client->Kill();
@@ -347,21 +349,6 @@ void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_co
   if (caught.pages.empty() && caught.dirtied.empty() && caught.protecting.empty()) {
     caught_.erase(found);
   }
-}
-
-IntervalSet FaultServer::TakeDirtied(uint64_t ino) {
-  const Turn turn(this);
-  const auto found = caught_.find(ino);
-  if (found == caught_.end()) return {};
-  Caught& caught = found->second;
-  caught.is_settled = false;
-  caught.groups.End();
-  IntervalSet dirtied = std::exchange(caught.dirtied, {});
-  // Not flushed yet: whoever takes them does that too.
-  caught.protecting.ForEach([&](uint64_t page, uint64_t count) { dirtied.Add(page, count); });
-  caught.protecting = {};
-  if (caught.pages.empty()) caught_.erase(found);
-  return dirtied;
 }
 
 void FaultServer::Settled(uint64_t ino) {

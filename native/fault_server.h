@@ -206,14 +206,22 @@ class FaultServer {
   void Fault(FaultClient* client, const uffd_msg& message);
   // True when the store was noted and let through, or will be tried again.
   bool CatchStore(FaultClient* client, FaultMapping* mapping, uint64_t file_page);
+  void TakeDone(Channel* channel);
+  void FindSilent();
+  bool Watch(int fd, uint64_t what);
+
+  // fault_together.cc, on the thread, with the mutex held.
+  //
   // The pages that a store to one of them is to dirty, all of a run that the mapping shows.
   ShownRun StoredTogether(const Caught& caught, const ShownRun& run, uint64_t file_page) const;
   // Notes clean pages that were stored to with this one the last time as stored to; where they are.
   std::vector<MemoryRange> NoteGroup(Caught* caught, const FaultMapping& mapping,
                                      uint64_t file_page) const;
-  void TakeDone(Channel* channel);
-  void FindSilent();
-  bool Watch(int fd, uint64_t what);
+  // Has the process show pages that were noted anew, storable; false where letting stores through
+  // is as well. Until it has, whoever takes what was stored leaves them noted.
+  bool ShowHuge(FaultClient* client, FaultMapping* mapping, const ShownRun& run);
+  // What that came to. Whether JavaScript waits for any of the commands that are done.
+  bool NoteDone(FaultClient* client, const wire_done& done);
 
   // fault_writeback.cc, on the thread, with the mutex held; lets go of it meanwhile. What was
   // stored to the parts is flushed and fenced; false, and all is noted as before, when that takes
@@ -277,6 +285,7 @@ class FaultServer {
   std::unordered_map<uint64_t, std::unique_ptr<FaultMapping>> mappings_;
   std::unordered_map<uint64_t, Call> calls_;
   std::unordered_map<uint64_t, Caught> caught_;  // by inode
+  std::vector<bool> huge_pages_;  // where the region has them, as far as clients said
   std::vector<FaultEvent> events_;
   std::vector<uint64_t> doomed_;
   std::vector<uint64_t> to_send_;     // clients with commands to be sent

@@ -22,9 +22,6 @@ constexpr int kReadyMax = 64;
 constexpr int kTickMs = 1000;
 // Messages of one process at a time; then the others have their turn.
 constexpr int kMessagesMax = 64;
-// The second store to one of so many pages that lie together lets stores to all of them through:
-// flushing one that nobody stored to costs a hundredth of a fault.
-constexpr uint64_t kBlockPages = 16;
 
 int64_t RealtimeNs() {
   timespec now;
@@ -171,44 +168,15 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     if (file != nullptr && file->TouchMtime(RealtimeNs())) files_->NoteTouched(mapping->ino);
   }
   caught_stores_++;
-  // Last, for the thread that waits for it goes on.
-  storable.push_back({mapping->AddressOf(stored.file_page), stored.page_count << kPageShift});
+  if (ShowHuge(client, mapping, stored)) {
+    client->HoldBack(address);
+  } else {
+    // Last, for the thread that waits for it goes on.
+    storable.push_back({mapping->AddressOf(stored.file_page), stored.page_count << kPageShift});
+  }
   const int error = Unprotect(client, storable);
   if (error != 0 && error != ESRCH) Doom(client, "its memory could not be made storable");
   return true;
-}
-
-std::vector<FaultServer::MemoryRange> FaultServer::NoteGroup(Caught* caught,
-                                                             const FaultMapping& mapping,
-                                                             uint64_t file_page) const {
-  std::vector<MemoryRange> storable;
-  if (region_->sees_changes()) return storable;
-  for (const uint64_t page : caught->groups.Note(file_page)) {
-    ShownRun run;
-    const bool is_told = caught->pages.Contains(page, 1) && !caught->dirtied.Contains(page, 1) &&
-                         mapping.Covers(page, 1) && mapping.shown.Find(page, &run);
-    if (!is_told || mapping.client->IsCommanded(mapping, page)) continue;
-    caught->groups.Guessed(page);
-    caught->dirtied.Add(page, 1);
-    storable.push_back({mapping.AddressOf(page), kPageBytes});
-  }
-  return storable;
-}
-
-ShownRun FaultServer::StoredTogether(const Caught& caught, const ShownRun& run,
-                                     uint64_t file_page) const {
-  const ShownRun one = Clip(run, file_page, file_page + 1);
-  // Where stores are looked for, few pages are better.
-  if (region_->sees_changes()) return one;
-  const uint64_t chunk = file_page / kPagesPerHuge * kPagesPerHuge;
-  if (caught.huge.Contains(chunk, kPagesPerHuge)) return Clip(run, chunk, chunk + kPagesPerHuge);
-  const uint64_t block = file_page / kBlockPages * kBlockPages;
-  if (!caught.dirtied.Touches(block, kBlockPages)) return one;
-  ShownRun together = one;
-  caught.pages.ForEachIn(block, kBlockPages, [&](uint64_t page, uint64_t page_count) {
-    if (file_page - page < page_count) together = Clip(run, page, page + page_count);
-  });
-  return together;
 }
 
 void FaultServer::TakeDone(Channel* channel) {
@@ -221,14 +189,17 @@ void FaultServer::TakeDone(Channel* channel) {
   if (passed_fd >= 0) close(passed_fd);
   if (error == ENOTCONN) return Doom(client, "it ended");
   const bool is_broken = error != 0 || passed_fd >= 0 || done.collisions > WIRE_COMMANDS_MAX;
+  const bool is_awaited = !is_broken && NoteDone(client, done);
   if (is_broken || !client->Done(done.number, MonotonicNs())) {
     return Doom(client, "its helper broke the protocol");
   }
-  Push({.type = FaultEvent::Type::kDone,
-        .client = client->number(),
-        .number = done.number,
-        .error = done.error,
-        .collisions = done.collisions});
+  if (is_awaited) {
+    Push({.type = FaultEvent::Type::kDone,
+          .client = client->number(),
+          .number = done.number,
+          .error = done.error,
+          .collisions = done.collisions});
+  }
   if (client->SendCommands(MonotonicNs()) != 0) Doom(client, "its helper does not read");
 }
 

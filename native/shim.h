@@ -217,9 +217,15 @@ struct shim_offer OfferTake(int end);
 
 // ---- shim_show.c ----
 
-// One command, with the table lock held, in a thread of ours. 0 or an errno. `collided`: it met
-// pages of the process's own where the daemon believes none to be.
-int ShowCommand(const struct wire_command* command, bool* collided);
+// What a command met: pages of the process's own where the daemon believes none to be; that there
+// is no huge page.
+struct shim_met {
+  bool own;
+  bool small;
+};
+
+// One command, with the table lock held, in a thread of ours. 0 or an errno.
+int ShowCommand(const struct wire_command* command, struct shim_met* met);
 // Holds what a command needs when the process has as many areas as it may. With the table lock
 // held, or before there is any command.
 void ShowHoldSpare(void);

@@ -107,11 +107,11 @@ static int WatchMain(void* unused) {
   return 0;
 }
 
-static int Obey(const struct wire_command* command, bool* collided) {
+static int Obey(const struct wire_command* command, struct shim_met* met) {
   // A command may overtake the reply that gives its mapping a number, in another thread's hands.
   TableAwaitNumber(command->mapping);
   Lock(&shim_table_lock);
-  const int error = ShowCommand(command, collided);
+  const int error = ShowCommand(command, met);
   Unlock(&shim_table_lock);
   return error;
 }
@@ -126,10 +126,11 @@ static void ObeyAll(void) {
     const size_t count = (size_t)bytes / sizeof(*commands);
     struct wire_done done = {.number = commands[count - 1].number};
     for (size_t i = 0; i < count; i++) {
-      bool collided;
-      const int error = Obey(&commands[i], &collided);
+      struct shim_met met;
+      const int error = Obey(&commands[i], &met);
       if (done.error == 0) done.error = error;
-      done.collisions += collided ? 1 : 0;
+      done.collisions += met.own ? 1 : 0;
+      done.small_count += met.small ? 1 : 0;
     }
     long sent;
     do {

@@ -15,6 +15,9 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 // Something to be shown at [start, start + length) of a part.
 struct showing {
@@ -25,7 +28,7 @@ struct showing {
   uint64_t length;
   uint64_t region_offset;
   bool is_shared;
-  bool* collided;  // with WIRE_HUGE
+  struct shim_met* met;  // of a command
 };
 
 static int ShowTrap(const struct showing* show) {
@@ -42,12 +45,14 @@ static int ShowZero(const struct showing* show) {
   return MemoryMove((uint64_t)stage, show->length, show->start, error);
 }
 
-// As if stored to, where that is allowed: of a page table entry that is not dirty the kernel takes
-// another fault at the first store after the protection was lifted.
+// Of memory that is not registered yet, which the kernel maps many pages at a time, as storable as
+// they may be.
 static void Populate(const struct showing* show, uint64_t start) {
+  const bool is_worth_it = (show->flags & WIRE_COLLAPSE) != 0;
+  if (is_worth_it && SysMadvise(start, show->length, MADV_COLLAPSE) != 0) show->met->small = true;
   if ((show->flags & WIRE_POPULATE) == 0) return;
-  const bool is_storable = (show->part->prot & PROT_WRITE) != 0;
-  SysMadvise(start, show->length, is_storable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  const bool is_readable = (show->part->prot & PROT_READ) != 0;
+  SysMadvise(start, show->length, is_readable ? MADV_POPULATE_READ : MADV_POPULATE_WRITE);
 }
 
 static int ShowStorable(const struct showing* show, int sharing) {
@@ -138,7 +143,7 @@ static int ShowKeeping(const struct showing* show) {
   const int error = OwnFreeze(show->start, show->length, &own);
   if (error != 0) return error;
   if (PagesAreNone(&own)) return ShowWhole(show);
-  if (show->flags & WIRE_HUGE) *show->collided = true;
+  if (show->flags & WIRE_HUGE) show->met->own = true;
   return ShowAround(show, &own);
 }
 
@@ -191,10 +196,11 @@ static int ShowAgain(const struct showing* show) {
   return error != 0 ? error : ShowWhole(show);
 }
 
-static int ShowPart(struct shim_part* part, const struct wire_command* command, bool* collided) {
+static int ShowPart(struct shim_part* part, const struct wire_command* command,
+                    struct shim_met* met) {
   const uint64_t end = command->address + command->length;
   struct showing show = {.part = part, .kind = command->kind, .flags = command->flags};
-  show.collided = collided;
+  show.met = met;
   show.start = part->start > command->address ? part->start : command->address;
   show.length = (part->end < end ? part->end : end) - show.start;
   show.region_offset = command->region_offset + (show.start - command->address);
@@ -211,15 +217,15 @@ static int ShowPart(struct shim_part* part, const struct wire_command* command, 
   return again_error;
 }
 
-int ShowCommand(const struct wire_command* command, bool* collided) {
+int ShowCommand(const struct wire_command* command, struct shim_met* met) {
   const uint64_t end = command->address + command->length;
   int error = 0;
-  *collided = false;
+  *met = (struct shim_met){0};
   for (size_t i = TableFind(command->address); i < TableCount(); i++) {
     struct shim_part* part = TablePart(i);
     if (part->start >= end) break;
     if (part->number != command->mapping) continue;
-    const int part_error = ShowPart(part, command, collided);
+    const int part_error = ShowPart(part, command, met);
     if (error == 0) error = part_error;
   }
   return error;

@@ -124,6 +124,8 @@ enum wire_command_flags {
   WIRE_STORABLE = 2,
   WIRE_POPULATE = 4,  // a hint: most of it will be used
   WIRE_HUGE = 8,      // one entry of 2 MiB: pages of the process's own there are a bug, and told
+  // A hint: these 2 MiB of the region are worth a huge page, also when that takes a millisecond.
+  WIRE_COLLAPSE = 16,
 };
 
 struct wire_command {
@@ -140,8 +142,10 @@ struct wire_command {
 
 struct wire_done {
   uint64_t number;
-  int32_t error;        // 0 or the first positive errno; the others were done
-  uint32_t collisions;  // commands with WIRE_HUGE that met pages of the process's own, which stay
+  int32_t error;         // 0 or the first positive errno; the others were done
+  uint32_t collisions;   // commands with WIRE_HUGE that met pages of the process's own, which stay
+  uint32_t small_count;  // commands with WIRE_COLLAPSE for which there was no huge page
+  uint32_t reserved;
 };
 
 #endif  // FAUXDAX_WIRE_H_

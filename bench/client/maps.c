@@ -16,7 +16,7 @@
 
 #include "jobs.h"
 
-enum { kPage = 4096, kHuge = 2 << 20, kChunkWords = 512, kWriteBytes = 1 << 20 };
+enum { kPage = 4096, kHuge = 2 << 20, kChunkWords = 512, kWriteBytes = 1 << 20, kWarmPasses = 4 };
 
 static void Check(const char* call, long result) {
   if (result < 0) FAIL("%s: %s", call, strerror(errno));
@@ -100,12 +100,18 @@ void JobStoreRandom(const struct settings* settings) { Access(settings, true, tr
 
 // --- faults ---
 
-/** Stores once to each page, as often as it takes; `protect` is not measured. */
+/**
+ * Stores once to each page, as often as it takes. Not measured: `protect`, and first passes, of which
+ * pages are where they stay after a few.
+ */
 static void StoreFaults(const struct settings* settings, volatile char* map,
                         void (*protect)(volatile char* map, uint64_t size_bytes)) {
   struct measure measure = MeasureNew(settings->count);
   uint64_t elapsed_ns = 0, done = 0;
-  for (uint64_t at = 0; at < settings->size_bytes; at += kPage) (void)map[at];
+  for (int pass = 0; pass < kWarmPasses; pass++) {
+    for (uint64_t at = 0; at < settings->size_bytes; at += kPage) map[at] = (char)pass;
+    protect(map, settings->size_bytes);
+  }
   while (done < settings->count) {
     protect(map, settings->size_bytes);
     uint64_t begin_ns = NowNs(), start_ns = begin_ns;

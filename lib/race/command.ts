@@ -7,11 +7,13 @@ export class Command extends Signal {
   /** CPUs that have still to drop the pages from their TLBs; undefined before the page table is changed. */
   shootdowns: number[] | undefined;
 
+  /** @param isOfServer the fault server's own, of which the engine does not know */
   constructor(
     readonly mapping: Mapping,
     readonly does:
       | { readonly kind: 'install'; readonly backing: Backing; readonly isStorable: boolean }
       | { readonly kind: 'zap'; readonly range: PageRange; readonly dropOwn: boolean },
+    readonly isOfServer = false,
   ) {
     super();
   }
@@ -24,6 +26,7 @@ export class Command extends Signal {
     }
     const { backing, isStorable } = this.does;
     const { filePage, pageCount, regionPage, isHuge } = backing;
-    return `install ${id} ${filePage}+${pageCount}=${regionPage}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`;
+    const who = this.isOfServer ? 'server ' : '';
+    return `${who}install ${id} ${filePage}+${pageCount}=${regionPage}${isStorable ? 'w' : ''}${isHuge ? 'H' : ''}`;
   }
 }

@@ -17,10 +17,12 @@ import {
   endOf,
   type Entry,
   isIn,
+  joined,
   type OwnPage,
   PageTable,
   span,
   type Target,
+  touches,
 } from './page_table.js';
 import { Process } from './process.js';
 import type { LabRegion } from './region.js';
@@ -114,7 +116,8 @@ export class SoftwareMmu implements Mmu {
 
   /**
    * A store to a protected page: whether it is one that is caught. If so it is noted, and from here on
-   * goes through.
+   * goes through. An entry of 2 MiB the process is told to map anew besides, so that it becomes
+   * storable once more, at some time; until then it stays noted, see takeNoted().
    */
   catchStore(mapping: Mapping, filePage: number): boolean {
     const ranges = this.caught.get(mapping.ino) ?? [];
@@ -131,6 +134,7 @@ export class SoftwareMmu implements Mmu {
     this.dirtied.set(mapping.ino, pages);
     table.setStorable(noted, true);
     this.dropCached(process, mapping, noted);
+    if (entry.isHuge) this.showAnew(process, mapping, entry);
     this.journal.note(() => `the store is caught: page ${span(noted)} is noted and storable`);
     return true;
   }
@@ -277,15 +281,14 @@ export class SoftwareMmu implements Mmu {
       return isIn(page, range) || (huge !== undefined && touches(huge, range));
     };
     const pages = [...noted].filter(isTaken).sort((a, b) => a - b);
-    for (const page of pages) noted.delete(page);
-    if (noted.size === 0) this.dirtied.delete(ino);
-    const ranges: { filePage: number; pageCount: number }[] = [];
+    const shownAnew = this.mappingsOf(ino).flatMap(({ queue }) => queue.filter(isOfServer));
     for (const page of pages) {
-      const last = ranges.at(-1);
-      if (last !== undefined && endOf(last) === page) last.pageCount++;
-      else ranges.push({ filePage: page, pageCount: 1 });
+      const isKept = ({ mapping, does }: Command): boolean =>
+        mapping.ino === ino && does.kind === 'install' && isIn(page, does.backing);
+      if (!shownAnew.some(isKept)) noted.delete(page);
     }
-    return ranges;
+    if (noted.size === 0) this.dirtied.delete(ino);
+    return joined(pages.map((page) => ({ filePage: page, pageCount: 1 })));
   }
 
   /** In every shared mapping of the file. */
@@ -342,6 +345,15 @@ export class SoftwareMmu implements Mmu {
     }
   }
 
+  private showAnew(process: Process, mapping: Mapping, entry: Entry): void {
+    const { filePage, pageCount, target } = entry;
+    assert(typeof target === 'number', 'stores to zeroes are told');
+    const isUnderWay = process.queue.some((one) => one.isOfServer && one.mapping === mapping);
+    if (isUnderWay) return;
+    const backing = { filePage, pageCount, regionPage: target, isHuge: true };
+    this.give(new Command(mapping, { kind: 'install', backing, isStorable: true }, true));
+  }
+
   private give(command: Command): Waitable {
     const process = this.processOf(command.mapping);
     this.footprint.writes |= process.bit;
@@ -366,18 +378,8 @@ function byIno([a]: [number, unknown], [b]: [number, unknown]): number {
   return a - b;
 }
 
-function joined(ranges: readonly PageRange[]): PageRange[] {
-  const made: { filePage: number; pageCount: number }[] = [];
-  for (const range of ranges) {
-    const last = made.at(-1);
-    if (last !== undefined && endOf(last) === range.filePage) last.pageCount += range.pageCount;
-    else made.push({ ...range });
-  }
-  return made;
-}
-
-function touches(one: PageRange, other: PageRange): boolean {
-  return one.filePage < endOf(other) && other.filePage < endOf(one);
+function isOfServer(command: Command): boolean {
+  return command.isOfServer;
 }
 
 function targetAt(entry: Entry | undefined, filePage: number): Target | undefined {

@@ -227,3 +227,18 @@ export function span({ filePage, pageCount }: PageRange): string {
 export function isIn(page: number, range: PageRange): boolean {
   return range.filePage <= page && page < endOf(range);
 }
+
+/** Ascending ranges; those that meet become one. */
+export function joined(ranges: readonly PageRange[]): PageRange[] {
+  const made: { filePage: number; pageCount: number }[] = [];
+  for (const range of ranges) {
+    const last = made.at(-1);
+    if (last !== undefined && endOf(last) === range.filePage) last.pageCount += range.pageCount;
+    else made.push({ ...range });
+  }
+  return made;
+}
+
+export function touches(one: PageRange, other: PageRange): boolean {
+  return one.filePage < endOf(other) && other.filePage < endOf(one);
+}

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +137,41 @@ static void DoFork(void) {
   if (status != 0) printf("child status %d\n", status);
 }
 
+// huge M: how many KiB of it are mapped by entries of 2 MiB.
+static void DoHuge(void) {
+  const struct map* map = Map(1);
+  FILE* areas = fopen("/proc/self/smaps", "re");
+  char line[512];
+  unsigned long start = 0, first, last;
+  long long found = 0, kib;
+  while (areas != NULL && fgets(line, sizeof(line), areas) != NULL) {
+    if (sscanf(line, "%lx-%lx ", &first, &last) == 2) start = first;
+    const char* address = (const char*)start;
+    if (address < map->address || address >= map->address + map->length) continue;
+    if (sscanf(line, "ShmemPmdMapped: %lld", &kib) == 1) found += kib;
+  }
+  if (areas != NULL) fclose(areas);
+  Answer(found);
+}
+
+// collapse: whether the kernel makes a huge page of shared memory now.
+static void DoCollapse(void) {
+  const size_t huge = 2 << 20;
+  const int file = memfd_create("huge", MFD_CLOEXEC);
+  char* at = MAP_FAILED;
+  if (file >= 0 && ftruncate(file, (off_t)huge * 2) == 0)
+    at = mmap(NULL, huge * 2, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (at == MAP_FAILED) return Answer(-1);
+  char* aligned = (char*)(((uintptr_t)at + huge - 1) & ~(huge - 1));
+  // Aligned in the file too: that is mapped over what is there.
+  mmap(aligned, huge, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+  memset(aligned, 'h', huge);
+  Answer(madvise(aligned, huge, 25 /* MADV_COLLAPSE */));
+  munmap(at, huge * 2);
+  munmap(aligned, huge);
+  close(file);
+}
+
 static void DoRead(void) {
   static char bytes[1 << 16];
   const ssize_t count = pread(*File(1), bytes, (size_t)Number(2), Number(3));
@@ -178,6 +214,12 @@ static void Run(void) {
     Answer(lseek(*File(1), Number(3), strcmp(words[2], "end") == 0 ? SEEK_END : hole));
   } else if (strcmp(call, "fsync") == 0) {
     Answer(fsync(*File(1)));
+  } else if (strcmp(call, "huge") == 0) {
+    DoHuge();
+  } else if (strcmp(call, "collapse") == 0) {
+    DoCollapse();
+  } else if (strcmp(call, "nohuge") == 0) {
+    Answer(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
   } else if (strcmp(call, "chroot") == 0) {
     Answer(chroot(words[1]));
   } else if (strcmp(call, "user") == 0) {

@@ -20,6 +20,7 @@
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
+ *   small                        it gets no huge pages from now on
  *   raw HOW                      one wrong packet            -> raw ERROR, or raw end
  */
 #define _GNU_SOURCE
@@ -61,6 +62,7 @@ static unsigned map_flags;
 static atomic_int silent;
 static char* bells;
 static struct wire_bells* requests;
+static atomic_int small;
 
 static void require(int good, const char* what) {
   if (good) return;
@@ -199,8 +201,11 @@ static void* Helper(void* unused) {
     if (silent) printf("disobeyed\n");
     while (silent) usleep(1000);
     const size_t count = (size_t)length / sizeof(commands[0]);
-    for (size_t i = 0; i < count; i++) Obey(&commands[i]);
-    const struct wire_done done = {commands[count - 1].number, 0, 0};
+    struct wire_done done = {.number = commands[count - 1].number};
+    for (size_t i = 0; i < count; i++) {
+      Obey(&commands[i]);
+      if (small && (commands[i].flags & WIRE_COLLAPSE)) done.small_count++;
+    }
     if (send(helper_channel, &done, sizeof(done), MSG_NOSIGNAL) < 0) return NULL;
   }
 }
@@ -485,6 +490,10 @@ int main(int argc, char** argv) {
     if (strcmp(word, "obey") == 0) {
       silent = 0;
       printf("obey\n");
+    }
+    if (strcmp(word, "small") == 0) {
+      small = 1;
+      printf("small\n");
     }
     if (strcmp(word, "raw") == 0) Raw(how);
     if (strcmp(word, "child") == 0) Child();

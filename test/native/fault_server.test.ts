@@ -1,9 +1,9 @@
 /** The fault server, driven by real processes that speak native/wire.h by themselves. */
 import { readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { loadNative } from '../../lib/native.js';
-import { FaultPeer, SHARED, STORABLE, SYNC } from './fault_peer.js';
+import { type FaultClient, FaultPeer, SHARED, STORABLE, SYNC } from './fault_peer.js';
 import { scratchFolder, scratchRegion } from './scratch.js';
 
 const TMPFS_MAGIC = 0x01021994;
@@ -304,11 +304,12 @@ t.test('msync of a settled file writes whole 2 MiB entries back', async (t) => {
   peer.server.catchStores(5, 0, 1024, true, true);
   peer.server.settled(5);
   await client.ask('store 100 7');
+  await client.ask('store 101 7');
   await client.ask('store 600 7');
   t.equal(await client.ask('sync 511 1'), 'sync 0');
   await client.ask('store 0 7');
-  t.equal(peer.server.counters().caughtStores, 3, 'all of the entry was protected');
-  t.same([...peer.server.takeDirtied(5)], [0, 1024]);
+  t.equal(peer.server.counters().caughtStores, 4, 'all of the entry was protected');
+  t.same([...peer.server.takeDirtied(5)], [0, 1, 600, 1]);
 });
 
 t.test('stores that are not caught are told', async (t) => {
@@ -327,7 +328,7 @@ t.test('stores that are not caught are told', async (t) => {
   }
 });
 
-t.test('2 MiB that are caught as one are noted as one', async (t) => {
+t.test('2 MiB that are caught as one are noted as one where stores lie together', async (t) => {
   const peer = new FaultPeer(t);
   const { client } = await peer.mapped(3, 1024, SHARED);
   await peer.show(3, 0, 1024, 1, 0);
@@ -335,11 +336,88 @@ t.test('2 MiB that are caught as one are noted as one', async (t) => {
   peer.server.catchStores(5, 512, 512, true, true);
   peer.server.catchStores(5, 600, 1, false, false);
   await client.ask('store 100 7');
-  t.same([...peer.server.takeDirtied(5)], [0, 512]);
   await client.ask('store 101 7');
+  t.same([...peer.server.takeDirtied(5)], [0, 512]);
+  await client.ask('store 102 7');
   t.same([...peer.server.takeDirtied(5)], [], 'the others go through untold');
   await client.ask('store 700 7');
-  t.same([...peer.server.takeDirtied(5)], [700, 1], 'not whole any more');
+  await client.ask('store 701 7');
+  t.same([...peer.server.takeDirtied(5)], [688, 16], 'not whole any more');
+});
+
+t.test('nine stores that lie apart dirty 2 MiB that are caught as one', async (t) => {
+  const peer = new FaultPeer(t);
+  const { client } = await peer.mapped(3, 512, SHARED);
+  await peer.show(3, 0, 512, 1, 0);
+  peer.server.catchStores(5, 0, 512, true, true);
+  for (let block = 0; block < 8; block++) await client.ask(`store ${block * 16} 7`);
+  const apart = [0, 1, 16, 1, 32, 1, 48, 1, 64, 1, 80, 1, 96, 1, 112, 1];
+  t.same([...peer.server.takeDirtied(5)], apart);
+  peer.protect(3, 0, 512);
+  for (let block = 0; block < 9; block++) await client.ask(`store ${block * 16} 8`);
+  t.same([...peer.server.takeDirtied(5)], [0, 512]);
+});
+
+/** 2 MiB of the file at 2 MiB of the region, whose stores are caught as one. */
+async function hugePeer(t: Test): Promise<{ peer: FaultPeer; client: FaultClient }> {
+  const peer = new FaultPeer(t);
+  const { client } = await peer.mapped(3, 512, SHARED);
+  await peer.show(3, 0, 512, 512, 0);
+  peer.server.catchStores(5, 0, 512, true, true);
+  return { peer, client };
+}
+
+/** Until what is noted is taken for good. */
+async function noneNoted(peer: FaultPeer, client: FaultClient): Promise<void> {
+  while (peer.server.takeDirtied(5).length > 0) await client.ask('load 0');
+}
+
+t.test('2 MiB that are stored to are mapped anew, and noted until they are', async (t) => {
+  const { peer, client } = await hugePeer(t);
+  const { server } = peer;
+  await client.ask('silent');
+  await client.ask('store 0 7');
+  t.equal(server.counters().commands, 1);
+  // The helper says that it has the command, but it is not done.
+  client.tell('store 1 7');
+  await client.says('disobeyed');
+  await client.says('store 1 7');
+  t.equal(server.counters().commands, 2);
+  t.same([...server.takeDirtied(5)], [0, 512]);
+  peer.protect(3, 0, 512);
+  t.same([...server.takeDirtied(5)], [0, 512], 'may become storable after it was protected');
+  await client.ask('obey');
+  await noneNoted(peer, client);
+  t.same(peer.events, [], 'nobody is told that a command is done of which nobody knew');
+  await client.ask('store 2 7');
+  t.same([...server.takeDirtied(5)], [], 'it was mapped anew, storable');
+
+  // Now that there is a huge page, the store waits for its mapping.
+  peer.protect(3, 0, 512);
+  await client.ask('store 100 8');
+  await client.ask('silent');
+  client.tell('store 101 8');
+  await client.says('disobeyed');
+  t.same([...server.takeDirtied(5)], [0, 512]);
+  t.equal(peer.number(613), 0, 'not stored yet');
+  await client.ask('obey');
+  await client.says('store 101 8');
+  t.equal(peer.number(613), 8);
+  t.equal(server.counters().commands, 3);
+});
+
+t.test('2 MiB are mapped anew no more where there are no huge pages', async (t) => {
+  const { peer, client } = await hugePeer(t);
+  const { server } = peer;
+  await client.ask('small');
+  for (let round = 0; round < 12; round++) {
+    await client.ask(`store ${round * 32} 7`);
+    await client.ask(`store ${round * 32 + 1} 7`);
+    t.equal(server.takeDirtied(5)[1], 512);
+    await noneNoted(peer, client);
+    peer.protect(3, 0, 512);
+  }
+  t.equal(server.counters().commands, 1 + 8);
 });
 
 t.test('a store to a private mapping becomes the process’s own', async (t) => {

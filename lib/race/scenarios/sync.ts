@@ -99,6 +99,30 @@ export const settledSyncPages: Scenario = {
   hasCrash: true,
 };
 
+/** The fault server has what is stored to mapped anew, which may come after the sync of that store. */
+export const hugeStoreSync: Scenario = {
+  name: 'huge-store-sync',
+  title: '2 MiB are stored to and synced while the process is told to map them anew, storable',
+  files: { f: HUGE_FILE },
+  processes: { A: { a: { file: 'f' } } },
+  threads: [
+    {
+      name: 'Process A',
+      process: 'A',
+      script: [
+        load('a', 0),
+        store('a', 0, 1),
+        fsync('f'),
+        store('a', 1, 2),
+        fsync('f'),
+        msync('a', 0),
+      ],
+    },
+  ],
+  hasCrash: true,
+  regionPages: HUGE_REGION_PAGES,
+};
+
 export const settledSyncPunch: Scenario = {
   name: 'settled-sync-punch',
   title: 'a page is synced by the fault server alone, while it is punched out and stored to again',
