@@ -64,12 +64,36 @@ void QueuedWrites::RemoveQueue(uint64_t client) {
   __atomic_store_n(&counts_->pending, 1, __ATOMIC_SEQ_CST);
 }
 
-void QueuedWrites::DropQueuesThatAreOver() {
-  std::erase_if(queues_, [](const Queue& queue) {
-    if (queue.is_over) munmap(queue.shared, sizeof(wire_queue));
-    return queue.is_over;
+bool QueuedWrites::DropQueuesThatAreOver() {
+  bool are_all = true;
+  std::erase_if(queues_, [&](const Queue& queue) {
+    if (!queue.is_over) return false;
+    if (!SettleBegun(queue)) {
+      are_all = false;
+      return false;
+    }
+    munmap(queue.shared, sizeof(wire_queue));
+    return true;
   });
   queue_count_.store(queues_.size());
+  return are_all;
+}
+
+bool QueuedWrites::SettleBegun(const Queue& queue) {
+  for (const wire_write& write : queue.shared->writes) {
+    if ((Load(write.state) & 3) == WIRE_WRITE_FREE) continue;
+    const uint64_t index = Load(write.slot);
+    if (index >= uint64_t{WIRE_FILE_SETS} * WIRE_FILE_WAYS) continue;
+    const wire_file* const begun = &published_->table().files[0][0] + index;
+    FileMap* const file = files_->Find(Load(begun->ino));
+    if (file == nullptr || file->slot() != begun) continue;
+    if (!file->gate().EnterAlone()) return false;
+    wire_file* const slot = file->slot();
+    __atomic_fetch_add(&slot->changes, 1, __ATOMIC_SEQ_CST);
+    StoreAnnounced(file, slot);
+    file->gate().LeaveAlone();
+  }
+  return true;
 }
 
 bool QueuedWrites::Find(uint64_t end) {
@@ -111,11 +135,8 @@ bool QueuedWrites::Store() {
     if (slot != nullptr) Take(committed, file, Load(slot->changes));
     file->gate().LeaveAlone();
   }
-  if (is_all && was_open) {
-    DropQueuesThatAreOver();
-  } else {
-    __atomic_store_n(&counts_->pending, 1, __ATOMIC_SEQ_CST);
-  }
+  if (is_all && was_open) is_all = DropQueuesThatAreOver();
+  if (!is_all || !was_open) __atomic_store_n(&counts_->pending, 1, __ATOMIC_SEQ_CST);
   return was_open;
 }
 
@@ -123,6 +144,10 @@ void QueuedWrites::StoreClosed(FileMap* file) {
   wire_file* const slot = file->slot();
   if (slot == nullptr) return;
   const std::lock_guard lock(mutex_);
+  StoreAnnounced(file, slot);
+}
+
+void QueuedWrites::StoreAnnounced(FileMap* file, wire_file* slot) {
   if (!queues_.empty()) {
     Find(Load(counts_->sequence));
     const uint64_t changes = Load(slot->changes) - 1;

@@ -79,7 +79,13 @@ class QueuedWrites {
   // Takes a write that was looked up when the file's changes were so many, and stores it.
   void Take(const Committed& committed, FileMap* file, uint64_t changes);
   uint64_t IndexOf(const wire_file* slot) const { return slot - &published_->table().files[0][0]; }
-  void DropQueuesThatAreOver();
+  // False when a closed gate was in the way.
+  [[nodiscard]] bool DropQueuesThatAreOver();
+  // Writes that a process had begun, and counted, when it ended: as if their files had changed,
+  // nothing is awaited of them any more. The same.
+  [[nodiscard]] bool SettleBegun(const Queue& queue);
+  // After `changes` of the file was counted, with nobody else inside its gate.
+  void StoreAnnounced(FileMap* file, wire_file* slot);
 
   FileTable* const files_;
   const PublishedFiles* const published_;

@@ -73,14 +73,20 @@ class Process {
   }
   ~Process() { munmap(queue_, sizeof(*queue_)); }
 
+  // As far as counting it; the place.
+  uint32_t Begin(uint64_t changes, uint64_t offset) {
+    const uint32_t place = next_++ % WIRE_QUEUE_WRITES;
+    CHECK(State(place) == WIRE_WRITE_FREE, "the place is free");
+    queue_->writes[place] = {WIRE_WRITE_FILLING, daemon_->index(), kIno, changes, offset,
+                             sizeof(uint64_t),   1000,             0};
+    __atomic_fetch_add(&daemon_->counts->queued[daemon_->index()], 1, __ATOMIC_SEQ_CST);
+    return place;
+  }
   // Up to the last look at `changes`; the place.
   uint32_t Commit(uint64_t changes, uint64_t offset, uint64_t word, uint64_t skip = 0) {
-    const uint32_t place = next_++ % WIRE_QUEUE_WRITES;
+    const uint32_t place = Begin(changes, offset);
     wire_write* const write = &queue_->writes[place];
-    CHECK(State(place) == WIRE_WRITE_FREE, "the place is free");
     std::memcpy(queue_->bytes[place], &word, sizeof(word));
-    *write = {WIRE_WRITE_FILLING, daemon_->index(), kIno, changes, offset, sizeof(word), 1000, 0};
-    __atomic_fetch_add(&daemon_->counts->queued[daemon_->index()], 1, __ATOMIC_SEQ_CST);
     const uint64_t sequence =
         skip + __atomic_fetch_add(&daemon_->counts->sequence, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&write->state, sequence << 2 | WIRE_WRITE_COMMITTED, __ATOMIC_SEQ_CST);
@@ -175,6 +181,39 @@ void EndedProcess(Region* region) {
   Process again(&daemon, 1);
 }
 
+// Readers do not wait for ever for what a process had counted when it was killed.
+void KilledProcess(Region* region) {
+  Daemon daemon(region);
+  Process other(&daemon, 2);
+  const auto is_settled = [&daemon] {
+    return daemon.slot->settled == daemon.counts->queued[daemon.index()];
+  };
+  {
+    Process process(&daemon, 1);
+    const uint64_t changes = daemon.changes();
+    process.Begin(changes, 128);
+    process.Commit(changes - 1, 128, 40);  // and had to take this back
+    process.write(process.Begin(changes, 128))->slot = UINT64_MAX;
+    CHECK(daemon.queued->Store() && !is_settled(), "it may go on");
+    const uint32_t late = other.Begin(changes, 136);
+    other.Commit(changes, 144, 41);
+    daemon.queued->RemoveQueue(1);
+    CHECK(daemon.queued->Store() && is_settled(), "it does not");
+    CHECK(WordAt(*region, 144) == 41, "what others wrote is stored");
+    CHECK(daemon.changes() != changes, "and who has begun looks again");
+    (void)other.Cancel(late);
+  }
+  Process process(&daemon, 3);
+  process.Begin(daemon.changes(), 128);
+  daemon.file()->gate().Close();
+  process.Begin(daemon.changes(), 128);
+  daemon.queued->RemoveQueue(3);
+  (void)daemon.queued->Store();
+  CHECK(!is_settled(), "not while its map changes");
+  daemon.file()->gate().Open();
+  CHECK(daemon.queued->Store() && is_settled(), "but afterwards");
+}
+
 // A write whose last look saw no change is in the region whatever the map did afterwards.
 void WritersAgainstChanges(Region* region) {
   Daemon daemon(region);
@@ -214,6 +253,7 @@ int main(int argc, char** argv) {
   StoredInOrder(region.get());
   ChangesComeBetween(region.get());
   EndedProcess(region.get());
+  KilledProcess(region.get());
   WritersAgainstChanges(region.get());
   std::puts("done");
   return 0;

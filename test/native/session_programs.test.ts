@@ -9,7 +9,7 @@ const COMPILER = process.env['CXX'] ?? 'c++';
 const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
 const SOURCES = [
   'data_service device file_map file_table in_place page_watch persist poison published_files',
-  'queued_writes region',
+  'queued_writes region shared_memory',
   'recorder trace_file crc32 output processes undecided',
 ]
   .join(' ')
