@@ -37,7 +37,24 @@ static int ShowTrap(const struct showing* show) {
   return MemoryMove((uint64_t)stage, show->length, show->start, 0);
 }
 
+// By entries of 2 MiB where the kernel has its huge page of zeroes; where not, one page is there
+// when the others are asked for.
+static int ShowHugeZeroes(const struct showing* show) {
+  const long result = MemoryStage(show->start, show->length, show->part->prot, kAnonymous, -1, 0);
+  if (IsError(result)) return (int)-result;
+  const uint64_t stage = (uint64_t)result;
+  SysMadvise(stage, show->length, MADV_HUGEPAGE);
+  int error = (int)-SysMadvise(stage, PAGE, MADV_POPULATE_READ);
+  if (error == 0) error = MemoryRegister(stage, show->length, kTrapModes);
+  if (error == 0) error = MemoryZero(stage + PAGE, show->length - PAGE);
+  if (error == EEXIST) error = 0;
+  if (error == 0) error = MemoryProtect(stage, show->length);
+  return MemoryMove(stage, show->length, show->start, error);
+}
+
 static int ShowZero(const struct showing* show) {
+  const bool is_huge = show->length == HUGE_PAGE && show->start % HUGE_PAGE == 0;
+  if (is_huge && show->is_shared && ShowHugeZeroes(show) == 0) return 0;
   const long stage = MemoryTrapStage(show->start, show->length, show->part->prot);
   if (IsError(stage)) return (int)-stage;
   int error = MemoryZero((uint64_t)stage, show->length);

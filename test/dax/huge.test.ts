@@ -1,4 +1,4 @@
-// 2 MiB of a file that are stored to between syncs again and again: mapped by one entry where the
+// 2 MiB of a file, stored to between syncs again and again, or a hole: mapped by one entry where the
 // kernel has a huge page, and right where it has none.
 import { spawnSync } from 'node:child_process';
 import t, { type Test } from 'tap';
@@ -61,3 +61,36 @@ t.test(never, { skip: cannotMap }, async (t) => {
   }
   t.equal(await mapper.call('huge M'), '0');
 });
+
+for (const before of ['huge M', 'nohuge']) {
+  const name = `a hole of 2 MiB reads as zeroes until it is stored to, after ${before}`;
+  t.test(name, { skip: cannotMap }, async (t) => {
+    const { dir } = await daxMount(t, { commitSeconds: 3600 });
+    const [mapper, plain] = [Mapper.direct(t, dir), Mapper.plain(t, dir)];
+    const [first, inside, last] = [2 * MIB, 3 * MIB, 4 * MIB - 4096];
+    await mapper.check(t, [
+      [before, '0'],
+      ['open A f rw+creat', '0'],
+      [`truncate A ${4 * MIB}`, '0'],
+      [`map M A 0 ${4 * MIB} shared`, '0'],
+      [`load M ${inside} 4096`, '<.*4096>'],
+      [`load M ${first} 4096`, '<.*4096>'],
+      [`load M ${last} 4096`, '<.*4096>'],
+      [`store M ${inside} stored`, '0'],
+      [`load M ${inside - 4} 12`, '<.*4>stored..'],
+      [`load M ${last} 4096`, '<.*4096>'],
+    ]);
+    await plain.check(t, [
+      ['open A f rw', '0'],
+      [`read A 12 ${inside - 4}`, '<.*4>stored..'],
+      [`write A written ${last}`, '7'],
+      ['write A begin 0', '5'],
+    ]);
+    await mapper.check(t, [
+      [`load M ${last} 8`, 'written.'],
+      ['load M 0 6', 'begin.'],
+      [`load M ${inside + 4096} 4096`, '<.*4096>'],
+      [`load M ${first - 4096} 4096`, '<.*4096>'],
+    ]);
+  });
+}
