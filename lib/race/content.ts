@@ -54,15 +54,15 @@ export class Contents {
   parsed(content: Content, first: number, bytes: Uint8Array): Content {
     assert(bytes.length % WORD_BYTES === 0);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const count = bytes.length / WORD_BYTES;
-    let made =
-      count === WORDS_PER_PAGE ? this.filled(view.getUint32(PAGE_BYTES - 8, true)) : content;
-    for (let index = 0; index < count; index++) {
+    const values = Array.from({ length: bytes.length / WORD_BYTES }, (_, index) => {
       assert(view.getUint32(index * WORD_BYTES + 4, true) === 0, 'a word holds less than 2^32');
-      const value = view.getUint32(index * WORD_BYTES, true);
-      if (wordOf(made, first + index) !== value) made = this.with(made, first + index, value);
-    }
-    return made;
+      return view.getUint32(index * WORD_BYTES, true);
+    });
+    const isWhole = values.length === WORDS_PER_PAGE;
+    const fill = isWhole ? oftenIn(values) : content.fill;
+    const words = new Map(isWhole ? [] : content.words);
+    for (const [index, value] of values.entries()) words.set(first + index, value);
+    return this.intern(fill, words);
   }
 
   private intern(fill: number, words: Map<number, number>): Content {
@@ -75,6 +75,11 @@ export class Contents {
     }
     return content;
   }
+}
+
+/** What most of the words of a page hold, where no more than one of the first three is another. */
+function oftenIn([one, other, third]: readonly number[]): number {
+  return (one === other || one === third ? one : other)!;
 }
 
 export function wordOf(content: Content, index: number): number {
