@@ -98,7 +98,7 @@ export class Accesses {
     const stored = world.stored.get(mapping, op.page, op.word);
     const expected = stored ?? model.current(op.page, op.word);
     if (typeof target === 'object' && stored === undefined) return;
-    if (op.page >= model.pages) {
+    if (typeof target !== 'object' && op.page >= model.pages) {
       world.fail('load', `a load of page ${op.page} beyond the end of the file went through`);
     }
     if (value === expected) return;

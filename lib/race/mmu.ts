@@ -10,7 +10,7 @@ import assert from 'node:assert/strict';
 import type { Backing, Mapping, Mmu, PageRange } from '../dax/mmu.js';
 import { READY, type Waitable } from '../dax/task.js';
 import type { Content } from './content.js';
-import { Command } from './command.js';
+import { Command, type CommandKind, installText, pagesText } from './command.js';
 import { type Footprint, fileBit } from './footprint.js';
 import type { Journal } from './journal.js';
 import {
@@ -186,7 +186,7 @@ export class SoftwareMmu implements Mmu {
       const { isStorable } = does;
       table.put({ filePage, pageCount, target: regionPage, isHuge, isStorable });
       this.dropCached(process, mapping, does.backing);
-      this.journal.note(() => `${name}: ${describe(does.backing, isStorable)}`);
+      this.journal.note(() => `${name}: ${installText(does.backing, isStorable)}`);
     } else if (command.shootdowns === undefined) {
       table.zap(does.range, does.dropOwn);
       command.shootdowns = [...process.tlbs]
@@ -207,11 +207,11 @@ export class SoftwareMmu implements Mmu {
 
   install(mapping: Mapping, backing: Backing, isStorable: boolean): Waitable {
     if (isStorable) this.settledInos.delete(mapping.ino);
-    return this.give(new Command(mapping, { kind: 'install', backing, isStorable }));
+    return this.give(mapping, { kind: 'install', backing, isStorable });
   }
 
   zap(mapping: Mapping, range: PageRange, dropOwn: boolean): Waitable {
-    return this.give(new Command(mapping, { kind: 'zap', range, dropOwn }));
+    return this.give(mapping, { kind: 'zap', range, dropOwn });
   }
 
   allowStores(mapping: Mapping, range: PageRange): void {
@@ -256,6 +256,7 @@ export class SoftwareMmu implements Mmu {
   }
 
   settled(ino: number): void {
+    this.footprint.writes |= fileBit(ino);
     this.settledInos.add(ino);
   }
 
@@ -351,12 +352,16 @@ export class SoftwareMmu implements Mmu {
     const isUnderWay = process.queue.some((one) => one.isOfServer && one.mapping === mapping);
     if (isUnderWay) return;
     const backing = { filePage, pageCount, regionPage: target, isHuge: true };
-    this.give(new Command(mapping, { kind: 'install', backing, isStorable: true }, true));
+    this.give(mapping, { kind: 'install', backing, isStorable: true }, true);
   }
 
-  private give(command: Command): Waitable {
-    const process = this.processOf(command.mapping);
+  private give(mapping: Mapping, does: CommandKind, isOfServer = false): Waitable {
+    const process = this.processOf(mapping);
     this.footprint.writes |= process.bit;
+    const looked = () => {
+      this.footprint.reads |= process.bit;
+    };
+    const command = new Command(mapping, does, looked, isOfServer);
     process.queue.push(command);
     return command;
   }
@@ -385,15 +390,4 @@ function isOfServer(command: Command): boolean {
 function targetAt(entry: Entry | undefined, filePage: number): Target | undefined {
   if (entry === undefined || typeof entry.target !== 'number') return entry?.target;
   return entry.target + (filePage - entry.filePage);
-}
-
-function pagesText(range: PageRange): string {
-  return `page${range.pageCount === 1 ? '' : 's'} ${span(range)}`;
-}
-
-function describe(backing: Backing, isStorable: boolean): string {
-  const { regionPage, pageCount, isHuge } = backing;
-  const what =
-    regionPage === 'zero' ? 'zeroes' : `region page ${span({ filePage: regionPage, pageCount })}`;
-  return `${isHuge ? 'PMD' : 'PTE'} ${span(backing)} shows ${what}, ${isStorable ? 'storable' : 'protected'}`;
 }

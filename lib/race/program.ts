@@ -124,7 +124,7 @@ export class Program {
       world.footprint.writes |= fileBit(file.ino);
       const inode = world.inode(file);
       world.fileData.write(inode, page * PAGE_BYTES + word * WORD_BYTES, bytes);
-      world.metadata.endOperation();
+      world.endOperation();
       if (page >= file.model.pages) file.model.pages = page + 1;
       file.model.store(page, word, value);
       world.journal.note(() => `writes ${value}`);
@@ -162,7 +162,7 @@ export class Program {
     const range = { filePage: fromPage, pageCount: Infinity };
     yield* this.change(file, range, true, () => {
       world.fileData.setSize(world.inode(file), pages * PAGE_BYTES);
-      world.metadata.endOperation();
+      world.endOperation();
       if (pages < file.model.pages) {
         file.model.zero(pages, Infinity);
         world.stored.drop(file.ino, pages);
@@ -181,16 +181,20 @@ export class Program {
     const [offset, length] = [page * PAGE_BYTES, pageCount * PAGE_BYTES];
     const moves = op.op === 'collapse' || op.op === 'insert';
     const range = { filePage: page, pageCount: moves ? Infinity : pageCount };
+    let endPage = Infinity;
     yield* this.change(file, range, false, () => {
       const inode = world.inode(file);
       if (op.op === 'punch') world.fileData.punch(inode, offset, length);
       else if (op.op === 'zero') world.fileData.zeroRange(inode, offset, length, KEEP_SIZE);
       else world.fileData[op.op](inode, offset, length);
-      world.metadata.endOperation();
+      world.endOperation();
       if (!moves) return model.zero(page, pageCount);
       const operations = world.pendingOperations().length;
       model.move(page, op.op === 'collapse' ? -pageCount : pageCount, operations);
+      endPage = model.pages;
     });
+    // As the kernel has it: until then one's own pages beyond the new end are there.
+    if (op.op === 'collapse') world.stored.drop(file.ino, endPage);
   }
 
   private writeback({ ino }: LabFile, range: PageRange): Task<void> {

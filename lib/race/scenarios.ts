@@ -14,6 +14,7 @@ import {
   bailAndRetry,
   pmdAfterPunch,
   pmdPteCollision,
+  privateCollapse,
   privatePunch,
   privateThreads,
   privateTruncate,
@@ -31,6 +32,7 @@ import {
 import { readFirst, readFirstPmd } from './scenarios/read_first.js';
 import {
   collapseCaught,
+  collapseFails,
   collapseSync,
   insertSync,
   mapSync,
@@ -87,11 +89,13 @@ export const SCENARIOS: readonly Scenario[] = [
   hugeStoreSync,
   collapseSync,
   collapseCaught,
+  collapseFails,
   insertSync,
   pmdAfterPunch,
   privateThreads,
   privateTruncate,
   privatePunch,
+  privateCollapse,
 ];
 
 /** @throws {RangeError} there is none */

@@ -60,7 +60,7 @@ export class Thread {
       this.passed.push({ label, saw });
     } else {
       this.waitsFor = step;
-      this.passed.push({ label: WAITS, saw: step instanceof Command ? step.text : undefined });
+      this.passed.push({ label: WAITS, saw: step instanceof Command ? step.what : undefined });
     }
   }
 

@@ -154,7 +154,7 @@ export class World {
       mmu: this.mmu,
       bugs,
       force: () => this.commit(),
-      endOperation: () => metadata.endOperation(),
+      endOperation: () => this.endOperation(),
       collided: (mapping, _range, collision) => this.counted.set(mapping, collision),
       touched: (inode) => this.touch(inode),
     });
@@ -172,8 +172,7 @@ export class World {
   /** Fences and commits, as whoever serves a sync. */
   commit(): void {
     this.region.fence();
-    this.metadata.endOperation();
-    this.footprint.reads |= JOURNAL;
+    this.endOperation();
     if (!this.metadata.dirty) return;
     this.footprint.writes |= JOURNAL | SPACE;
     for (const { ino } of this.files.values()) this.footprint.writes |= fileBit(ino);
@@ -184,6 +183,12 @@ export class World {
     for (const { model } of this.files.values()) model.commit();
     if (this.scenario.hasCrash === true) this.committedText = this.mapsText();
     this.journal.note(() => `committed: ${count} operation${count === 1 ? '' : 's'}`);
+  }
+
+  /** Of whoever changed something last: also where that was somebody else, or nobody. */
+  endOperation(): void {
+    this.footprint.reads |= JOURNAL;
+    this.metadata.endOperation();
   }
 
   /** An invariant broke, if it is watched. @throws {Violation} */

@@ -231,6 +231,32 @@ const cases: Case[] = [
     ],
   },
   {
+    name: 'what a private mapping stored beyond the new end goes with a collapse',
+    rows: [
+      [0, 1, store('own', 1, 5), done],
+      [2, 3, load('own', 1), sees(5)],
+      [4, 5, collapse('f', 0), done],
+      [6, 7, truncate('f', 2), done],
+      [8, 9, load('own', 1), sees(0)],
+    ],
+    mutants: [
+      [1, sees(7), 'load'],
+      [4, sees(5), 'load'],
+    ],
+  },
+  {
+    name: 'a collapse fails where its range reaches the end, and only there',
+    rows: [
+      [0, 1, collapse('f', 0), done],
+      [2, 3, collapse('f', 0), fails('EINVAL')],
+      [4, 5, load('a', 0), sees(7)],
+    ],
+    mutants: [
+      [0, fails('EINVAL'), 'error'],
+      [1, fails('EIO'), 'error'],
+    ],
+  },
+  {
     name: 'a cut leaves the order of pages from before a collapse or after it, with what was stored',
     rows: [
       [0, 1, collapse('f', 0), done],

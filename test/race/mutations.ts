@@ -32,8 +32,8 @@ const CAUGHT: Rows = {
   'dax/fault': [
     ["yield* file.zap(window, ['zero'], false);", '', 'hole-fault-race'],
     ['file.entries.markDirty(page);', '', 'fault-no-completion'],
-    ["this.view.mark(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'],
-    ["view.mark(window, 'region', isHuge);", '', 'punch-fault'],
+    ["this.install(window, isZero ? 'zero' : 'region', isHuge);", '', 'hole-fault-race'],
+    ["this.install(window, 'region', isHuge);", '', 'punch-fault'],
     ['if (!mapping.isSync || parts.metadata.isSettled(inode))', 'if (true)', 'map-sync'],
     ['if (mayBeOwn && (yield* this.isStale()))', 'if (false)', 'pmd-after-punch'],
     ['mayBeHuge && !mayBeOwn && !this.hasPagesAround()', 'mayBeHuge', 'hole-fault-race-pmd'],
@@ -54,6 +54,8 @@ const CAUGHT: Rows = {
     ["dropOwn ? ['zero', 'region', 'bus', 'own'] : SHOWN", 'SHOWN', 'fork-truncate'],
     ['keepDirt(parts, file, dirty);', '', 'collapse-sync'],
     ['flushMoved(parts, list, moved);', '', 'collapse-sync'],
+    ["file.entries.insert({ ...now, isHuge: false }, 'page');", '', 'collapse-fails'],
+    ['yield* dropOwnFrom(file, end);', ';', 'private-collapse'],
     ['file.takeDirtied();', '', 'collapse-caught'],
     ['yield* showGrowth(file, endBefore);', ';', 'write-growth'],
   ],
@@ -98,6 +100,8 @@ const CAUGHT: Rows = {
   ],
   'dax/view': [
     ['return this.doubted.get(filePage)?.has(thread) ?? false;', 'return true;', 'private-threads'],
+    ['!isHuge && this.isHugeAt(filePage)', 'this.isHugeAt(filePage)', 'huge-end'],
+    ['isHuge && this.hasPagesAround(filePage)', 'this.hasPagesAround(filePage)', 'read-first-pmd'],
     [
       'chunk.marks.fill(mark, first, end);',
       'chunk.marks.fill(mark, first, first + 1);',
@@ -123,6 +127,11 @@ const UNTOLD: Rows = {
       '!claim.contains(this.lockRange(found))',
       'false',
       'the entry changes between the look and the lock only where the lock is waited for behind one that waits itself: four threads, more than a space of a minute has',
+    ],
+    [
+      'this.view.split(this.filePage);',
+      ';',
+      'pages of an entry of 2 MiB are missing only where a program threw them away (MADV_DONTNEED), which no script can',
     ],
     ['region.fence();', '', 'a commit that shows the extent fences first'],
     [
@@ -157,11 +166,6 @@ const UNTOLD: Rows = {
     ],
   ],
   'dax/change': [
-    [
-      "file.entries.insert({ ...now, isHuge: false }, 'page');",
-      '',
-      'dirty pages stay where they are only when the change fails, and no script has a call that does',
-    ],
     [
       'file.entries.remove(range.filePage, range.filePage + range.pageCount);',
       '',

@@ -134,8 +134,11 @@ export class FileModel {
         this.file(action.file).zero(action.page, action.pageCount);
         break;
       case 'collapse':
+        this.file(action.file).collapse(action.page, action.pageCount);
+        this.dropOwn(action.file);
+        break;
       case 'insert':
-        this.file(action.file)[action.op](action.page, action.pageCount);
+        this.file(action.file).insert(action.page, action.pageCount);
         break;
       case 'truncate':
         this.truncate(action.file, action.pages);
@@ -209,12 +212,16 @@ export class FileModel {
     file.store(page, word, value);
   }
 
-  /** Pages that a store made a private mapping's own go with those of the file. */
   private truncate(name: string, pageCount: number): void {
     const file = this.file(name);
     const isShorter = pageCount < file.pageCount;
     file.resize(pageCount);
-    if (!isShorter) return;
+    if (isShorter) this.dropOwn(name);
+  }
+
+  /** Pages beyond the end that a store made a private mapping's own go with those of the file. */
+  private dropOwn(name: string): void {
+    const { pageCount } = this.file(name);
     for (const [map, own] of this.own) {
       if (this.maps.get(map)!.file !== name) continue;
       for (const page of [...own.keys()]) if (page >= pageCount) own.delete(page);
@@ -247,6 +254,10 @@ export class FileModel {
   }
 
   private refuseError(action: Action, code: string): Refusal {
+    // The range has to end before the file does.
+    if (code === 'EINVAL' && action.op === 'collapse') {
+      if (action.page + action.pageCount >= this.file(action.file).pageCount) return undefined;
+    }
     if (code === 'ENOSPC' && this.scenario.regionPages !== undefined) return undefined;
     // What the kernel answers to read(2) of a page that the media lost.
     const isRead = action.op === 'read' || action.op === 'scanfile';

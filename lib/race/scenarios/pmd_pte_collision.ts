@@ -3,6 +3,7 @@
  * stores never are. Both forms of the mail are the same two threads in another order.
  */
 import {
+  collapse,
   HUGE_FILE,
   HUGE_REGION_PAGES,
   load,
@@ -99,5 +100,16 @@ export const privatePunch: Scenario = {
   threads: [
     { name: 'CPU 0', process: 'one', script: [store('a', 1, 1), load('a', 0), load('a', 1)] },
     { name: 'CPU 1', process: 'puncher', script: [punch('f', 0, 2)] },
+  ],
+};
+
+export const privateCollapse: Scenario = {
+  name: 'private-collapse',
+  title: 'a private page is beyond the end after a collapse, and the file grows again',
+  files: { f: written(2) },
+  processes: { one: { a: { file: 'f', isPrivate: true } }, cutter: {} },
+  threads: [
+    { name: 'CPU 0', process: 'one', script: [store('a', 1, 1), load('a', 1)] },
+    { name: 'CPU 1', process: 'cutter', script: [collapse('f', 0), truncate('f', 2)] },
   ],
 };

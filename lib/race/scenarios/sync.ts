@@ -208,6 +208,18 @@ export const collapseCaught: Scenario = {
   hasCrash: true,
 };
 
+export const collapseFails: Scenario = {
+  name: 'collapse-fails',
+  title: 'a page is stored to and synced while a collapse finds that it is the last one, and fails',
+  files: { f: written(1) },
+  processes: { mover: {}, user: { a: { file: 'f' } } },
+  threads: [
+    { name: 'Process 1', process: 'mover', script: [collapse('f', 0)] },
+    { name: 'Process 2', process: 'user', script: [store('a', 0, 1), fsync('f'), load('a', 0)] },
+  ],
+  hasCrash: true,
+};
+
 export const insertSync: Scenario = {
   name: 'insert-sync',
   title: 'a page is stored to and synced while a hole is put into the file before it',
