@@ -11,6 +11,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -327,7 +328,7 @@ uint64_t FaultServer::Show(uint64_t mapping_number, uint64_t file_page, uint64_t
 void FaultServer::Unsettle(const FaultMapping& mapping) {
   if (!mapping.is_shared) return;
   const auto found = caught_.find(mapping.ino);
-  if (found != caught_.end()) found->second.is_settled = false;
+  if (found != caught_.end()) Unkeep(mapping.ino, &found->second);
 }
 
 void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_count, bool on,
@@ -342,7 +343,7 @@ void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_co
   const auto found = caught_.find(ino);
   if (found == caught_.end()) return;
   Caught& caught = found->second;
-  caught.is_settled = false;
+  Unkeep(ino, &caught);
   caught.pages.Remove(file_page, page_count);
   // A chunk that is not whole any more is none: whoever asks asks for all of it.
   caught.huge.Remove(file_page, page_count);
@@ -358,8 +359,13 @@ void FaultServer::Settled(uint64_t ino) {
 }
 
 void FaultServer::Unsettled() {
-  const Turn turn(this);
-  for (auto& [ino, caught] : caught_) caught.is_settled = false;
+  uint64_t last = 0;
+  {
+    const Turn turn(this);
+    for (auto& [ino, caught] : caught_) last = std::max(last, Unkeep(ino, &caught));
+  }
+  // Whoever is answered next may store next, and is to find it in mtime.
+  if (last != 0) (void)IsProtected(last);
 }
 
 FaultServerCounters FaultServer::counters() {

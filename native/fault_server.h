@@ -135,6 +135,11 @@ class FaultServer {
     StoreGroups groups;
     // Taken from `dirtied` by WriteBackSettled(), not flushed yet.
     IntervalSet protecting;
+    // Of `dirtied`: left storable by a sync, because mtime is of this very tick of its clock.
+    IntervalSet kept;
+    int64_t touched_ns = 0;  // when a caught store moved mtime, monotonic
+    int64_t synced_ns = 0;   // the last settled sync
+    uint32_t syncs_in_a_row = 0;
     // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes
     // pages storable past us, takes dirt away or changes the map.
     bool is_settled = false;
@@ -228,9 +233,19 @@ class FaultServer {
   // JavaScript.
   [[nodiscard]] bool WriteBackSettled(const std::vector<FaultPart>& parts);
   [[nodiscard]] bool WriteBack(const FaultPart& part);
-  // The entry of a part's file, when it is settled and no process is being shown any of it.
+  // The same for noted pages of a settled file: protected, flushed, fenced.
+  [[nodiscard]] bool WriteBackPages(uint64_t ino, const IntervalSet& taken);
+  // Writes back what is kept and whose time is over.
+  void EndKeeping();
+  // Whether the file is settled and no process is being shown any of it; its entry.
+  bool IsSettled(uint64_t ino);
   Caught* FindSettled(uint64_t mapping);
-  void FlushFile(const FileMap& file, const IntervalSet& pages);
+  // Flushed and fenced; false when the map is about to change.
+  [[nodiscard]] bool FlushPages(uint64_t ino, const IntervalSet& pages);
+  // Any thread: has pages protected wherever they are shown; the number of the last change, or 0.
+  uint64_t AppendProtection(uint64_t ino, const IntervalSet& pages);
+  // JavaScript thread: the file is settled no more, and nothing is kept. The same number.
+  uint64_t Unkeep(uint64_t ino, Caught* caught);
 
   // fault_calls.cc, on the thread, with the mutex held. Each answers, or leaves it to JavaScript.
   void TakeRequest(Channel* channel);
@@ -304,6 +319,7 @@ class FaultServer {
   uint64_t faults_ = 0;
   uint64_t caught_stores_ = 0;
   uint64_t held_stores_ = 0;
+  int64_t kept_until_ns_ = 0;  // the first time at which something is kept no more; 0: nothing is
   uint64_t settled_syncs_ = 0;
   uint64_t rung_syncs_ = 0;
   uint64_t commands_ = 0;

@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kReadyMax = 64;
 constexpr int kTickMs = 1000;
+constexpr int kKeptTickMs = 1;
 // Messages of one process at a time; then the others have their turn.
 constexpr int kMessagesMax = 64;
 
@@ -42,8 +43,9 @@ void FaultServer::Run() {
   pthread_setname_np(pthread_self(), "fauxdax-faults");
   epoll_event ready[kReadyMax];
   int64_t looked_ns = MonotonicNs();
+  bool keeps = false;
   while (!stop_) {
-    const int count = epoll_wait(epoll_fd_, ready, kReadyMax, kTickMs);
+    const int count = epoll_wait(epoll_fd_, ready, kReadyMax, keeps ? kKeptTickMs : kTickMs);
     CHECK(count >= 0 || errno == EINTR, "epoll waits");
     for (int i = 0; i < count && !stop_; i++) {
       const Turn turn(this, Turn::Of::kThread);
@@ -51,6 +53,13 @@ void FaultServer::Run() {
       Serve(ready[i].data.u64, ready[i].events);
     }
     const int64_t now_ns = MonotonicNs();
+    keeps = kept_until_ns_ != 0;
+    if (keeps && now_ns >= kept_until_ns_) {
+      const Turn turn(this, Turn::Of::kThread);
+      MakeChanges();
+      EndKeeping();
+      keeps = kept_until_ns_ != 0;
+    }
     if (now_ns - looked_ns < int64_t{kTickMs} * 1'000'000) continue;
     looked_ns = now_ns;
     const Turn turn(this, Turn::Of::kThread);
@@ -165,6 +174,7 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     storable = NoteGroup(&caught->second, *mapping, file_page);
     const auto lock = files_->SharedLock();
     FileMap* file = files_->Find(mapping->ino);
+    if (file != nullptr) caught->second.touched_ns = MonotonicNs();
     if (file != nullptr && file->TouchMtime(RealtimeNs())) files_->NoteTouched(mapping->ino);
   }
   caught_stores_++;

@@ -110,7 +110,7 @@ IntervalSet FaultServer::TakeDirtied(uint64_t ino) {
   const auto found = caught_.find(ino);
   if (found == caught_.end()) return {};
   Caught& caught = found->second;
-  caught.is_settled = false;
+  Unkeep(ino, &caught);
   caught.groups.End();
   IntervalSet dirtied = std::exchange(caught.dirtied, {});
   // Not flushed yet: whoever takes them does that too.

@@ -8,9 +8,18 @@
 // Who says that a file is settled is JavaScript, after a sync that left nothing dirty and nothing
 // of the metadata to be committed; it takes that back before it answers for any change of the
 // metadata. Times are not worth a commit here, as in fdatasync(2).
+//
+// Who syncs again and again, a database, stores to the same few pages in between, and each would
+// fault each time. What the fault is for, besides the note, is mtime; and the clock of mtime ticks.
+// So in the tick after a caught store moved mtime such pages are flushed and *kept*: they stay
+// storable, and noted for the next sync, which flushes them again, stored to or not. When the tick
+// is over they are written back. When the file is settled no more (somebody sets times, say), they
+// are protected first.
 #include <utility>
+#include <vector>
 
 #include "fault_server.h"
+#include "monotonic.h"
 
 namespace fauxdax {
 
@@ -18,6 +27,12 @@ namespace {
 
 // More than 16 MiB is left to JavaScript: faults wait meanwhile.
 constexpr uint64_t kWriteBackPagesMax = 4096;
+// What a sync flushes in less time than a fault takes.
+constexpr uint64_t kKeptPagesMax = 32;
+// Of the clock that a kernel with 250 Hz takes the times of files from.
+constexpr int64_t kTickNs = 4'000'000;
+// Syncs of a file, each within a tick of the one before, after which the next is expected.
+constexpr uint32_t kSyncsInARow = 16;
 
 }  // namespace
 
@@ -51,65 +66,122 @@ bool FaultServer::WriteBack(const FaultPart& part) {
     if (!caught->huge.Contains(chunk, kPagesPerHuge)) continue;
     caught->dirtied.ForEachIn(chunk, kPagesPerHuge, take);
   }
-  uint64_t taken_pages = 0;
-  taken.ForEach([&](uint64_t, uint64_t count) { taken_pages += count; });
-  if (taken_pages == 0) return true;
-  if (taken_pages > kWriteBackPagesMax) return false;
-  taken.ForEach([&](uint64_t page, uint64_t count) { caught->dirtied.Remove(page, count); });
+  const int64_t now_ns = MonotonicNs();
+  const bool goes_on = now_ns < caught->synced_ns + kTickNs;
+  caught->syncs_in_a_row = goes_on ? caught->syncs_in_a_row + 1 : 0;
+  caught->synced_ns = now_ns;
+  if (taken.empty()) return true;
   caught->groups.End();
-  caught->protecting = taken;
-  for (const auto& [number, mapping] : mappings_) {
-    if (mapping->ino != ino || !mapping->is_shared) continue;
-    MemoryChange change = {.kind = MemoryChange::Kind::kProtect,
-                           .client = mapping->client->number(),
-                           .whole = {},
-                           .ranges = {}};
-    taken.ForEachIn(mapping->file_page, mapping->page_count, [&](uint64_t page, uint64_t count) {
-      for (const MemoryRange& range : ShownMemory(*mapping, page, count)) {
-        change.ranges.push_back(range);
-      }
-    });
-    if (!change.ranges.empty()) Append(std::move(change));
-  }
+  const uint64_t taken_pages = taken.page_count();
+  if (taken_pages > kWriteBackPagesMax) return false;
+  const bool keeps = caught->syncs_in_a_row >= kSyncsInARow && taken_pages <= kKeptPagesMax &&
+                     now_ns < caught->touched_ns + kTickNs;
+  if (!keeps) return WriteBackPages(ino, taken);
+  taken.ForEach([&](uint64_t page, uint64_t count) { caught->kept.Add(page, count); });
+  const int64_t end_ns = caught->touched_ns + kTickNs;
+  if (kept_until_ns_ == 0 || end_ns < kept_until_ns_) kept_until_ns_ = end_ns;
+  return FlushPages(ino, taken);
+}
+
+bool FaultServer::WriteBackPages(uint64_t ino, const IntervalSet& taken) {
+  Caught& caught = caught_.at(ino);
+  taken.ForEach([&](uint64_t page, uint64_t count) {
+    caught.dirtied.Remove(page, count);
+    caught.kept.Remove(page, count);
+  });
+  caught.protecting = taken;
+  AppendProtection(ino, taken);
   MakeChanges();
 
   const auto found = caught_.find(ino);
   if (found == caught_.end()) return false;
   Caught& after = found->second;
   const IntervalSet protecting = std::exchange(after.protecting, {});
-  const auto lock = files_->SharedLock();
-  FileMap* file = files_->Find(ino);
-  const bool is_ours = FindSettled(part.mapping) == &after && file != nullptr;
-  if (!is_ours || !file->gate().EnterShared()) {
-    protecting.ForEach([&](uint64_t page, uint64_t count) { after.dirtied.Add(page, count); });
-    return false;
+  // What JavaScript took meanwhile it flushes, too.
+  if (IsSettled(ino) && FlushPages(ino, protecting)) return true;
+  protecting.ForEach([&](uint64_t page, uint64_t count) { after.dirtied.Add(page, count); });
+  return false;
+}
+
+uint64_t FaultServer::AppendProtection(uint64_t ino, const IntervalSet& pages) {
+  uint64_t last = 0;
+  for (const auto& [number, mapping] : mappings_) {
+    if (mapping->ino != ino || !mapping->is_shared) continue;
+    MemoryChange change = {.kind = MemoryChange::Kind::kProtect,
+                           .client = mapping->client->number(),
+                           .whole = {},
+                           .ranges = {}};
+    pages.ForEachIn(mapping->file_page, mapping->page_count, [&](uint64_t page, uint64_t count) {
+      for (const MemoryRange& range : ShownMemory(*mapping, page, count)) {
+        change.ranges.push_back(range);
+      }
+    });
+    if (!change.ranges.empty()) last = Append(std::move(change));
   }
-  FlushFile(*file, protecting);
-  region_->Fence();
-  file->gate().LeaveShared();
-  return true;
+  return last;
+}
+
+void FaultServer::EndKeeping() {
+  const int64_t now_ns = MonotonicNs();
+  kept_until_ns_ = 0;
+  std::vector<uint64_t> due;
+  for (const auto& [ino, caught] : caught_) {
+    if (caught.kept.empty()) continue;
+    const int64_t end_ns = caught.touched_ns + kTickNs;
+    if (end_ns <= now_ns) {
+      due.push_back(ino);
+    } else if (kept_until_ns_ == 0 || end_ns < kept_until_ns_) {
+      kept_until_ns_ = end_ns;
+    }
+  }
+  for (const uint64_t ino : due) {
+    const auto found = caught_.find(ino);
+    if (found == caught_.end()) continue;
+    const IntervalSet kept = found->second.kept;
+    if (!kept.empty()) (void)WriteBackPages(ino, kept);
+  }
+}
+
+uint64_t FaultServer::Unkeep(uint64_t ino, Caught* caught) {
+  caught->is_settled = false;
+  const IntervalSet kept = std::exchange(caught->kept, {});
+  if (kept.empty()) return 0;
+  const bool was_idle = changes_.empty();
+  const uint64_t number = AppendProtection(ino, kept);
+  if (was_idle && number != 0) Kick();
+  return number;
 }
 
 FaultServer::Caught* FaultServer::FindSettled(uint64_t mapping_number) {
   const FaultMapping* mapping = FindMapping(mapping_number);
-  if (mapping == nullptr) return nullptr;
-  const auto caught = caught_.find(mapping->ino);
-  if (caught == caught_.end() || !caught->second.is_settled) return nullptr;
-  // A page that a process is just being shown may become storable after it was protected.
-  for (const auto& [number, other] : mappings_) {
-    if (other->ino == mapping->ino && other->client->any_command()) return nullptr;
-  }
-  return &caught->second;
+  if (mapping == nullptr || !IsSettled(mapping->ino)) return nullptr;
+  return &caught_.at(mapping->ino);
 }
 
-void FaultServer::FlushFile(const FileMap& file, const IntervalSet& pages) {
+bool FaultServer::IsSettled(uint64_t ino) {
+  const auto caught = caught_.find(ino);
+  if (caught == caught_.end() || !caught->second.is_settled) return false;
+  // A page that a process is just being shown may become storable after it was protected.
+  for (const auto& [number, other] : mappings_) {
+    if (other->ino == ino && other->client->any_command()) return false;
+  }
+  return true;
+}
+
+bool FaultServer::FlushPages(uint64_t ino, const IntervalSet& pages) {
+  const auto lock = files_->SharedLock();
+  FileMap* file = files_->Find(ino);
+  if (file == nullptr || !file->gate().EnterShared()) return false;
   pages.ForEach([&](uint64_t page, uint64_t count) {
-    file.ForEachPiece(page << kPageShift, count << kPageShift,
-                      [&](uint64_t region_offset, uint64_t length_bytes, bool written) {
-                        if (written) region_->Flush(region_offset, length_bytes);
-                        return true;
-                      });
+    file->ForEachPiece(page << kPageShift, count << kPageShift,
+                       [&](uint64_t region_offset, uint64_t length_bytes, bool written) {
+                         if (written) region_->Flush(region_offset, length_bytes);
+                         return true;
+                       });
   });
+  region_->Fence();
+  file->gate().LeaveShared();
+  return true;
 }
 
 }  // namespace fauxdax

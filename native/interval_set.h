@@ -13,6 +13,11 @@ class IntervalSet {
  public:
   bool empty() const { return ends_.empty(); }
   size_t run_count() const { return ends_.size(); }
+  uint64_t page_count() const {
+    uint64_t count = 0;
+    for (const auto& [page, end] : ends_) count += end - page;
+    return count;
+  }
 
   void Add(uint64_t page, uint64_t page_count) {
     if (page_count == 0) return;

@@ -18,6 +18,7 @@
  *   number BELL NUMBER           what is asked there is another request -> number
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
+ *   commits COUNT NUMBER         stores to pages 3 and 40 and a sync, again and again -> commits
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
  *   small                        it gets no huge pages from now on
@@ -351,6 +352,16 @@ static void Stores(size_t count, int value) {
   printf("stores %.2f\n", (Now() - start) / (double)count);
 }
 
+static void Commits(size_t count, int value) {
+  const struct wire_request sync = Request(WIRE_SYNC, 0, (uintptr_t)base, pages * PAGE, 0, 0);
+  for (size_t i = 0; i < count; i++) {
+    *(volatile int*)(base + 3 * PAGE) = value;
+    *(volatile int*)(base + 40 * PAGE) = value;
+    require(Ask(channel, sync) == 0, "sync");
+  }
+  printf("commits\n");
+}
+
 /* One packet that no shim sends, on a channel of its own; `joined-` on one that joined. */
 static void Raw(const char* how) {
   struct wire_request packet[2] = {Request(WIRE_HELLO, 0, 0, 0, 0, 0)};
@@ -483,6 +494,7 @@ int main(int argc, char** argv) {
     if (strcmp(word, "load") == 0) InThread(a, -1);
     if (strcmp(word, "store") == 0) InThread(a, (long)b);
     if (strcmp(word, "stores") == 0) Stores(a, (int)b);
+    if (strcmp(word, "commits") == 0) Commits(a, (int)b);
     if (strcmp(word, "silent") == 0) {
       silent = 1;
       printf("silent\n");

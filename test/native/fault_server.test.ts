@@ -296,6 +296,69 @@ t.test('pages that were stored to between two syncs are let through together', a
   t.same(peer.events, []);
 });
 
+t.test('pages that are synced again and again stay storable for a tick, and noted', async (t) => {
+  const peer = new FaultPeer(t);
+  peer.session.shareFile(5, 64 * 4096);
+  peer.session.setMap(5, 0, 64, new Float64Array([0, 100, 64, 1]), 1);
+  const { client } = await peer.mapped(3, 64, SHARED);
+  const { server } = peer;
+  await peer.show(3, 0, 64, 100, 0);
+  server.catchStores(5, 0, 64, true, false);
+  const caught = () => server.counters().caughtStores;
+  const isCaught = async (): Promise<boolean> => {
+    const before = caught();
+    await client.ask('store 3 7');
+    return caught() > before;
+  };
+
+  // What another program does to this machine decides how many syncs a tick has.
+  let isKept = false;
+  for (let tries = 0; tries < 100 && !isKept; tries++) {
+    server.settled(5);
+    const before = caught();
+    await client.ask(`commits 1000 ${tries + 10}`);
+    isKept = caught() - before < 1000;
+    t.equal(peer.number(103), tries + 10);
+  }
+  t.ok(isKept, 'most stores between syncs are not caught');
+
+  let isNoted = false;
+  for (let tries = 0; tries < 200 && !isNoted; tries++) {
+    server.settled(5);
+    await client.ask('commits 100 1');
+    const isTold = await isCaught();
+    const pages = [...server.takeDirtied(5)];
+    isNoted = !isTold && pages[0] === 3;
+    peer.protect(3, 0, 64);
+  }
+  t.ok(isNoted, 'one that is not caught is noted all the same');
+
+  for (let round = 0; round < 20; round++) {
+    for (const end of [
+      () => server.unsettled(),
+      () => server.catchStores(5, 60, 1, false, false),
+      () => server.writeProtect(3, 1, 1, false),
+    ]) {
+      server.settled(5);
+      await client.ask('commits 100 2');
+      end();
+      peer.protect(3, 50, 1); // what was asked before is made
+      t.ok(await isCaught(), 'so does what ends the calm');
+      peer.protect(3, 0, 64);
+      server.takeDirtied(5);
+    }
+  }
+
+  server.settled(5);
+  await client.ask('commits 100 3');
+  peer.session.takeTouched();
+  const deadline = Date.now() + 20_000;
+  while (!(await isCaught()) && Date.now() < deadline);
+  t.ok(Date.now() < deadline, 'the tick ends by itself');
+  t.match(peer.session.takeTouched(), [{ ino: 5 }], 'and the next store moves mtime');
+  t.same(peer.events, []);
+});
+
 t.test('msync of a settled file writes whole 2 MiB entries back', async (t) => {
   const peer = new FaultPeer(t);
   peer.session.shareFile(5, 1024 * 4096);
