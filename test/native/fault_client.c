@@ -316,17 +316,18 @@ static void* Ring(void* argument) {
   const struct ring ring = *(struct ring*)argument;
   free(argument);
   struct wire_bell* bell = &requests->bells[ring.bell];
+  char* page = bells + ring.bell * PAGE;
+  /* Before, not after: another thread may still be about to look at what let it go on. */
+  madvise(page, PAGE, MADV_DONTNEED);
   bell->call = (uint32_t)ring.call;
   bell->tid = (uint32_t)gettid();
   bell->arguments[0] = (uintptr_t)base + ring.page * PAGE;
   bell->arguments[1] = ring.pages * PAGE;
   bell->error = 0;
   __atomic_store_n(&bell->state, 1 << 2 | ring.state, __ATOMIC_SEQ_CST);
-  char* page = bells + ring.bell * PAGE;
   (void)*(volatile char*)page;
   const unsigned long state = __atomic_load_n(&bell->state, __ATOMIC_SEQ_CST);
   printf("ring %lu %lu %d\n", ring.bell, state & 3, bell->error);
-  madvise(page, PAGE, MADV_DONTNEED);
   return NULL;
 }
 
