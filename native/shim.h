@@ -17,7 +17,8 @@
 // shim_own.c    pages of a process's own, moved
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork; shim_offer.c what children attach by
-// shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes
+// shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes;
+// shim_copy.c   copies for them
 // shim_pin.c    buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions; shim_output.c what a program prints

@@ -212,22 +212,13 @@ bool FilesHasQueued(const struct shim_file* file) {
   return settled != __atomic_load_n(queued, __ATOMIC_ACQUIRE);
 }
 
-bool FilesCopy(const struct iovec* to, size_t to_count, const struct iovec* from, size_t from_count,
-               uint64_t length) {
-  const long pid = atomic_load_explicit(shim_files.owner, memory_order_relaxed);
-  const long copied =
-      Sys6(SYS_process_vm_readv, pid, (long)to, (long)to_count, (long)from, (long)from_count, 0);
-  return copied == (long)length;
-}
-
 bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors,
                       uint64_t* length) {
   if (count <= 0 || count > kFilesVectorsMax) return false;
   const uint64_t bytes = (uint64_t)count * sizeof(*vectors);
   if (TableMayTouch((uint64_t)from, (uint64_t)from + bytes)) return false;
-  const struct iovec to = {vectors, bytes};
   const struct iovec source = {(void*)from, bytes};
-  if (!FilesCopy(&to, 1, &source, 1, bytes)) return false;
+  if (!FilesCopyIn(vectors, &source, 1, bytes)) return false;
   *length = 0;
   for (int i = 0; i < count; i++) {
     if (vectors[i].iov_len > FILES_BYTES_MAX) return false;

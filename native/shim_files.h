@@ -1,5 +1,6 @@
 // Files of the mount as the daemon publishes them (wire_files.h), for calls on them that need no
-// kernel: shim_files.c finds a descriptor's file, shim_read.c reads, shim_write.c writes.
+// kernel: shim_files.c finds a descriptor's file, shim_copy.c copies, shim_read.c reads,
+// shim_write.c writes.
 //
 // Nothing of the program is believed to stay as it is. Which file a descriptor is, and how it was
 // opened, the kernel is asked each time, between two looks at the generation: an open inode's
@@ -71,9 +72,10 @@ static inline uint64_t FilesLoad(const uint64_t* field) {
 // are not for us.
 bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors, uint64_t* length);
 
-// Copies memory of this process by the kernel: what is not there is no signal. `from` must not be
-// memory that shows a file of the mount; `to` may. False unless it copied all.
-bool FilesCopy(const struct iovec* to, size_t to_count, const struct iovec* from, size_t from_count,
-               uint64_t length);
+// shim_copy.c: to buffers of the program from memory of ours, and the other way. False unless all
+// was copied: something is not there.
+bool FilesCopyOut(const struct iovec* to, size_t to_count, const struct iovec* from,
+                  size_t from_count, uint64_t length);
+bool FilesCopyIn(void* to, const struct iovec* from, size_t from_count, uint64_t length);
 
 #endif  // FAUXDAX_SHIM_FILES_H_

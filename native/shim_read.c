@@ -3,10 +3,10 @@
 // ever: read(2), whose position belongs to the kernel; a file that is not published, is being
 // changed or has a time due; anything that is an error.
 //
-// The copy is the kernel's too (process_vm_readv of this process), so a buffer that is not there is
-// EFAULT and no signal. What is copied counts only if the file's generation is the same before and
-// after: pages that were taken away meanwhile may have held anything. No lock is taken and nobody
-// is told, so a reader that is stopped, killed or forked in between harms nobody.
+// A buffer that is not there is EFAULT and no signal (shim_copy.c). What is copied counts only if
+// the file's generation is the same before and after: pages that were taken away meanwhile may have
+// held anything. No lock is taken and nobody is told, so a reader that is stopped, killed or forked
+// in between harms nobody.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -110,7 +110,7 @@ static void Clean(const struct iovec* to, size_t to_count, ssize_t result, uint6
     }
     at = next;
   }
-  FilesCopy(left, count, &zero, 1, end - from);
+  FilesCopyOut(left, count, &zero, 1, end - from);
 }
 
 // ---- the calls ----
@@ -140,7 +140,7 @@ static bool Read(int fd, const struct iovec* to, size_t to_count, uint64_t lengt
     if ((file.flags & O_NOATIME) == 0 && IsAtimeDue(slot)) return false;
     if (!FilesIsSame(&file)) continue;
     if (count > *dirty) *dirty = count;
-    if (count > 0 && !FilesCopy(to, to_count, all.pieces, all.count, count)) return false;
+    if (count > 0 && !FilesCopyOut(to, to_count, all.pieces, all.count, count)) return false;
     // A page that lost its bytes reads as an error.
     if (FilesLoad(&shim_files.table->poisoned_pages) != 0) return false;
     if (!FilesIsSame(&file)) continue;

@@ -4,9 +4,8 @@
 // kernel as ever: what would append, grow, allocate, take set-id bits away, is to be durable at
 // once, meets a limit, is larger than a place of the queue, or finds none free.
 //
-// The bytes are copied by the kernel (process_vm_writev of this process), so a buffer that is not
-// there is EFAULT and no signal. A write that is committed is made whole, whatever becomes of the
-// thread; one that is not never was, and nobody waits for it.
+// A buffer that is not there is EFAULT and no signal (shim_copy.c). A write that is committed is
+// made whole, whatever becomes of the thread; one that is not never was, and nobody waits for it.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -76,14 +75,6 @@ static void LeavePlace(int place) {
   __atomic_store_n(&shim_files.queue->writes[place].state, WIRE_WRITE_FREE, __ATOMIC_RELEASE);
 }
 
-static bool Fill(int place, const struct iovec* from, size_t from_count, uint64_t length) {
-  const long pid = atomic_load_explicit(shim_files.owner, memory_order_relaxed);
-  const struct iovec to = {shim_files.queue->bytes[place], length};
-  const long copied =
-      Sys6(SYS_process_vm_writev, pid, (long)from, (long)from_count, (long)&to, 1, 0);
-  return copied == (long)length;
-}
-
 // Commits what is in the place, as a write to the file as it was when its changes were so many.
 // False when there was a change, or nobody takes it any more, and nothing is written.
 static bool Commit(int place, const struct shim_file* file, uint64_t changes, uint64_t offset,
@@ -134,7 +125,7 @@ static bool Write(int fd, const struct iovec* from, size_t from_count, uint64_t 
     if (!FilesIsSame(&file)) continue;
     const int place = TakePlace();
     if (place < 0) return false;
-    if (!Fill(place, from, from_count, length)) {
+    if (!FilesCopyIn(shim_files.queue->bytes[place], from, from_count, length)) {
       LeavePlace(place);
       return false;
     }

@@ -113,6 +113,21 @@ static int CaseErrors(void) {
   const ssize_t there = KernelRead(fd, pages + 100, kPage, 0);
   const int there_errno = errno;
   EXPECT(pread(fd, pages + 100, kPage, 0) == there && (there >= 0 || errno == there_errno));
+  for (int missing = -1; missing < 3; missing++) {
+    char* some = PagesWithout(missing);
+    for (int at = 0; at < kStartCount * kLengthCount; at++) {
+      char* to = some + kStarts[at % kStartCount];
+      const size_t length = kLengths[at / kStartCount];
+      errno = 0;
+      const ssize_t kernel = KernelRead(fd, to, length, 5);
+      const int kernel_errno = errno;
+      errno = 0;
+      const ssize_t here = pread(fd, to, length, 5);
+      if (here != kernel || errno != kernel_errno)
+        return Wrong("without page %d, %zu at %zu: %zd, not %zd", missing, length,
+                     kStarts[at % kStartCount], here, kernel);
+    }
+  }
   close(path);
   EXPECT(dup2(write_only, fd) == fd);
   EXPECT(pread(fd, buffer, 8, 0) == -1 && errno == EBADF);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +24,20 @@ static const char* dir;
 static int is_served;
 static char wrong[256];
 static unsigned char buffer[2 * kBytes];
+
+/* Three pages, of which one is missing: -1 for none. */
+static char* PagesWithout(int missing) {
+  char* pages = mmap(NULL, 3 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  memset(pages, 0x33, 3 * kPage);
+  if (missing >= 0) munmap(pages + missing * kPage, kPage);
+  return pages;
+}
+
+/* Where buffers begin in those, and how long they are. */
+static const size_t kStarts[] = {0, 100, kPage - 8, kPage - 7, kPage - 1, kPage, 2 * kPage - 3};
+static const size_t kLengths[] = {1, 7, 8, 9, kPage - 8, kPage, kPage + 4};
+enum { kStartCount = sizeof(kStarts) / sizeof(*kStarts) };
+enum { kLengthCount = sizeof(kLengths) / sizeof(*kLengths) };
 
 static int Wrong(const char* format, ...) {
   va_list arguments;

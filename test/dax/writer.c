@@ -154,6 +154,21 @@ static int CaseErrors(void) {
          syscall(SYS_pwrite64, fd, before, kPage, 0L) == kPage);
   EXPECT(pwrite(fd, pages + kPage - 100, 200, 0) == there && (there >= 0 || errno == there_errno));
   EXPECT(KernelRead(fd, before, kPage, 0) == kPage && !memcmp(before, after, kPage));
+  for (int missing = -1; missing < 3; missing++) {
+    char* some = PagesWithout(missing);
+    for (int at = 0; at < kStartCount * kLengthCount; at++) {
+      const char* from = some + kStarts[at % kStartCount];
+      const size_t length = kLengths[at / kStartCount];
+      errno = 0;
+      const ssize_t kernel = syscall(SYS_pwrite64, fd, from, length, 5L);
+      const int kernel_errno = errno;
+      errno = 0;
+      const ssize_t here = pwrite(fd, from, length, 5);
+      if (here != kernel || errno != kernel_errno)
+        return Wrong("without page %d, %zu at %zu: %zd, not %zd", missing, length,
+                     kStarts[at % kStartCount], here, kernel);
+    }
+  }
   return 0;
 }
 
