@@ -224,7 +224,8 @@ function command(option: string, text: string): string {
   return text;
 }
 
-function whole(option: string, text: string, least: number): number {
+/** @throws {UsageError} */
+export function whole(option: string, text: string, least: number): number {
   const value = Number(text);
   if (/^\d+$/.test(text) && Number.isSafeInteger(value) && value >= least) return value;
   throw new UsageError(`${option} ${text}: expected a whole number, ${least} at least`);

@@ -151,20 +151,43 @@ t.test('the list says what the last runs said, and of others that there was none
   t.match(row('zero-range-fault'), / never run$/, 'what is damaged is none');
 });
 
-t.test('the command refuses what it does not know', async (t) => {
-  for (const args of [
-    ['nothing'],
-    ['hole-fault-race', '--bug', 'no'],
-    ['replay'],
-    ['replay', 'x'],
-  ]) {
-    const [first = '', ...rest] = args;
-    const { status, stderr } = race(first, ...rest);
-    t.equal(status, 2, args.join(' '));
-    t.match(stderr, /^fauxdax: race: /);
-  }
-  t.equal(race('replay', 'hole-fault-race/none/9').status, 2);
-});
+t.test(
+  'the command refuses in one line what it does not know, and what would be left out',
+  async (t) => {
+    const table: (readonly [string[], RegExp])[] = [
+      [['nothing'], /unknown scenario 'nothing': fauxdax race lists them/],
+      [['hole-fault-race', '--bug', 'no'], /unknown bug switch 'no': one of /],
+      [['replay'], /replay: which\?/],
+      [['replay', 'x'], /not a replay id: 'x'/],
+      [['replay', 'hole-fault-race/none/9'], /step 1: actor 9 cannot go on/],
+      [['replay', 'hole-fault-race/none/0', '--seed', '1'], /--seed does not go with replay/],
+      [['hole-fault-race', 'more'], /'more' does not go with a scenario/],
+      [['hole-fault-race', '--rounds', '3'], /--rounds needs --live/],
+      [['hole-fault-race', '--no-delays'], /--no-delays needs --live/],
+      [['hole-fault-race', '--depth', '0'], /--depth 0: expected a whole number, 1 at least/],
+      [['hole-fault-race', '--seed', '1.5'], /--seed 1.5: expected a whole number, 0 at least/],
+      [['--bug', 'hole-fault-race'], /--bug needs a scenario/],
+      [['--html', 'x'], /--html needs a scenario/],
+      [
+        ['two-syncs', '--svg', '/nonexistent/x'],
+        /--svg \/nonexistent\/x: \/nonexistent is not there/,
+      ],
+      [['--all', 'hole-fault-race'], /'hole-fault-race' does not go with --all/],
+      [['--all', '--bug', 'hole-fault-race'], /--bug does not go with --all/],
+      [['--all', '--live'], /--all does not go with --live/],
+      [['--live', 'two-syncs', 'more'], /'more' does not go with --live/],
+      [['--live', '--html', 'x'], /--html does not go with --live/],
+      [['--live', '--rounds', '0'], /--rounds 0: expected a whole number, 1 at least/],
+    ];
+    for (const [args, message] of table) {
+      const [first = '', ...rest] = args;
+      const { status, stdout, stderr } = race(first, ...rest);
+      t.equal(status, 2, args.join(' '));
+      t.equal(stdout, '');
+      t.match(stderr, new RegExp(`^fauxdax: [^\\n]*${message.source}[^\\n]*\\n$`));
+    }
+  },
+);
 
 t.test('JSON and the page tell every step', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'fauxdax-race-'));

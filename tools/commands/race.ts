@@ -13,6 +13,7 @@ import { SCENARIOS, scenarioOf } from '../../lib/race/scenarios.js';
 import { exhaust, find, scheduleOf } from '../../lib/race/search.js';
 import { type Story, tell } from '../../lib/race/story.js';
 import { UsageError } from '../../fs/options.js';
+import { outputPath, whole } from '../crash_options.js';
 import { EXIT_FAILURE } from '../failure.js';
 import { raceLive } from '../live/command.js';
 import { storyPage } from '../report/race.js';
@@ -47,23 +48,29 @@ export function raceCommand(): Command {
     .argument('[ID]', 'for replay: as a counterexample names itself')
     .option('--all', 'each scenario with its bug, which must be found, and without')
     .option('--bug <NAME>', 'with a bug switch of the engine on')
-    .option('--seconds <N>', 'stop after that long', positive, SECONDS)
-    .option('--depth <N>', 'no schedule longer than so many steps', positive)
-    .option('--preemptions <N>', 'only schedules with so few', count)
-    .option('--seed <N>', 'random schedules instead of all', count)
+    .option('--seconds <N>', 'stop after that long', (text) => whole('--seconds', text, 1), SECONDS)
+    .option('--depth <N>', 'no schedule longer than so many steps', (text) =>
+      whole('--depth', text, 1),
+    )
+    .option('--preemptions <N>', 'only schedules with so few', (text) =>
+      whole('--preemptions', text, 0),
+    )
+    .option('--seed <N>', 'random schedules instead of all', (text) => whole('--seed', text, 0))
     .addOption(new Option('--no-reduction', 'try every order of every two steps'))
     .option('--live', 'as real processes under fauxdax run: the scenario, or all of them')
     .option('--no-bug', 'with --live: only without')
     .option(
       '--rounds <N>',
       'with --live: so many without a bug, at most ten times as many with',
-      positive,
+      (text) => whole('--rounds', text, 1),
       ROUNDS,
     )
     .option('--no-delays', 'with --live: the engine is held back nowhere')
     .option('--json', 'print the result as JSON')
-    .option('--html <FILE>', 'write the counterexample as a page with its page tables')
-    .option('--svg <FILE>', 'write it as one drawing')
+    .option('--html <FILE>', 'write the counterexample as a page with its page tables', (text) =>
+      outputPath('--html', text),
+    )
+    .option('--svg <FILE>', 'write it as one drawing', (text) => outputPath('--svg', text))
     .addHelpText(
       'after',
       `
@@ -86,11 +93,56 @@ Examples:
     .action(race);
 }
 
+type Mode = 'list' | 'replay' | 'all' | 'live' | 'one';
+
+/** What each takes beside --json. */
+const TAKEN: Readonly<Record<Mode, readonly (keyof Options)[]>> = {
+  list: [],
+  replay: ['html', 'svg'],
+  all: ['seconds', 'depth', 'preemptions', 'seed', 'reduction'],
+  live: ['bug', 'rounds', 'seconds', 'seed', 'delays'],
+  one: ['bug', 'seconds', 'depth', 'preemptions', 'seed', 'reduction', 'html', 'svg'],
+};
+const MODE_OPTIONS: ReadonlySet<string> = new Set(['json', 'all', 'live']);
+
+function modeOf(name: string | undefined, { live, all }: Options): Mode {
+  if (live === true) return 'live';
+  if (all === true) return 'all';
+  if (name === undefined) return 'list';
+  return name === 'replay' ? 'replay' : 'one';
+}
+
+/** Nothing that was asked for is left out silently. @throws {UsageError} */
+function checkTaken(mode: Mode, [name, id]: (string | undefined)[], command: Command): void {
+  const isGiven = (option: Option): boolean =>
+    command.getOptionValueSource(option.attributeName()) === 'cli';
+  const given = command.options.filter(isGiven);
+  const both = given.filter(({ long }) => long === '--all' || long === '--live');
+  if (both.length > 1) throw new UsageError('race: --all does not go with --live');
+  const where = mode === 'one' ? 'a scenario' : mode === 'replay' ? 'replay' : `--${mode}`;
+  for (const option of given) {
+    const attribute = option.attributeName();
+    const isTaken = TAKEN[mode].includes(attribute as keyof Options);
+    if (isTaken || MODE_OPTIONS.has(attribute)) continue;
+    // Of --bug and --no-bug both count as given.
+    const flag = option.long === '--no-bug' ? '--bug' : option.long!;
+    if (mode === 'list') throw new UsageError(`race: ${flag} needs a scenario`);
+    if (TAKEN.live.includes(attribute as keyof Options) && mode === 'one') {
+      throw new UsageError(`race: ${flag} needs --live`);
+    }
+    throw new UsageError(`race: ${flag} does not go with ${where}`);
+  }
+  const surplus = mode === 'all' ? name : mode === 'replay' ? undefined : id;
+  if (surplus !== undefined) throw new UsageError(`race: '${surplus}' does not go with ${where}`);
+}
+
 async function race(
   name: string | undefined,
   id: string | undefined,
   options: Options,
+  command: Command,
 ): Promise<void> {
+  checkTaken(modeOf(name, options), [name, id], command);
   if (options.live === true) {
     const { bug, rounds, seconds, seed = 0, delays, json = false } = options;
     const scenarios = name === undefined ? SCENARIOS : [known(name)];
@@ -264,15 +316,4 @@ function storyJson(story: Story | undefined): object {
         ? null
         : { invariant: violation.invariant, message: violation.message },
   };
-}
-
-function positive(text: string): number {
-  const value = count(text);
-  if (value === 0) throw new UsageError(`race: ${text}: at least 1`);
-  return value;
-}
-
-function count(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`race: ${text}: not a number`);
-  return Number(text);
 }
