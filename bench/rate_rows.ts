@@ -11,7 +11,15 @@ import { join } from 'node:path';
 import { runChild } from './children.js';
 import { clientPrefix, loadNow, type Placement } from './host.js';
 import type { Job, JobResult, RateRow } from './rows.js';
-import { built, cpuNs, type Mounted, type SystemName, start } from './systems.js';
+import {
+  built,
+  cpuNs,
+  type Mounted,
+  placeInRegion,
+  regionOf,
+  type SystemName,
+  start,
+} from './systems.js';
 
 const jobMsMax = 120_000;
 
@@ -67,9 +75,10 @@ type Samples = [subject: Sample[], peer: Sample[]];
 /** Measures a row: half of its rounds on one pair of mounts, half on another. */
 export async function measureRate(row: RateRow, plan: Plan): Promise<RateResult> {
   const samples: Samples = [[], []];
-  const roundsFirst = Math.ceil(plan.rounds / 2);
+  const roundsAll = plan.rounds * (row.roundsTimes ?? 1);
+  const roundsFirst = Math.ceil(roundsAll / 2);
   let loadMax = 0;
-  for (const [mounting, rounds] of [roundsFirst, plan.rounds - roundsFirst].entries()) {
+  for (const [mounting, rounds] of [roundsFirst, roundsAll - roundsFirst].entries()) {
     if (rounds === 0) continue;
     const text = `${row.name}, mounting ${mounting + 1} of 2`;
     const order = mounting === 0 ? ([0, 1] as const) : ([1, 0] as const);
@@ -92,12 +101,14 @@ async function measureMounting(
   let loadMax = 0;
   try {
     for (const side of part.order) {
+      if (side === 1 && row.peer === 'region') continue;
       // A system compared with itself is mounted twice, in two places.
       const place = join(plan.workDirectory, `${part.mounting}.${side}`);
       const mounted = await start(side === 0 ? row.subject : row.peer, place, plan.placement);
       mounts[side] = mounted;
       if (row.prepare) await runJob(row.prepare, mounted, plan);
     }
+    if (row.peer === 'region') mounts[1] = regionOf(mounts[0] as Mounted);
     for (let round = 0; round <= part.rounds; round++) {
       plan.progress(round === 0 ? 'warm-up' : `round ${round} of ${part.rounds}`);
       const turn = round % 2 === 0 ? part.order : [...part.order].reverse();
@@ -135,6 +146,7 @@ export async function runJob(job: Job, mounted: Mounted, plan: Plan): Promise<Jo
     if (job.threads) words.push('--threads', String(job.threads));
     if (job.blockBytes) words.push('--block', String(job.blockBytes));
     if (job.sizeMib) words.push('--size-mib', String(job.sizeMib));
+    if (mounted.name === 'region') words.push(...(await placeInRegion(mounted, 'mapped')));
   } else if (job.client === 'lmdb_commits') {
     words.push(join(built, 'lmdb_commits'), mounted.directory, count, ...(job.words ?? []));
   } else {

@@ -4,7 +4,7 @@
  * `noop` answers from memory, `passthrough` from a directory below; `fauxdax` is the command line
  * of this project on a fresh image; `fauxdax-recorded` the same, appending to a trace beside it.
  * `fauxdax-run` has its image in memory and its clients under `fauxdax run`, `fauxdax-memory` the same
- * image and ordinary clients, `tmpfs` is the kernel's. A mounted system knows the process that serves
+ * image and ordinary clients, `tmpfs` is the kernel's, `region` the region file of the other side. A mounted system knows the process that serves
  * it, which is where placement and CPU time are read and set.
  */
 
@@ -34,6 +34,7 @@ export const systemNames = [
   'fauxdax-run',
   'fauxdax-memory',
   'tmpfs',
+  'region',
   'noop',
   'noop-uncached',
   'passthrough',
@@ -140,6 +141,24 @@ async function startPeer(name: SystemName, directory: string, below: string): Pr
       forget();
     },
   };
+}
+
+/**
+ * The subject's region file, mapped as any file on tmpfs: its clients use the very pages that the
+ * subject's do. Nothing of it is to be stopped.
+ */
+export function regionOf(subject: Mounted): Mounted {
+  if (!inMemory.has(subject.name)) throw new Error(`the region of ${subject.name} is no peer`);
+  return { ...subject, name: 'region', daemonPid: 0, launch: [], stop: async () => {} };
+}
+
+/** Where a file of a mount lies in its region, as options for the client; it is one extent. */
+export async function placeInRegion(mounted: Mounted, file: string): Promise<string[]> {
+  const map = await fauxdax(['map', join(mounted.directory, file), '--json'], mountMsMax);
+  const { extents } = JSON.parse(map) as { extents: { regionPage: number }[] };
+  const [extent, more] = extents;
+  if (extent === undefined || more !== undefined) throw new Error(`${file} is not one extent`);
+  return ['--region', join(mounted.image, 'region'), '--offset', String(extent.regionPage * 4096)];
 }
 
 async function startTmpfs(directory: string): Promise<Mounted> {

@@ -13,6 +13,9 @@ struct settings {
   uint64_t size_bytes;  // of the file `data`
   uint64_t block_bytes;
   int threads;
+  // Instead of the file `mapped`, the same pages in the region of its mount; NULL: the file.
+  const char* region;
+  uint64_t region_offset;
 };
 
 // Each job runs in the mounted directory (the working directory) and prints one line.

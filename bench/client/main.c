@@ -1,6 +1,7 @@
 // The benchmark's client: one job on one mounted directory, one line of JSON on standard output.
 //
 //   client JOB DIRECTORY [--count N] [--threads N] [--block BYTES] [--size-mib N]
+//          [--region FILE --offset BYTES]
 //
 // It refuses to measure anything that is not a mount: one that failed leaves an ordinary directory
 // behind, and that is very fast.
@@ -45,7 +46,7 @@ static const struct job jobs[] = {
 static void Usage(void) {
   fprintf(stderr,
           "usage: client JOB DIRECTORY [--count N] [--threads N] [--block BYTES] "
-          "[--size-mib N]\njobs:");
+          "[--size-mib N] [--region FILE --offset BYTES]\njobs:");
   for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) fprintf(stderr, " %s", jobs[i].name);
   fputc('\n', stderr);
   exit(2);
@@ -57,6 +58,10 @@ static struct settings ReadSettings(int count, char** words) {
       .job = words[1], .count = 1000, .size_bytes = 64 << 20, .block_bytes = 4096, .threads = 1};
   for (int i = 3; i < count; i += 2) {
     char* end;
+    if (strcmp(words[i], "--region") == 0) {
+      settings.region = words[i + 1];
+      continue;
+    }
     unsigned long long value = strtoull(words[i + 1], &end, 10);
     if (*end != 0 || value == 0) Usage();
     if (strcmp(words[i], "--count") == 0) {
@@ -67,6 +72,8 @@ static struct settings ReadSettings(int count, char** words) {
       settings.block_bytes = value;
     } else if (strcmp(words[i], "--size-mib") == 0) {
       settings.size_bytes = (uint64_t)value << 20;
+    } else if (strcmp(words[i], "--offset") == 0) {
+      settings.region_offset = value;
     } else {
       Usage();
     }

@@ -46,16 +46,23 @@ void JobPrepareMap(const struct settings* settings) {
   close(file);
 }
 
-/** Maps the file; `shift_bytes` past 2 MiB alignment: then nothing larger than 4 KiB is mapped. */
-static char* MapFile(int file, uint64_t size_bytes, uint64_t shift_bytes) {
+/**
+ * Maps the file from `offset` on; `shift_bytes` past 2 MiB alignment: then nothing larger than 4 KiB
+ * is mapped.
+ */
+static char* MapFileFrom(int file, uint64_t offset, uint64_t size_bytes, uint64_t shift_bytes) {
   char* room = mmap(NULL, size_bytes + 2 * kHuge, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (room == MAP_FAILED) FAIL("mmap: %s", strerror(errno));
   uint64_t aligned = ((uint64_t)room + kHuge - 1) & ~(uint64_t)(kHuge - 1);
   char* map = mmap((void*)(aligned + shift_bytes), size_bytes, PROT_READ | PROT_WRITE,
-                   MAP_SHARED | MAP_FIXED, file, 0);
+                   MAP_SHARED | MAP_FIXED, file, (off_t)offset);
   if (map == MAP_FAILED) FAIL("mmap: %s", strerror(errno));
   return map;
+}
+
+static char* MapFile(int file, uint64_t size_bytes, uint64_t shift_bytes) {
+  return MapFileFrom(file, 0, size_bytes, shift_bytes);
 }
 
 static uint64_t NextRandom(uint64_t* state) {
@@ -69,7 +76,10 @@ static uint64_t NextRandom(uint64_t* state) {
 
 static void Access(const struct settings* settings, bool stores, bool random) {
   uint64_t words = settings->size_bytes / 8, at = 0, sum = 0, state = 88172645463325252u;
-  volatile uint64_t* map = (uint64_t*)MapFile(OpenMapped(), settings->size_bytes, 0);
+  int file = settings->region == NULL ? OpenMapped() : open(settings->region, O_RDWR | O_CLOEXEC);
+  Check("open what is mapped", file);
+  volatile uint64_t* map =
+      (uint64_t*)MapFileFrom(file, settings->region_offset, settings->size_bytes, 0);
   for (uint64_t i = 0; i < words; i += kPage / 8) {
     if (stores)
       map[i] = i;
