@@ -73,7 +73,6 @@ static int Move(const struct shim_move* move) {
     struct shim_part* part = TablePart(i);
     if (part->start >= move->start + move->length) break;
     part->prot = move->prot;
-    part->is_shown = true;
   }
   return 0;
 }

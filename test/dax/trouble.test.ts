@@ -155,7 +155,7 @@ t.test(
   { skip: cannotMap },
   async (t) => {
     for (const change of ['chroot .', 'user 65534']) {
-      const { dir } = await daxMount(t);
+      const { dir, mount } = await daxMount(t);
       writeFileSync(join(dir, 'f'), 'a'.repeat(4096));
       const mapper = Mapper.direct(t, dir);
       await mapper.check(t, [
@@ -167,6 +167,9 @@ t.test(
         ['fork store M 1 y', '0'],
         ['load M 0 3', 'xya'],
       ]);
+      const clients = async () => (await mount.info()).daemon.dax?.clients;
+      for (let tries = 0; tries < 200 && (await clients()) !== 1; tries++) await sleep(50);
+      t.equal(await clients(), 1, 'whose end is heard of while its parent lives');
       t.equal(await mapper.end(), 0);
       t.equal(mapper.said, '', change);
     }

@@ -113,6 +113,7 @@ t.test('programs under the shim', async (t) => {
       t.ok(faults.countOf('fault') > 0, 'faults were told');
       t.equal(faults.collisions, group === 'private' ? 1 : 0, 'and what an entry of 2 MiB met');
       if (group === 'map') t.ok(faults.caughtStores > 0, 'so was a store to a page that was read');
+      if (group === 'change') t.equal(faults.countOf('sync'), 6, 'what was to be synced was told');
     });
   }
 

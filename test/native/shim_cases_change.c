@@ -126,6 +126,19 @@ void RemapCases(void) {
   Ok(mremap(memory, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, kept) == kept && kept[0] == 'm' &&
          kept[PAGE] == 'D',
      "memory over a mapping of the mount");
+  Must(munmap(kept, PAGE) == 0, "munmap");
+  const int fd = OpenFile(O_RDWR);
+  Ok(mmap(kept, PAGE, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) == kept && kept[0] == 'T',
+     "and a mapping of the mount there again");
+  char* apart = Filled(4);
+  Ok(mremap(apart + 3 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, apart + PAGE) ==
+             apart + PAGE &&
+         apart[PAGE] == 'd',
+     "a page over another of the same mapping");
+  errno = 0;
+  Ok(mremap(apart, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, longer) == MAP_FAILED &&
+         errno == EFAULT && apart[PAGE] == 'd',
+     "which are two areas now: EFAULT");
   Must(mprotect(twin, PAGE, PROT_READ) == 0, "mprotect");
   errno = 0;
   Ok(mremap(twin, 8 * PAGE, 8 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, memory) == MAP_FAILED &&

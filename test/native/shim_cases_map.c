@@ -5,6 +5,15 @@
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
 
+// Pages of addresses that the process has.
+static long AddressPages(void) {
+  long pages = 0;
+  FILE* file = fopen("/proc/self/statm", "r");
+  Must(file != NULL && fscanf(file, "%ld", &pages) == 1, "statm");
+  fclose(file);
+  return pages;
+}
+
 void MapCases(void) {
   char* a = Map(8, RW, MAP_SHARED, 0);
   char* b = Map(8, RW, MAP_SHARED, 0);
@@ -38,6 +47,10 @@ void MapCases(void) {
   Equal(large[5], 'x', "a long mapping shows the file");
   char* later = mmap(NULL, 600 * PAGE, RW, MAP_SHARED, fd, 100 * PAGE);
   Equal((long)((uintptr_t)later % HUGE_PAGE), 100 * PAGE, "also one that begins later");
+
+  const long size = AddressPages();
+  for (int i = 0; i < 4; i++) Must(munmap(Map(1024, RW, MAP_SHARED, 1), 1024 * PAGE) == 0, "munmap");
+  Ok(AddressPages() < size + 512, "one that is gone leaves no addresses taken");
 
   char* hint = (char*)(uintptr_t)0x500000000000;
   Ok(mmap(hint, PAGE, RW, MAP_SHARED, fd, 0) == hint && hint[5] == 'x', "a free hint is taken");

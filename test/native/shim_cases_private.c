@@ -70,6 +70,10 @@ void PrivateCases(void) {
   Punch(3);
   Ok(own[2 * PAGE] == 0 && own[3 * PAGE] == 'Q' && shared[3 * PAGE] == 0,
      "a punched page is a hole, one's own stays");
+  Punch(5);
+  Equal(own[5 * PAGE], 0, "a hole that was only loaded");
+  shared[5 * PAGE] = 's';
+  Equal(own[5 * PAGE], 's', "is the file's when somebody stores to it");
   own[2 * PAGE] = 'H';
   Ok(own[2 * PAGE] == 'H' && shared[2 * PAGE] == 0, "a store to a hole stays one's own");
   Ok(mprotect(own, 8 * PAGE, PROT_NONE) == 0, "PROT_NONE");

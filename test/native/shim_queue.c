@@ -14,7 +14,12 @@ enum { kIno = 7, kSlot = 11 };
 struct shim_files shim_files;
 static struct wire_files table;
 static struct wire_counts counts;
-static struct wire_queue queue;
+// What lies before a queue is not its business.
+static struct {
+  uint8_t before[WIRE_WRITE_BYTES_MAX];
+  struct wire_queue after;
+} shared;
+static struct wire_queue* const queue = &shared.after;
 static _Atomic uint32_t owner;
 static struct wire_file* const slot = &table.files[0][0] + kSlot;
 static int changes_to_come;  // before each of the next looks at the generation
@@ -53,7 +58,7 @@ static void Ok(bool good, const char* name) { printf("%s %s\n", good ? "ok" : "n
 
 static size_t CountOf(enum wire_write_state state) {
   size_t count = 0;
-  for (size_t i = 0; i < WIRE_QUEUE_WRITES; i++) count += (queue.writes[i].state & 3) == state;
+  for (size_t i = 0; i < WIRE_QUEUE_WRITES; i++) count += (queue->writes[i].state & 3) == state;
   return count;
 }
 
@@ -65,8 +70,8 @@ static bool Has(int fd, const char* bytes) {
 
 int main(void) {
   owner = (uint32_t)getpid();
-  shim_files = (struct shim_files){
-      .table = &table, .owner = &owner, .counts = &counts, .queue = &queue};
+  shim_files =
+      (struct shim_files){.table = &table, .owner = &owner, .counts = &counts, .queue = queue};
   *slot = (struct wire_file){.ino = kIno, .size_bytes = 2 * PAGE, .service = ~UINT64_C(0)};
   slot->extent_count = 1;
   slot->extents[0] = (struct wire_extent){.page_count = 2};
@@ -75,10 +80,10 @@ int main(void) {
   if (fd < 0 || ftruncate(fd, 2 * PAGE) != 0 || pwrite(-1, "", 1, 0) != -1) return 1;
 
   bool good = pwrite(fd, "one", 3, 100) == 3 && !Has(fd, "one");
-  const struct wire_write* write = &queue.writes[0];
+  const struct wire_write* write = &queue->writes[0];
   good = good && write->state == (5 << 2 | WIRE_WRITE_COMMITTED) && write->slot == kSlot &&
          write->ino == kIno && write->offset == 100 && write->length == 3 && write->time > 0 &&
-         write->changes == 0 && memcmp(queue.bytes[0], "one", 3) == 0;
+         write->changes == 0 && memcmp(queue->bytes[0], "one", 3) == 0;
   Ok(good && counts.queued[kSlot] == 1 && counts.sequence == 6 && counts.pending == 1,
      "a write is committed with all that the daemon needs");
 
@@ -92,25 +97,27 @@ int main(void) {
      "after several the kernel makes it");
   changes_to_come = 0;
 
-  __atomic_store_n(&queue.is_over, 1, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&queue->is_over, 1, __ATOMIC_SEQ_CST);
   good = pwrite(fd, "for", 3, 100) == 3 && Has(fd, "for") && CountOf(WIRE_WRITE_COMMITTED) == 2;
   Ok(good && CountOf(WIRE_WRITE_FREE) == WIRE_QUEUE_WRITES - 2,
      "where nobody takes it any more, the kernel makes it");
-  __atomic_store_n(&queue.is_over, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&queue->is_over, 0, __ATOMIC_SEQ_CST);
 
-  for (size_t i = 0; i < WIRE_QUEUE_WRITES; i++) queue.writes[i].state = WIRE_WRITE_FILLING;
-  Ok(pwrite(fd, "fiv", 3, 100) == 3 && Has(fd, "fiv"), "without a free place, too");
-  queue.writes[WIRE_QUEUE_WRITES - 1].state = WIRE_WRITE_FREE;
+  for (size_t i = 0; i < WIRE_QUEUE_WRITES; i++) queue->writes[i].state = WIRE_WRITE_FILLING;
+  const uint64_t sequence = counts.sequence;
+  good = pwrite(fd, "fiv", 3, 100) == 3 && Has(fd, "fiv");
+  Ok(good && counts.sequence == sequence, "without a free place, too");
+  queue->writes[WIRE_QUEUE_WRITES - 1].state = WIRE_WRITE_FREE;
   Ok(pwrite(fd, "six", 3, 100) == 3 && Has(fd, "fiv") && CountOf(WIRE_WRITE_COMMITTED) == 1,
      "the last free place is found");
-  queue.writes[0].state = WIRE_WRITE_FREE;
+  queue->writes[0].state = WIRE_WRITE_FREE;
   char* gone = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   Ok(pwrite(fd, gone, 3, 100) == -1 && CountOf(WIRE_WRITE_FREE) == 1,
      "a buffer that is not there leaves its place");
   const struct iovec pieces[2] = {{"se", 2}, {"v", 1}};
-  Ok(pwritev(fd, pieces, 2, 2 * PAGE - 3) == 3 && memcmp(queue.bytes[0], "sev", 3) == 0,
+  Ok(pwritev(fd, pieces, 2, 2 * PAGE - 3) == 3 && memcmp(queue->bytes[0], "sev", 3) == 0,
      "vectors up to the last byte are one write");
-  queue.writes[0].state = WIRE_WRITE_FREE;
+  queue->writes[0].state = WIRE_WRITE_FREE;
   static const char large[WIRE_WRITE_BYTES_MAX + 1];
   const struct {
     off_t offset;
@@ -146,17 +153,18 @@ int main(void) {
     bool is_queued;
     const char* name;
   } kPlaces[] = {
-      {PAGE - 1, 2, false, "half before what is written"},
-      {PAGE, 2, true, "at its start"},
-      {2 * PAGE - 1, 2, true, "over two pieces of it"},
-      {3 * PAGE - 2, 2, true, "at its end"},
-      {3 * PAGE - 1, 2, false, "half behind it"},
-      {3 * PAGE, 1, false, "behind it"},
+      {PAGE - 1, 2, false, "half before what is written"}, {PAGE, 2, true, "at its start"},
+      {2 * PAGE - 1, 2, true, "over two pieces of it"},    {3 * PAGE - 2, 2, true, "at its end"},
+      {3 * PAGE - 1, 2, false, "half behind it"},          {3 * PAGE, 1, false, "behind it"},
   };
+  slot->size_bytes = 3 * PAGE - 1;
+  (void)!pwrite(fd, large, 2, 3 * PAGE - 2);
+  Ok(CountOf(WIRE_WRITE_FREE) == 1, "inside what is written, but beyond the end");
+  slot->size_bytes = 4 * PAGE;
   for (size_t i = 0; i < sizeof(kPlaces) / sizeof(kPlaces[0]); i++) {
     (void)!pwrite(fd, large, kPlaces[i].length, kPlaces[i].offset);
     Ok((CountOf(WIRE_WRITE_FREE) == 0) == kPlaces[i].is_queued, kPlaces[i].name);
-    queue.writes[0].state = WIRE_WRITE_FREE;
+    queue->writes[0].state = WIRE_WRITE_FREE;
   }
   puts("end");
   return 0;

@@ -110,6 +110,11 @@ static void Shift(void) {
   Row("collapse within pages", "EINVAL", "%s", Result(done));
   done = fallocate(file, FALLOC_FL_COLLAPSE_RANGE, 4 * kPage, 4 * kPage);
   Row("collapse up to end of file", "EINVAL", "%s", Result(done));
+  done = fallocate(file, FALLOC_FL_COLLAPSE_RANGE, kPage, 0);
+  Row("collapse of nothing", "EINVAL", "%s", Result(done));
+  done = fallocate(Open("f", O_RDONLY), FALLOC_FL_COLLAPSE_RANGE, 0, kPage);
+  Row("by a descriptor for reading", "EBADF", "%s", Result(done));
+  Row("the mapping", "A.yBxFGH", "%s", Pages(map, 8));
 }
 
 static void KeepSize(void) {
@@ -190,6 +195,40 @@ static void PrivateShift(void) {
   Row("so does zero", ".xAB.y.H", "%s", Pages(own, 8));
 }
 
+// Nothing else of the mapping is loaded: the filesystem has seen no fault of it.
+static const char* OwnAfterTruncate(int file, char* own) {
+  if (own[2 * kPage] != 'y' || ftruncate(file, 2 * kPage) < 0) return "not its own";
+  return Touch(own + 2 * kPage, false, 0);
+}
+
+static int TruncateInChild(void* own) {
+  return strcmp(OwnAfterTruncate(Open("f", O_RDWR), own), "SIGBUS BUS_ADRERR") == 0 ? 0 : 1;
+}
+
+static void PrivateElsewhere(void) {
+  int file = NewWritten("f", 4 * kPage, 'a');
+  char* own = Map(file, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+  own[2 * kPage] = 'y';
+  char* room = mmap(NULL, 4 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  own = mremap(own, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room);
+  Row("truncate drops it also where it was moved", "SIGBUS BUS_ADRERR", "%s",
+      OwnAfterTruncate(file, own));
+  Row("and the rest of the mapping is there", "aa!!", "%s", Pages(own, 4));
+  file = NewWritten("f", 4 * kPage, 'a');
+  own = Map(file, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+  own[2 * kPage] = 'y';
+  Row("and in a child of fork", "0", "%d", InChild(TruncateInChild, own));
+}
+
+static void ShownInParts(void) {
+  int file;
+  char* map = MapLetters(&file);
+  munmap(map, 8 * kPage);
+  map = MapShared(file, 8 * kPage);
+  if (mprotect(map + 3 * kPage, 2 * kPage, PROT_READ) < 0) Fail("mprotect");
+  Row("a mapping of which a part may not be stored to", "ABCDEFGH", "%s", Pages(map, 8));
+}
+
 static void Remove(void) {
   int file;
   char* map = MapLetters(&file);
@@ -203,5 +242,7 @@ const struct probe kChangeProbes[] = {
     {"collapse and insert", Shift},  {"KEEP_SIZE", KeepSize},
     {"tail of the last page", Tail}, {"private mappings", PrivateChange},
     {"private mappings, shifted", PrivateShift},
+    {"private mappings elsewhere", PrivateElsewhere},
+    {"parts of a mapping", ShownInParts},
     {"MADV_REMOVE", Remove},         {0},
 };
