@@ -2,7 +2,8 @@
 #
 #   dax_mount SIZE [OPT,...]   sets $scratch, $image and $mount; the image lies on a tmpfs
 #   dax_run PROGRAM [WORD...]  runs a program under `fauxdax run`
-#   dax_umount                 unmounts and checks the image; fails when it is not clean
+#   dax_umount                 unmounts and checks the image; fails when it is not clean, or when
+#                              entries of a page and of 2 MiB met at one place of a process
 #
 # Whatever happens, nothing stays mounted or on disk. Needs $here, the folder of the clone.
 fauxdax() { timeout 60 node "$here/dist/tools/fauxdax.js" "$@"; }
@@ -23,7 +24,10 @@ dax_mount() {
 dax_run() { node "$here/dist/tools/fauxdax.js" run "$mount" -- "$@"; }
 
 dax_umount() {
-  fauxdax umount "$mount" && fauxdax fsck "$image"
+  local collisions
+  collisions=$(fauxdax info "$mount" | sed -n 's/^ *collisions *//p')
+  [ "${collisions:-0}" = 0 ] || echo "collisions: $collisions" >&2
+  fauxdax umount "$mount" && fauxdax fsck "$image" && [ "${collisions:-0}" = 0 ]
 }
 
 # After a failure what the daemon said is shown. A hung daemon is ended before the umount, which would
