@@ -30,6 +30,10 @@ export class Command extends Signal {
     return super.isReady;
   }
 
+  get range(): PageRange {
+    return this.does.kind === 'zap' ? this.does.range : this.does.backing;
+  }
+
   /** With how far it is. */
   get text(): string {
     return this.shootdowns === undefined ? this.what : `${this.what} ${this.shootdowns.join()}`;

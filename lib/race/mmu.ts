@@ -349,8 +349,8 @@ export class SoftwareMmu implements Mmu {
   private showAnew(process: Process, mapping: Mapping, entry: Entry): void {
     const { filePage, pageCount, target } = entry;
     assert(typeof target === 'number', 'stores to zeroes are told');
-    const isUnderWay = process.queue.some((one) => one.isOfServer && one.mapping === mapping);
-    if (isUnderWay) return;
+    // What is commanded away counts as gone: then it is no entry of 2 MiB any more.
+    if (process.queue.some((one) => one.mapping === mapping && touches(one.range, entry))) return;
     const backing = { filePage, pageCount, regionPage: target, isHuge: true };
     this.give(mapping, { kind: 'install', backing, isStorable: true }, true);
   }

@@ -38,6 +38,8 @@ export class ModelFile {
   private layouts: Layout[] = [];
   private readonly base: Set<number>;
   private readonly moves: { page: number; deltaPages: number }[] = [];
+  /** Places that scripts name. */
+  private readonly named = new Set<number>();
   private wordCount = 0;
 
   constructor(
@@ -55,6 +57,7 @@ export class ModelFile {
     this.layouts = [{ operations: 0, words: new Map() }];
     this.moves.length = 0;
     this.wordCount = 0;
+    this.named.clear();
     this.resize(this.initialPages);
     this.ownValues.clear();
     for (const value of this.base) this.ownValues.add(value);
@@ -85,9 +88,13 @@ export class ModelFile {
     this.surePages = pages;
   }
 
-  /** Words that scripts name are followed; the others never change but with whole pages. */
-  follow(page: number, word: number): void {
-    this.word(page, word);
+  /**
+   * Words that scripts name are followed, with those that moves may bring to their places; the others
+   * never change but with whole pages.
+   */
+  follow(page: number, word: number, sources: Iterable<number>): void {
+    this.named.add(key(page, word));
+    for (const source of sources) this.word(source, word);
   }
 
   /** Pages [page, page + pageCount) read as zeroes from here on. */
@@ -113,8 +120,8 @@ export class ModelFile {
       // What is taken out is gone.
       if (filePage < page || moved >= page) words.set(key(moved, at % WORDS_PER_PAGE), word);
     }
-    // Followed places stay followed.
-    for (const at of before.keys()) {
+    // Places that scripts name stay followed; of others it is not known what comes there.
+    for (const at of this.named) {
       this.word(Math.floor(at / WORDS_PER_PAGE), at % WORDS_PER_PAGE);
     }
   }

@@ -26,7 +26,7 @@ import type { Process } from './process.js';
 import { PrivateStores } from './private_stores.js';
 import { recordText } from './record_text.js';
 import { LabRegion } from './region.js';
-import { type Invariant, OLD_BYTES, type Scenario } from './scenario.js';
+import { type Invariant, OLD_BYTES, type Op, type Scenario } from './scenario.js';
 import { prepareDatabase, regionPages } from './setup.js';
 import { Violation } from './violation.js';
 
@@ -302,15 +302,33 @@ export class World {
     }
   }
 
+  /** The words that scripts name, and those that collapse and insert may bring to their places. */
   private followWords(): void {
-    for (const { script } of this.scenario.threads) {
-      for (const op of script) {
-        if (!('word' in op)) continue;
-        const mapping = 'map' in op ? this.mappings.get(op.map) : undefined;
-        const file = 'file' in op ? this.files.get(op.file)! : this.fileOf(mapping!);
-        const isPrivateStore = op.op === 'store' && mapping?.isShared === false;
-        if (!isPrivateStore) file.model.follow(op.page, op.word);
-      }
+    const ops = this.scenario.threads.flatMap(({ script }) => script);
+    for (const op of ops) {
+      if (!('word' in op)) continue;
+      const mapping = 'map' in op ? this.mappings.get(op.map) : undefined;
+      const file = 'file' in op ? this.files.get(op.file)! : this.fileOf(mapping!);
+      const isPrivateStore = op.op === 'store' && mapping?.isShared === false;
+      if (isPrivateStore) continue;
+      file.model.follow(op.page, op.word, sourcesOf(op.page, file.name, ops));
     }
   }
+}
+
+/** The pages that moves may bring to the place of a page, each made once in whatever order. */
+function sourcesOf(page: number, file: string, ops: readonly Op[]): Set<number> {
+  const ofFile = ops.flatMap((op) => {
+    return (op.op === 'collapse' || op.op === 'insert') && op.file === file ? [op] : [];
+  });
+  let sources = new Set([page]);
+  for (const _ of ofFile) {
+    const before = [...sources].flatMap((source) =>
+      ofFile
+        .filter((op) => source >= op.page)
+        .map((op) => source + (op.op === 'collapse' ? op.pageCount : -op.pageCount)),
+    );
+    sources = new Set([...sources, ...before.filter((source) => source >= 0)]);
+  }
+  return sources;
 }
