@@ -1,5 +1,5 @@
-// native/shim_write.c by itself, beside a daemon that is only memory: what of a write goes into the
-// queue, and when the kernel makes it after all. Prints a line for each thing that holds.
+// native/shim_write.c (and shim_copy.c) alone, beside a daemon that is only memory: what of a write goes
+// into the queue, and when the kernel makes it after all. Prints a line for each thing that holds.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@ import { scratchFolder } from './scratch.js';
 const ROOT = join(import.meta.dirname, '..', '..');
 const COMPILER = process.env['CC'] ?? 'cc';
 const FLAGS = '-std=gnu17 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
-const SOURCES = ['test/native/shim_queue.c', 'native/shim_write.c'];
+const SOURCES = ['test/native/shim_queue.c', 'native/shim_write.c', 'native/shim_copy.c'];
 
 t.test('a write is in the queue, or the kernel makes it', async (t) => {
   const program = join(scratchFolder(t), 'shim_queue');
