@@ -598,11 +598,12 @@ t.test('a process that runs and does not obey is killed', async (t) => {
 });
 
 t.test('a process that is stopped obeys all the same, and stays stopped', async (t) => {
-  const peer = new FaultPeer(t, { silenceMsMax: 2000 });
+  const peer = new FaultPeer(t, { silenceMsMax: 20_000 });
   const { client } = await peer.mapped(3, 4, SHARED);
   const state = () => /\) (.)/.exec(readFileSync(`/proc/${client.child.pid}/stat`, 'utf8'))?.[1];
   for (let round = 0; round < 2; round++) {
     client.child.kill('SIGSTOP');
+    while (state() !== 'T') await sleep(1);
     for (const kind of ['zero', 'trap'] as const) {
       const command = peer.server.show(3, 0, 4, kind, 0, 0);
       t.match(await peer.next('done'), { number: command, error: 0 });
