@@ -168,9 +168,11 @@ std::vector<FaultServer::MemoryRange> FaultServer::ShownMemory(const FaultMappin
   mapping.client->ForEachPartOf(mapping, file_page, page_count, [&](const FaultClient::Part& part) {
     const uint64_t first = mapping.PageAt(part.address);
     const uint64_t count = (part.end - part.address) >> kPageShift;
-    mapping.shown.ForEach(first, count, [&](const ShownRun& run) {
+    const auto add = [&](const ShownRun& run) {
       found.push_back({mapping.AddressOf(run.file_page), run.page_count << kPageShift});
-    });
+    };
+    mapping.shown.ForEach(first, count, add);
+    mapping.client->ForEachShownBefore(mapping, first, count, add);
   });
   return found;
 }

@@ -194,7 +194,7 @@ class FaultServer {
   uint64_t Queue(MemoryChange change);
   void MakeChanges();
   void Finish(const MemoryChange& change, int error);
-  // Where a mapping shows the region in a range, as it is shown now.
+  // Where a mapping shows the region in a range, or does so until a command under way is done.
   static std::vector<MemoryRange> ShownMemory(const FaultMapping& mapping, uint64_t file_page,
                                               uint64_t page_count);
   [[nodiscard]] int Unprotect(FaultClient* client, const std::vector<MemoryRange>& ranges);

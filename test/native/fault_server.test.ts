@@ -1,6 +1,7 @@
 /** The fault server, driven by real processes that speak native/wire.h by themselves. */
 import { readFileSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { loadNative } from '../../lib/native.js';
 import { type FaultClient, FaultPeer, SHARED, STORABLE, SYNC } from './fault_peer.js';
@@ -595,6 +596,21 @@ t.test('a process that runs and does not obey is killed', async (t) => {
   await peer.next('done');
   t.match(await peer.next('gone'), { client: number, reason: /killed/ });
   t.equal(await exited, 'SIGKILL');
+});
+
+t.test('what a process is told to take away is protected as long as it is there', async (t) => {
+  const peer = new FaultPeer(t);
+  const { client } = await peer.mapped(3, 4, SHARED);
+  await peer.install(3, 0, 4, 10, STORABLE);
+  await client.ask('silent');
+  peer.server.show(3, 0, 4, 'trap', 0, 0);
+  await client.says('disobeyed');
+  await client.ask('store 2 5');
+  t.equal(peer.number(12), 5);
+  peer.protect(3, 0, 4);
+  client.tell('store 2 6');
+  t.match(await peer.next('fault'), { filePage: 2, isProtected: true });
+  t.equal(peer.number(12), 5);
 });
 
 t.test('a process that is stopped obeys all the same, and stays stopped', async (t) => {
