@@ -1,20 +1,12 @@
 /** ^C while a mount is being made: the daemon is held at its first line until the signal was sent. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
+import { missing } from './fuse_device.js';
 
 const MAIN = resolve('dist/tools/fauxdax.js');
 
@@ -27,15 +19,6 @@ if (process.argv[1].endsWith('daemon.js')) {
   renameSync('begun.new', 'begun');
   while (!existsSync('go')) await sleep(5);
 }`;
-
-function missing(): string | false {
-  try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
-    return false;
-  } catch {
-    return '/dev/fuse cannot be opened';
-  }
-}
 
 interface Held {
   base: string;

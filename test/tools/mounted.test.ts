@@ -1,17 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
+import { missing } from './fuse_device.js';
 
 const MAIN = resolve('dist/tools/fauxdax.js');
 const HELPER = resolve('dist/tools/mount_helper.js');
@@ -44,15 +36,6 @@ const shell = (script: string): Ended => run('sh', ['-c', `cd '${dir}' && ${scri
 function hasExited(pid: number): boolean {
   const path = `/proc/${pid}/stat`;
   return !existsSync(path) || /\) Z /.test(readFileSync(path, 'utf8'));
-}
-
-function missing(): string | false {
-  try {
-    accessSync('/dev/fuse', constants.R_OK | constants.W_OK);
-    return false;
-  } catch {
-    return '/dev/fuse cannot be opened';
-  }
 }
 
 t.test('the command line over one mount', { skip: missing() }, async (t) => {
