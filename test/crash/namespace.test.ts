@@ -8,11 +8,7 @@ import { makeDir, needsMount } from './states.js';
 const SLOW = { timeout: 60_000 };
 const driver = join(import.meta.dirname, 'driver.mjs');
 const NOBODY = 65534;
-/** Without what tap adds to Node: it writes where nobody may. */
-const asNobody = [
-  ...['env', '-u', 'NODE_OPTIONS', 'setpriv'],
-  ...[`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'],
-];
+const asNobody = ['setpriv', ...[`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups']];
 
 /** Becoming another user needs root; and that user has to be allowed its namespaces. */
 function needsUserNamespaces(): { skip: string | boolean } {

@@ -8,7 +8,7 @@
 # PROGRAM WORD... stores to the file whose path is added, through a mapping.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
-as_user() { setpriv --reuid 65534 --regid 65534 --clear-groups env -u NODE_OPTIONS HOME=/tmp "$@"; }
+as_user() { setpriv --reuid 65534 --regid 65534 --clear-groups env HOME=/tmp "$@"; }
 fauxdax() { timeout 60 node "$here/dist/tools/fauxdax.js" "$@"; }
 user_fauxdax() { as_user timeout 60 node "$here/dist/tools/fauxdax.js" "$@"; }
 step() {
