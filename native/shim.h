@@ -18,7 +18,7 @@
 // shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
 // shim_file.c   calls on descriptors; shim_fork.c fork; shim_offer.c what children attach by
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes;
-// shim_copy.c   copies for them
+// shim_copy.c   copies for them; shim_position.c at a descriptor's position
 // shim_pin.c    buffers that io_uring keeps
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions; shim_output.c what a program prints
@@ -313,6 +313,11 @@ void FilesForget(void);
 // In a recording: ends this process, with the reason, when something that is loaded has flush
 // instructions of its own. Cheap when nothing was loaded since the last look. No lock held.
 void ScanObjects(void);
+
+// ---- shim_output.c ----
+
+// In a recording: what the program has stored so far is recorded. Keeps errno.
+void OutputLook(void);
 
 // ---- for shim_pmem.c ----
 

@@ -14,9 +14,9 @@
 #endif
 
 enum {
-  kCallsBefore = 32,     // a process that makes fewer is not attached for it
-  kHintsMax = 1024,      // descriptors
-  kOthersPerLook = 255,  // calls on a descriptor that was not ours until it is looked at again
+  kCallsBefore = 32,    // a process that makes fewer is not attached for it
+  kHintsMax = 1024,     // descriptors
+  kOthersPerLook = 31,  // calls on a descriptor that was not ours until it is looked at again
 };
 
 enum { kIdle, kStarting, kReady, kNever };

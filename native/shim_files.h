@@ -1,6 +1,6 @@
 // Files of the mount as the daemon publishes them (wire_files.h), for calls on them that need no
 // kernel: shim_files.c finds a descriptor's file, shim_copy.c copies, shim_read.c reads,
-// shim_write.c writes.
+// shim_write.c writes, shim_position.c does both where the descriptor's position is.
 //
 // Nothing of the program is believed to stay as it is. Which file a descriptor is, and how it was
 // opened, the kernel is asked each time, between two looks at the generation: an open inode's
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "shim.h"
 #include "wire_files.h"
@@ -71,6 +72,26 @@ static inline uint64_t FilesLoad(const uint64_t* field) {
 // The program's vectors, which may not be there, and how long they are together. False when they
 // are not for us.
 bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors, uint64_t* length);
+
+// shim_read.c: reads without the kernel, all that was asked for or up to the end of *file; false
+// when the kernel must do it. Either way the first *dirty bytes of the buffer, but for those that
+// were read in the end, may be of who knows which file. `offset` and `length` in bytes.
+bool FilesRead(int fd, const struct iovec* to, size_t to_count, uint64_t length, int64_t offset,
+               struct shim_file* file, ssize_t* result, uint64_t* dirty);
+// Takes back what was copied beyond `result`, up to `dirty`.
+void FilesClean(const struct iovec* to, size_t to_count, ssize_t result, uint64_t dirty);
+
+// shim_write.c: writes without the kernel, `length` bytes at the offset *at; false when the kernel
+// must do it, and nothing is written. kFilesPosition is where the descriptor's position is, which
+// is moved: *at is then what was there, also when nothing could be written.
+enum { kFilesPosition = -1 };
+bool FilesWrite(int fd, const struct iovec* from, size_t from_count, uint64_t length, int64_t* at);
+
+// Moves the descriptor's position by so many bytes, at once for all who have it; where it is then,
+// or a negative errno.
+static inline int64_t FilesSeek(int fd, int64_t bytes) {
+  return Sys3(SYS_lseek, fd, bytes, SEEK_CUR);
+}
 
 // shim_copy.c: to buffers of the program from memory of ours, and the other way. False unless all
 // was copied: something is not there.

@@ -1,7 +1,8 @@
 // What a program prints, in a recording: an acknowledgement comes after what was stored before it.
 // Stores are found by comparing, so they are looked for before anything that writes to a stream or
 // a descriptor. libc's functions call each other past us, hence each of them is here, but for those
-// that print messages to stderr, which is no output of a recording (SPEC.md, Recorded mounts).
+// that print messages to stderr, which is no output of a recording (SPEC.md, Recorded mounts), and
+// write and writev (shim_position.c).
 // Somebody who prints by a system call of his own has the stores since the last barrier recorded
 // after it, which says less: they were not durable either way.
 #define _GNU_SOURCE
@@ -19,8 +20,8 @@
 
 #undef fwrite_unlocked  // a macro where the compiler optimizes
 
-// Stores so far are recorded. What is printed may be errno.
-static void Look(void) {
+// What is printed may be errno.
+void OutputLook(void) {
   const int before = errno;
   shim_barrier(NULL, 0, 0);
   errno = before;
@@ -34,7 +35,7 @@ static void Look(void) {
   SHIM_PUBLIC result name parameters {                  \
     static __typeof__(&name) own;                       \
     FIND(own, name);                                    \
-    Look();                                             \
+    OutputLook();                                       \
     return own arguments;                               \
   }
 
@@ -50,8 +51,6 @@ static void Look(void) {
 
 // ---- Descriptors ----
 
-AFTER_LOOK(ssize_t, write, (int fd, const void* bytes, size_t length), (fd, bytes, length))
-AFTER_LOOK(ssize_t, writev, (int fd, const struct iovec* parts, int count), (fd, parts, count))
 // To the end of a pipe, with the offset -1; regular files have stores of their own kind.
 AFTER_LOOK(ssize_t, pwritev2, (int fd, const struct iovec* parts, int count, off_t at, int flags),
            (fd, parts, count, at, flags))
@@ -90,7 +89,7 @@ __attribute__((constructor)) static void FindOverflow(void) { FIND(own_overflow,
 
 SHIM_PUBLIC int __overflow(FILE* file, int byte) {
   FIND(own_overflow, __overflow);
-  Look();
+  OutputLook();
   return own_overflow(file, byte);
 }
 

@@ -1,7 +1,7 @@
-// Reads without the kernel: pread and preadv copy straight out of the region, by the map that the
-// daemon publishes (wire_files.h). Where that could change the result they go to the kernel as
-// ever: read(2), whose position belongs to the kernel; a file that is not published, is being
-// changed or has a time due; anything that is an error.
+// Reads without the kernel: pread and preadv, and read and readv (shim_position.c), copy straight
+// out of the region, by the map that the daemon publishes (wire_files.h). Where that could change
+// the result they go to the kernel as ever: a file that is not published, is being changed or has a
+// time due; anything that is an error.
 //
 // A buffer that is not there is EFAULT and no signal (shim_copy.c). What is copied counts only if
 // the file's generation is the same before and after: pages that were taken away meanwhile may have
@@ -94,8 +94,7 @@ static void Fetch(const struct iovec* piece) {
   }
 }
 
-// Takes back what was copied beyond what was read.
-static void Clean(const struct iovec* to, size_t to_count, ssize_t result, uint64_t end) {
+void FilesClean(const struct iovec* to, size_t to_count, ssize_t result, uint64_t end) {
   const uint64_t from = result > 0 ? (uint64_t)result : 0;
   if (end <= from) return;
   const struct iovec zero = {(void*)shim_files.zeroes, end - from};
@@ -115,10 +114,8 @@ static void Clean(const struct iovec* to, size_t to_count, ssize_t result, uint6
 
 // ---- the calls ----
 
-// Reads without the kernel; false when it must do it. Either way the first *dirty bytes of the
-// buffer, but for those that were read in the end, may be of who knows which file.
-static bool Read(int fd, const struct iovec* to, size_t to_count, uint64_t length, int64_t offset,
-                 ssize_t* result, uint64_t* dirty) {
+bool FilesRead(int fd, const struct iovec* to, size_t to_count, uint64_t length, int64_t offset,
+               struct shim_file* read, ssize_t* result, uint64_t* dirty) {
   if (length == 0 || length > FILES_BYTES_MAX || offset < 0) return false;
   if ((uint64_t)offset > (uint64_t)INT64_MAX - length) return false;
   for (int i = 0; i < kTries; i++) {
@@ -144,6 +141,7 @@ static bool Read(int fd, const struct iovec* to, size_t to_count, uint64_t lengt
     // A page that lost its bytes reads as an error.
     if (FilesLoad(&shim_files.table->poisoned_pages) != 0) return false;
     if (!FilesIsSame(&file)) continue;
+    *read = file;
     *result = (ssize_t)count;
     return true;
   }
@@ -158,14 +156,15 @@ static ssize_t ReadByKernel(int fd, void* buffer, size_t length, off64_t offset)
 SHIM_PUBLIC ssize_t pread64(int fd, void* buffer, size_t length, off64_t offset) {
   if (!FilesAreReady(fd)) return ReadByKernel(fd, buffer, length, offset);
   const struct iovec to = {buffer, length};
+  struct shim_file file;
   ssize_t result;
   uint64_t dirty = 0;
-  const bool is_done = Read(fd, &to, 1, length, offset, &result, &dirty);
+  const bool is_done = FilesRead(fd, &to, 1, length, offset, &file, &result, &dirty);
   if (!is_done) {
     FilesForgetGuess(fd);
     result = ReadByKernel(fd, buffer, length, offset);
   }
-  Clean(&to, 1, result, dirty);
+  FilesClean(&to, 1, result, dirty);
   if (is_done) pthread_testcancel();
   return result;
 }
@@ -200,14 +199,15 @@ SHIM_PUBLIC ssize_t preadv64(int fd, const struct iovec* from, int count, off64_
   if (!FilesTakeVectors(from, count, to, &length)) {
     return ReadVectorsByKernel(fd, from, count, offset);
   }
+  struct shim_file file;
   ssize_t result;
   uint64_t dirty = 0;
-  const bool is_done = Read(fd, to, (size_t)count, length, offset, &result, &dirty);
+  const bool is_done = FilesRead(fd, to, (size_t)count, length, offset, &file, &result, &dirty);
   if (!is_done) {
     FilesForgetGuess(fd);
     result = ReadVectorsByKernel(fd, from, count, offset);
   }
-  Clean(to, (size_t)count, result, dirty);
+  FilesClean(to, (size_t)count, result, dirty);
   if (is_done) pthread_testcancel();
   return result;
 }

@@ -1,5 +1,6 @@
-// Writes without the kernel: pwrite and pwritev put the bytes into the process's queue, and the
-// daemon stores them before it does anything else (wire_writes.h). That is for bytes that the file
+// Writes without the kernel: pwrite and pwritev, and write and writev (shim_position.c), put the
+// bytes into the process's queue, and the daemon stores them before it does anything else
+// (wire_writes.h). That is for bytes that the file
 // has already: written pages, inside its size, that no process has mapped. All else goes to the
 // kernel as ever: what would append, grow, allocate, take set-id bits away, is to be durable at
 // once, meets a limit, is larger than a place of the queue, or finds none free.
@@ -105,15 +106,14 @@ static bool Commit(int place, const struct shim_file* file, uint64_t changes, ui
                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-// Writes without the kernel; false when it must do it, and nothing is written.
-static bool Write(int fd, const struct iovec* from, size_t from_count, uint64_t length,
-                  int64_t offset) {
-  if (length == 0 || length > WIRE_WRITE_BYTES_MAX || offset < 0) return false;
-  if ((uint64_t)offset > (uint64_t)INT64_MAX - length) return false;
-  const uint64_t start = (uint64_t)offset;
+bool FilesWrite(int fd, const struct iovec* from, size_t from_count, uint64_t length, int64_t* at) {
+  if (length == 0 || length > WIRE_WRITE_BYTES_MAX) return false;
   for (int i = 0; i < kTries; i++) {
     struct shim_file file;
     if (!FilesGuess(fd, &file)) return false;
+    const int64_t offset = *at == kFilesPosition ? FilesSeek(fd, 0) : *at;
+    if (offset < 0 || (uint64_t)offset > (uint64_t)INT64_MAX - length) return false;
+    const uint64_t start = (uint64_t)offset;
     const uint64_t changes = __atomic_load_n(&file.slot->changes, __ATOMIC_ACQUIRE);
     if ((FilesLoad(&file.slot->service) & kServices) != kServices) return false;
     if (!IsInPlace(file.slot, start, start + length)) return false;
@@ -129,6 +129,15 @@ static bool Write(int fd, const struct iovec* from, size_t from_count, uint64_t 
       LeavePlace(place);
       return false;
     }
+    if (*at == kFilesPosition) {
+      const int64_t end = FilesSeek(fd, (int64_t)length);
+      if (end >= (int64_t)length) *at = end - (int64_t)length;
+      // Somebody else was here in between, and this is another place.
+      if (*at != offset) {
+        LeavePlace(place);
+        continue;
+      }
+    }
     if (Commit(place, &file, changes, start, length)) return true;
   }
   return false;
@@ -142,7 +151,8 @@ static ssize_t WriteByKernel(int fd, const void* buffer, size_t length, off64_t 
 SHIM_PUBLIC ssize_t pwrite64(int fd, const void* buffer, size_t length, off64_t offset) {
   if (!FilesAreReady(fd)) return WriteByKernel(fd, buffer, length, offset);
   const struct iovec from = {(void*)buffer, length};
-  if (!Write(fd, &from, 1, length, offset)) {
+  int64_t at = offset;
+  if (offset < 0 || !FilesWrite(fd, &from, 1, length, &at)) {
     FilesForgetGuess(fd);
     return WriteByKernel(fd, buffer, length, offset);
   }
@@ -164,8 +174,9 @@ SHIM_PUBLIC ssize_t pwritev64(int fd, const struct iovec* vectors, int count, of
   if (!FilesAreReady(fd)) return WriteVectorsByKernel(fd, vectors, count, offset);
   struct iovec from[kFilesVectorsMax];
   uint64_t length;
-  const bool is_done = FilesTakeVectors(vectors, count, from, &length) &&
-                       Write(fd, from, (size_t)count, length, offset);
+  int64_t at = offset;
+  const bool is_done = offset >= 0 && FilesTakeVectors(vectors, count, from, &length) &&
+                       FilesWrite(fd, from, (size_t)count, length, &at);
   if (!is_done) {
     FilesForgetGuess(fd);
     return WriteVectorsByKernel(fd, vectors, count, offset);

@@ -60,7 +60,7 @@ static ssize_t KernelRead(int fd, void* to, size_t length, off_t offset) {
 static long KernelCalls(const char* what) {
   char text[512] = "";
   const int fd = open("/proc/self/io", O_RDONLY);
-  const ssize_t bytes = read(fd, text, sizeof(text) - 1);
+  const ssize_t bytes = syscall(SYS_read, fd, text, sizeof(text) - 1);
   close(fd);
   const char* found = bytes > 0 ? strstr(text, what) : NULL;
   return found == NULL ? -1 : atol(found + strlen(what));
