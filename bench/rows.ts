@@ -235,6 +235,8 @@ const daxRows: readonly RateRow[] = [
   ),
   bufferedRow('pread', '4 KiB random pread', 'buffered-read'),
   bufferedRow('pwrite', '4 KiB random pwrite', 'buffered-write'),
+  bufferedRow('read', '4 KiB reads in order, at the position', 'position-read'),
+  bufferedRow('write', '4 KiB writes in order, at the position', 'position-write'),
   daxRow('lmdb', 'LMDB commits, MDB_WRITEMAP', { peer: 'fauxdax-memory', atLeast: 1 }, lmdbMap),
   daxRow('lmdb-tmpfs', 'the same', { peer: 'tmpfs', atLeast: 0.7 }, lmdbMap),
   daxRow(

@@ -1,5 +1,5 @@
-// Data jobs: reads and writes, O_DIRECT but for those called buffered, of the file `data`, in
-// place, one request an operation.
+// Data jobs: reads and writes, O_DIRECT but for those called buffered or at the position, of the
+// file `data`, in place, one request an operation.
 //
 // Every 8-byte word of the file holds its own offset, so each block read can be checked by its
 // first and last word; a filesystem that answers quickly with the wrong bytes ends the client. Each
@@ -17,6 +17,9 @@
 
 enum { kThreadsMax = 64, kPrepareBytes = 1 << 20, kAlignmentBytes = 4096 };
 
+// kAtPosition is in order too, by read(2) and write(2), and like kBuffered without O_DIRECT.
+enum places { kInOrder, kAtRandom, kBuffered, kAtPosition };
+
 struct worker {
   pthread_t thread;
   pthread_barrier_t* barrier;
@@ -26,8 +29,7 @@ struct worker {
   uint64_t end_ns;
   int index;
   bool writes;
-  bool random;
-  bool direct;
+  enum places places;
 };
 
 static void FillPattern(char* buffer, uint64_t offset, uint64_t length_bytes) {
@@ -63,6 +65,16 @@ static uint64_t NextRandom(uint64_t* state) {
   return *state;
 }
 
+static ssize_t Transfer(const struct worker* worker, int descriptor, char* buffer, off_t offset) {
+  const size_t length = worker->settings->block_bytes;
+  if (worker->places != kAtPosition) {
+    return worker->writes ? pwrite(descriptor, buffer, length, offset)
+                          : pread(descriptor, buffer, length, offset);
+  }
+  if (offset == 0 && lseek(descriptor, 0, SEEK_SET) != 0) return -1;
+  return worker->writes ? write(descriptor, buffer, length) : read(descriptor, buffer, length);
+}
+
 static void* Work(void* argument) {
   struct worker* worker = argument;
   const struct settings* settings = worker->settings;
@@ -70,16 +82,18 @@ static void* Work(void* argument) {
   uint64_t block_count = settings->size_bytes / block_bytes;
   // Sequential workers begin at equal distances, so that together they read the file once.
   uint64_t block = block_count / (uint64_t)settings->threads * (uint64_t)worker->index;
-  int descriptor = OpenData(worker->direct ? O_RDWR | O_DIRECT : O_RDWR);
+  const enum places places = worker->places;
+  const bool is_random = places == kAtRandom || places == kBuffered;
+  const bool is_direct = places == kAtRandom || places == kInOrder;
+  int descriptor = OpenData(is_direct ? O_RDWR | O_DIRECT : O_RDWR);
   char* buffer = BufferNew(block_bytes);
   pthread_barrier_wait(worker->barrier);
   uint64_t start_ns = NowNs();
   for (uint64_t i = 0; i < settings->count; i++) {
-    if (worker->random) block = NextRandom(&worker->random_state) % block_count;
+    if (is_random) block = NextRandom(&worker->random_state) % block_count;
     uint64_t offset = block * block_bytes;
     if (worker->writes) FillPattern(buffer, offset, block_bytes);
-    ssize_t done_bytes = worker->writes ? pwrite(descriptor, buffer, block_bytes, (off_t)offset)
-                                        : pread(descriptor, buffer, block_bytes, (off_t)offset);
+    ssize_t done_bytes = Transfer(worker, descriptor, buffer, (off_t)offset);
     if (done_bytes != (ssize_t)block_bytes) {
       FAIL("%s at %llu: %zd, %s", settings->job, (unsigned long long)offset, done_bytes,
            strerror(errno));
@@ -94,7 +108,7 @@ static void* Work(void* argument) {
   return NULL;
 }
 
-static void RunWorkers(const struct settings* settings, bool writes, bool random, bool direct) {
+static void RunWorkers(const struct settings* settings, bool writes, enum places places) {
   if (settings->threads > kThreadsMax) FAIL("at most %d threads", kThreadsMax);
   if (settings->size_bytes < settings->block_bytes) FAIL("the file is smaller than a block");
   struct worker workers[kThreadsMax];
@@ -108,8 +122,7 @@ static void RunWorkers(const struct settings* settings, bool writes, bool random
                                  .random_state = 0x9e3779b97f4a7c15u * ((uint64_t)i + 1),
                                  .index = i,
                                  .writes = writes,
-                                 .random = random,
-                                 .direct = direct};
+                                 .places = places};
     if (pthread_create(&workers[i].thread, NULL, Work, &workers[i]) != 0) FAIL("no thread");
   }
   pthread_barrier_wait(&barrier);
@@ -145,18 +158,18 @@ void JobPrepare(const struct settings* settings) {
   close(descriptor);
 }
 
-void JobReadRandom(const struct settings* settings) { RunWorkers(settings, false, true, true); }
+void JobReadRandom(const struct settings* settings) { RunWorkers(settings, false, kAtRandom); }
 
-void JobWriteRandom(const struct settings* settings) { RunWorkers(settings, true, true, true); }
+void JobWriteRandom(const struct settings* settings) { RunWorkers(settings, true, kAtRandom); }
 
-void JobReadSequential(const struct settings* settings) {
-  RunWorkers(settings, false, false, true);
-}
+void JobReadSequential(const struct settings* settings) { RunWorkers(settings, false, kInOrder); }
 
-void JobWriteSequential(const struct settings* settings) {
-  RunWorkers(settings, true, false, true);
-}
+void JobWriteSequential(const struct settings* settings) { RunWorkers(settings, true, kInOrder); }
 
-void JobBufferedRead(const struct settings* settings) { RunWorkers(settings, false, true, false); }
+void JobBufferedRead(const struct settings* settings) { RunWorkers(settings, false, kBuffered); }
 
-void JobBufferedWrite(const struct settings* settings) { RunWorkers(settings, true, true, false); }
+void JobBufferedWrite(const struct settings* settings) { RunWorkers(settings, true, kBuffered); }
+
+void JobPositionRead(const struct settings* settings) { RunWorkers(settings, false, kAtPosition); }
+
+void JobPositionWrite(const struct settings* settings) { RunWorkers(settings, true, kAtPosition); }

@@ -30,6 +30,9 @@ void JobWriteSequential(const struct settings* settings);
 /** The same reads and writes without O_DIRECT, of 4 KiB at random places. */
 void JobBufferedRead(const struct settings* settings);
 void JobBufferedWrite(const struct settings* settings);
+/** The same in order, by read(2) and write(2) at the descriptor's position; one thread. */
+void JobPositionRead(const struct settings* settings);
+void JobPositionWrite(const struct settings* settings);
 
 /** Writes all of `mapped`, which the jobs of maps.c map, and fsyncs it. */
 void JobPrepareMap(const struct settings* settings);

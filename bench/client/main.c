@@ -24,6 +24,8 @@ static const struct job jobs[] = {
     {"write-sequential", JobWriteSequential},
     {"buffered-read", JobBufferedRead},
     {"buffered-write", JobBufferedWrite},
+    {"position-read", JobPositionRead},
+    {"position-write", JobPositionWrite},
     {"prepare-map", JobPrepareMap},
     {"load-sequential", JobLoadSequential},
     {"load-random", JobLoadRandom},
