@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,6 +80,16 @@ static void DoMap(void) {
   const int protection = PROT_READ | (strcmp(kind, "read") == 0 ? 0 : PROT_WRITE);
   const size_t length = (size_t)Number(4);
   char* address = mmap(NULL, length, protection, flags, *File(2), Number(3));
+  if (address != MAP_FAILED) *Map(1) = (struct map){address, length};
+  Answer(address == MAP_FAILED ? -1 : 0);
+}
+
+// mapover N F OFFSET LENGTH M AT: a shared mapping in the place of a part of another.
+static void DoMapOver(void) {
+  const size_t length = (size_t)Number(4);
+  char* at = Map(5)->address + Number(6);
+  const int how = MAP_SHARED | MAP_FIXED;
+  char* address = mmap(at, length, PROT_READ | PROT_WRITE, how, *File(2), Number(3));
   if (address != MAP_FAILED) *Map(1) = (struct map){address, length};
   Answer(address == MAP_FAILED ? -1 : 0);
 }
@@ -190,6 +201,8 @@ static void Run(void) {
     Answer(close(*File(1)));
   } else if (strcmp(call, "map") == 0) {
     DoMap();
+  } else if (strcmp(call, "mapover") == 0) {
+    DoMapOver();
   } else if (strcmp(call, "load") == 0 || strcmp(call, "store") == 0 || strcmp(call, "fill") == 0) {
     Touch();
   } else if (strcmp(call, "msync") == 0) {
@@ -209,6 +222,14 @@ static void Run(void) {
     Answer(ftruncate(*File(1), Number(2)));
   } else if (strcmp(call, "fallocate") == 0) {
     Answer(fallocate(*File(1), (int)Number(2), Number(3), Number(4)));
+  } else if (strcmp(call, "copy") == 0) {
+    // copy F G FROM TO LENGTH: copy_file_range(2).
+    off64_t from = Number(3), to = Number(4);
+    Answer(copy_file_range(*File(1), &from, *File(2), &to, (size_t)Number(5), 0));
+  } else if (strcmp(call, "limit") == 0) {
+    // limit: no more address space than there is.
+    const struct rlimit none = {1 << 20, 1 << 20};
+    Answer(setrlimit(RLIMIT_AS, &none));
   } else if (strcmp(call, "seek") == 0) {
     const int hole = strcmp(words[2], "data") == 0 ? SEEK_DATA : SEEK_HOLE;
     Answer(lseek(*File(1), Number(3), strcmp(words[2], "end") == 0 ? SEEK_END : hole));
