@@ -253,9 +253,13 @@ void FaultServer::SendReply(uint64_t channel_number, int error, uint64_t value,
 void FaultServer::SendCommands() {
   for (const uint64_t number : std::exchange(to_send_, {})) {
     FaultClient* client = FindClient(number);
-    if (client == nullptr) continue;
-    if (client->SendCommands(MonotonicNs()) != 0) Doom(client, "its helper does not read");
+    if (client != nullptr) SendCommands(client);
   }
+}
+
+void FaultServer::SendCommands(FaultClient* client) {
+  const int error = client->SendCommands(MonotonicNs());
+  if (error != 0) Doom(client, error == ENOTCONN ? kEnded : "its helper does not read");
 }
 
 std::vector<FaultEvent> FaultServer::Take() {

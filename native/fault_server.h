@@ -42,6 +42,9 @@
 
 namespace fauxdax {
 
+// Why a client is gone that did nothing wrong.
+inline constexpr char kEnded[] = "it ended";
+
 struct FaultServerCounters {
   uint64_t clients;
   uint64_t mappings;
@@ -183,6 +186,7 @@ class FaultServer {
   void SendReply(uint64_t channel, int error, uint64_t value,
                  std::initializer_list<int> passed_fds = {});
   void SendCommands();
+  void SendCommands(FaultClient* client);
   void Kick();
   // When the thread is to do something before it waits again.
   void KickIfDoomed();

@@ -192,13 +192,14 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
 void FaultServer::TakeDone(Channel* channel) {
   FaultClient* client = FindClient(channel->client);
   CHECK(client != nullptr, "a helper's channel goes with its client");
-  wire_done done;
+  wire_done done = {};
   int passed_fd = -1;
   const int error = ReceivePacket(channel->fd, &done, sizeof(done), &passed_fd);
   if (error == EAGAIN) return;
   if (passed_fd >= 0) close(passed_fd);
-  if (error == ENOTCONN) return Doom(client, "it ended");
-  const bool is_broken = error != 0 || passed_fd >= 0 || done.collisions > WIRE_COMMANDS_MAX;
+  if (error == ENOTCONN) return Doom(client, kEnded);
+  const bool makes_sense = done.error >= 0 && done.collisions <= WIRE_COMMANDS_MAX;
+  const bool is_broken = error != 0 || passed_fd >= 0 || !makes_sense;
   const bool is_awaited = !is_broken && NoteDone(client, done);
   if (is_broken || !client->Done(done.number, MonotonicNs())) {
     return Doom(client, "its helper broke the protocol");
@@ -210,7 +211,7 @@ void FaultServer::TakeDone(Channel* channel) {
           .error = done.error,
           .collisions = done.collisions});
   }
-  if (client->SendCommands(MonotonicNs()) != 0) Doom(client, "its helper does not read");
+  SendCommands(client);
 }
 
 void FaultServer::FindSilent() {

@@ -45,6 +45,9 @@ const POWER_CUT = new Errno('EIO', 'power cut').errno;
 /** Of commands to a process that ended before it carried them out. */
 const GONE = new Errno('ESRCH', 'the process has ended').errno;
 
+/** Why a client is gone that did nothing wrong. */
+const ENDED = 'it ended';
+
 export interface DaxParts {
   native: Native;
   session: Session;
@@ -294,8 +297,11 @@ export class Dax {
   }
 
   #gone({ mmu, engine }: Serving, client: number, reason: string): void {
+    const pid = this.#clients.pid(client);
     const mappings = this.#clients.gone(client);
-    this.#parts.log.debug({ client, mappings: mappings.length, reason }, 'process detached');
+    const what = { client, pid, mappings: mappings.length };
+    if (reason === ENDED) this.#parts.log.debug(what, 'process detached');
+    else this.#parts.log.error(what, `process ${pid} is not served any more: ${reason}`);
     for (const mapping of mappings) engine.detach(mapping, mapping);
     for (const ino of new Set(mappings.map((mapping) => mapping.ino))) this.#detached(engine, ino);
     mmu.gone(client);

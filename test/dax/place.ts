@@ -9,7 +9,7 @@ import {
   spawnSync,
 } from 'node:child_process';
 import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Test } from 'tap';
 import type { Mount, MountOptions } from '../../fs/index.js';
@@ -54,11 +54,11 @@ export function fauxdax(...args: string[]): { status: number | null; text: strin
   return { status: done.status, text: done.stdout + done.stderr };
 }
 
-/** Compiles a C program of this folder when its source is newer. @returns its path */
+/** Compiles a C program, named from this folder, when its source is newer. @returns its path */
 export function compiled(name: string, ...flags: string[]): string {
   const source = join(import.meta.dirname, `${name}.c`);
   const out = join(root, 'build', 'test');
-  const binary = join(out, `${name}${flags.join('')}`);
+  const binary = join(out, `${basename(name)}${flags.join('')}`);
   const builtMs = statSync(binary, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (builtMs > statSync(source).mtimeMs) return binary;
   mkdirSync(out, { recursive: true });

@@ -1,10 +1,19 @@
 // What goes wrong under direct mappings: processes that are killed, no space, bad memory, mounts that
 // end; and that nothing is left of it.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { cannotMap, type DaxPlace, daxMount, fauxdax, Mapper, mapperPids } from './place.js';
+import { FaultClient } from '../native/fault_peer.js';
+import {
+  cannotMap,
+  compiled,
+  type DaxPlace,
+  daxMount,
+  fauxdax,
+  Mapper,
+  mapperPids,
+} from './place.js';
 
 /** Waits until the daemon knows of no process, no mapping and no file that was mapped any more. */
 async function allGone(t: Test, { mount }: DaxPlace): Promise<void> {
@@ -16,6 +25,13 @@ async function allGone(t: Test, { mount }: DaxPlace): Promise<void> {
     await sleep(50);
   }
   t.match((await mount.info()).daemon.dax, none);
+}
+
+const log = ({ imageDir }: DaxPlace): string => readFileSync(join(imageDir, 'daemon.log'), 'utf8');
+
+/** What the daemon's log says of processes that did something wrong. */
+function unserved(place: DaxPlace): string[] {
+  return [...log(place).matchAll(/process \d+ is not served any more: [^"]*/g)].map(String);
 }
 
 async function stored(t: Test, dir: string, name = 'f'): Promise<Mapper> {
@@ -54,6 +70,58 @@ t.test(
     ]);
     t.equal(await other.end(), 0);
     await allGone(t, place);
+    t.same(unserved(place), [], 'and that is nothing to be said');
+  },
+);
+
+t.test(
+  'who breaks the protocol is told of, and others are served on',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const mapper = await stored(t, place.dir);
+    const { ino } = statSync(join(place.dir, 'f'));
+    for (const [index, how] of ['lie -1 0', 'lie 0 65', 'raw joined-magic'].entries()) {
+      const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
+      const client = new FaultClient(words, place.imageDir);
+      t.teardown(() => client.kill());
+      t.match(await client.ask('hello'), /^hello 0/);
+      t.equal(await client.ask(`map ${ino} 0 16 1`), 'map 0');
+      await client.ask(how);
+      client.tell('load 0');
+      while (unserved(place).length === index) await sleep(20);
+      const line = `process ${client.child.pid} is not served any more: it`;
+      t.match(unserved(place), { length: index + 1, [index]: line }, how);
+      await mapper.check(t, [
+        ['truncate A 0', '0'],
+        ['truncate A 65536', '0'],
+        [`store M 0 on${index}`, '0'],
+        ['read A 4 0', `on${index}.`],
+      ]);
+      client.kill();
+    }
+    t.equal(await mapper.call('msync M 0 65536'), '0');
+    t.equal(await mapper.end(), 0);
+    await allGone(t, place);
+    t.equal(unserved(place).length, 3, 'once each');
+  },
+);
+
+t.test(
+  'who cannot take away what it shows is killed, and said so',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const mapper = await stored(t, place.dir);
+    t.equal(await mapper.call('limit'), '0');
+    const plain = Mapper.plain(t, place.dir);
+    await plain.check(t, [
+      ['open A f rw', '0'],
+      ['truncate A 0', '0'],
+    ]);
+    t.equal(await mapper.end(), 128 + 9);
+    t.match(log(place), /could not change what its mappings show \(ENOMEM\)/);
+    await allGone(t, place);
   },
 );
 
@@ -87,6 +155,8 @@ t.test(
     }
     t.equal(await mapper.call('store M 20480 x'), 'SIGBUS 20480');
     t.equal(await mapper.call('load M 20480 1'), 'SIGBUS 20480', 'for a moment');
+    await sleep(200);
+    t.equal(await mapper.call('store M 20480 x'), 'SIGBUS 20480', 'again');
     t.equal(await plain.call('truncate A 0'), '0');
     await sleep(200);
     await mapper.check(t, [

@@ -22,6 +22,7 @@
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
  *   small                        it gets no huge pages from now on
+ *   lie ERROR COLLISIONS         what it says of commands from now on -> lie
  *   raw HOW                      one wrong packet            -> raw ERROR, or raw end
  */
 #define _GNU_SOURCE
@@ -64,6 +65,8 @@ static atomic_int silent;
 static char* bells;
 static struct wire_bells* requests;
 static atomic_int small;
+static int lie_error;
+static unsigned lie_collisions;
 
 static void require(int good, const char* what) {
   if (good) return;
@@ -202,7 +205,9 @@ static void* Helper(void* unused) {
     if (silent) printf("disobeyed\n");
     while (silent) usleep(1000);
     const size_t count = (size_t)length / sizeof(commands[0]);
-    struct wire_done done = {.number = commands[count - 1].number};
+    struct wire_done done = {.number = commands[count - 1].number,
+                             .error = lie_error,
+                             .collisions = lie_collisions};
     for (size_t i = 0; i < count; i++) {
       Obey(&commands[i]);
       if (small && (commands[i].flags & WIRE_COLLAPSE)) done.small_count++;
@@ -507,6 +512,10 @@ int main(int argc, char** argv) {
     if (strcmp(word, "small") == 0) {
       small = 1;
       printf("small\n");
+    }
+    if (strcmp(word, "lie") == 0) {
+      sscanf(line, "%*s %d %u", &lie_error, &lie_collisions);
+      printf("lie\n");
     }
     if (strcmp(word, "raw") == 0) Raw(how);
     if (strcmp(word, "child") == 0) Child();

@@ -357,6 +357,37 @@ t.test('who breaks the protocol later is gone with all its mappings', async (t) 
   }
 });
 
+const LIES: [answer: string, isBroken: boolean][] = [
+  ['0 64', false],
+  ['0 65', true],
+  ['0 4294967295', true],
+  ['12 0', false],
+  ['-1 0', true],
+  ['-2147483648 0', true],
+];
+
+t.test('a helper whose answer makes no sense is gone, and others are served on', async (t) => {
+  const peer = new FaultPeer(t);
+  const { client: other } = await peer.mapped(1, 4, SHARED);
+  for (const [index, [answer, isBroken]] of LIES.entries()) {
+    const mapping = 2 + index;
+    const { client, number } = await peer.mapped(mapping, 4, SHARED);
+    await client.ask(`lie ${answer}`);
+    const command = peer.server.show(mapping, 0, 4, 'zero', 0, 0);
+    const [error, collisions] = isBroken ? [3, 0] : answer.split(' ').map(Number);
+    t.match(await peer.next('done'), { client: number, number: command, error, collisions });
+    if (isBroken) {
+      const reason = 'its helper broke the protocol';
+      t.match(await peer.next('gone'), { client: number, reason }, answer);
+    }
+    await peer.show(1, 0, 4, 10, STORABLE);
+    t.equal(await other.ask(`store 0 ${index}`), `store 0 ${index}`);
+    client.kill();
+    if (!isBroken) await peer.next('gone');
+  }
+  t.match(peer.server.counters(), { clients: 1, mappings: 1 });
+});
+
 const notRoot = process.getuid?.() === 0 ? false : 'needs to become another user';
 t.test('a child is who says hello where its parent was let in', { skip: notRoot }, async (t) => {
   const peer = new FaultPeer(t);
