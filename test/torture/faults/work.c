@@ -24,8 +24,8 @@ static const struct operation {
   bool needs_maps;
 } kOperations[] = {
     {"load", DoLoad, 400, true},         {"store", DoStore, 400, true},
-    {"wild load", DoLoadWild, 60, true}, {"pread", DoRead, 60, false},
-    {"pwrite", DoWrite, 60, false},      {"copy", DoCopy, 40, true},
+    {"wild load", DoLoadWild, 60, true}, {"read", DoRead, 60, false},
+    {"write", DoWrite, 60, false},      {"copy", DoCopy, 40, true},
     {"punch", DoPunchHole, 40, false},   {"zero", DoZeroRange, 20, false},
     {"allocate", DoAllocate, 5, false},  {"truncate", DoTruncate, 4, false},
     {"extend", DoExtend, 10, false},     {"collapse", DoCollapse, 2, true},
