@@ -19,7 +19,7 @@
 // shim_file.c   calls on descriptors; shim_fork.c fork; shim_offer.c what children attach by
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes;
 // shim_copy.c   copies for them; shim_position.c at a descriptor's position
-// shim_pin.c    buffers that io_uring keeps
+// shim_pin.c    buffers that io_uring keeps; shim_sandbox.c seccomp
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions; shim_output.c what a program prints
 #ifndef FAUXDAX_SHIM_H_

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "shim_sandbox.h"
+
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000
 #endif
@@ -236,6 +238,7 @@ static void NoteCall(int fd) {
 
 bool FilesAreReady(int fd) {
   if (!ShimIsOn() || (shim_settings.flags & WIRE_RUN_NO_DATA) != 0) return false;
+  if (SandboxIsEntered()) return false;
   const uint32_t now = atomic_load_explicit(&state, memory_order_acquire);
   if (now == kIdle) NoteCall(fd);
   return now == kReady &&

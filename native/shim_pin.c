@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "shim.h"
+#include "shim_sandbox.h"
 #include "shim_syscall.h"
 
 // More than the kernel takes are refused by it.
@@ -51,6 +52,7 @@ SHIM_PUBLIC long syscall(long number, ...) {
       PinsOurs((unsigned)words[1], (const void*)words[2], (size_t)words[3])) {
     return ShimResult(-EOPNOTSUPP);
   }
+  SandboxNote(number, words[0]);
   return ShimResult(Sys6(number, words[0], words[1], words[2], words[3], words[4], words[5]));
 }
 

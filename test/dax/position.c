@@ -6,8 +6,12 @@
 #include "served.h"
 
 #include <linux/falloc.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -355,10 +359,42 @@ static int CaseKilled(void) {
   return 0;
 }
 
+/* From here on this process may only read, write and end. */
+static int EnterSandbox(void) {
+  struct sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 3, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return -1;
+  return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+static int CaseSandbox(void) {
+  const int fd = OpenWarm("sandbox", 9, O_RDWR);
+  EXPECT(fd >= 0 && fsync(fd) == 0 && lseek(fd, kPage, SEEK_SET) == kPage);
+  const pid_t child = fork();
+  if (child == 0) {
+    uint64_t word = 0;
+    if (Warm(fd) != 0 || EnterSandbox() != 0) _exit(2);
+    const int is_right = read(fd, &word, 8) == 8 && word == Stamp(9, 1) && write(fd, &word, 8) == 8;
+    _exit(is_right ? 0 : 1);
+  }
+  int status;
+  EXPECT(waitpid(child, &status, 0) == child);
+  if (status != 0) return Wrong("the child ended with status %#x", status);
+  EXPECT(Position(fd) == kPage + 16);
+  return 0;
+}
+
 static const struct served_case cases[] = {
     {"served", CaseServed},   {"same", CaseSame},       {"errors", CaseErrors},
     {"limit", CaseLimit},     {"readers", CaseReaders}, {"writers", CaseWriters},
-    {"handler", CaseHandler}, {"killed", CaseKilled},
+    {"handler", CaseHandler}, {"killed", CaseKilled},   {"sandbox", CaseSandbox},
 };
 
 int main(int count, char** words) {

@@ -13,6 +13,7 @@ const CASES = [
   ['writers', 'threads and processes with one position write each record once'],
   ['handler', 'signal handlers that write to the same descriptor'],
   ['killed', 'a writer that is killed takes no record of others with it'],
+  ['sandbox', 'a program that may only read and write may do that'],
 ] as const;
 
 for (const isServed of [true, false]) {
