@@ -1,9 +1,11 @@
 // What a power cut keeps of stores through direct mappings, and that programs go on after it.
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { mounted } from '../fs/image.js';
-import { cannotMap, daxMount, Mapper } from './place.js';
+import { FaultClient } from '../native/fault_peer.js';
+import { cannotMap, compiled, daxMount, Mapper } from './place.js';
 
 const CRASHABLE = { crashable: true, commitSeconds: 3600 };
 
@@ -38,6 +40,60 @@ t.test(
     ]);
     await mount.crash({ keep: 'none' });
     t.equal(await mapper.call('load M 4096 5'), 'again', 'it goes on as after a reboot');
+  },
+);
+
+t.test('msync over mappings of two files keeps both', { skip: cannotMap }, async (t) => {
+  const { dir, mount } = await daxMount(t, CRASHABLE);
+  const mapper = Mapper.direct(t, dir);
+  await mapper.check(t, [
+    ['open A f rw+creat', '0'],
+    ['truncate A 8192', '0'],
+    ['open B g rw+creat', '0'],
+    ['truncate B 8192', '0'],
+    ['map M A 0 8192 shared', '0'],
+    ['mapover N B 0 4096 M 4096', '0'],
+    ['store M 0 one', '0'],
+    ['store N 0 two', '0'],
+    ['msync M 0 8192', '0'],
+  ]);
+  await mount.crash({ keep: 'none' });
+  await mapper.check(t, [
+    ['load M 0 4', 'one.'],
+    ['load N 0 4', 'two.'],
+  ]);
+});
+
+t.test(
+  'O_DSYNC: what mappings stored to the pages goes with it',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t, CRASHABLE);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['truncate A 32768', '0'],
+      ['map M A 0 32768 shared', '0'],
+      ['fill M 0 o 32768', '0'],
+      ['open C from rw+creat', '0'],
+      ['write C copied 0', '6'],
+      ['fsync C', '0'],
+      ['fsync A', '0'],
+      ['open B f rw,dsync', '0'],
+      ['store M 0 kept', '0'],
+      ['store M 4096 lost', '0'],
+      ['write B written 64', '7'],
+      ['store M 8192 kept', '0'],
+      ['copy C B 0 8256 6', '6'],
+    ]);
+    await mount.crash({ keep: 'none' });
+    await mapper.check(t, [
+      ['load M 0 4', 'kept'],
+      ['load M 64 7', 'written'],
+      ['load M 4096 4', '<o*4>'],
+      ['load M 8192 4', 'kept'],
+      ['load M 8256 6', 'copied'],
+    ]);
   },
 );
 
@@ -163,12 +219,43 @@ t.test(
       ['fill M 0 n 8192', '0'],
     ]);
     await mount.crash({ keep: 'seed', seed: 3 });
-    const seen = new Set<string>();
-    for (let offset = 0; offset < 8192; offset += 64) {
-      const line = await mapper.call(`load M ${offset} 64`);
-      t.match(line, /^<[on]\*64>$/);
-      seen.add(line);
+    for (const page of [0, 4096]) {
+      const seen = new Set<string>();
+      for (let offset = page; offset < page + 4096; offset += 64) {
+        const line = await mapper.call(`load M ${offset} 64`);
+        t.match(line, /^<[on]\*64>$/);
+        seen.add(line);
+      }
+      t.equal(seen.size, 2, 'some lines of each page survived and some did not');
     }
-    t.equal(seen.size, 2, 'some lines survived and some did not');
+  },
+);
+
+t.test(
+  'after a cut no store goes through, however late its process is',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, imageDir, mount } = await daxMount(t, CRASHABLE);
+    const path = join(dir, 'f');
+    writeFileSync(path, 'o'.repeat(4096), { flush: true });
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [['open A f rw', '0']]);
+    const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
+    const client = new FaultClient(words, imageDir);
+    t.teardown(() => client.kill());
+    await client.ask('hello');
+    t.equal(await client.ask(`map ${statSync(path).ino} 0 1 1`), 'map 0');
+    t.equal(await client.ask('store 0 1'), 'store 0 1');
+    await client.ask('silent');
+    const cut = mount.crash({ keep: 'none' });
+    await client.says('disobeyed');
+    client.tell('store 0 2');
+    await sleep(200);
+    t.same(client.said, [], 'it waits');
+    t.equal(await mapper.call('read A 4 0'), '<o*4>');
+    await client.ask('obey');
+    await cut;
+    t.equal(await client.says('store'), 'store 0 2', 'and is made on what the cut left');
+    t.equal(await mapper.call('read A 4 0'), '\u0002...');
   },
 );

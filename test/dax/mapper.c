@@ -130,6 +130,19 @@ static void DoCover(void) {
   Answer(errno == 0 ? 0 : -1);
 }
 
+static void* Shift(void* file) {
+  fallocate((int)(intptr_t)file, FALLOC_FL_COLLAPSE_RANGE, 0, 4096);
+  return NULL;
+}
+
+// shift F: a thread takes its first page out of it; the answer does not wait for that.
+static void DoShift(void) {
+  pthread_t thread;
+  errno = pthread_create(&thread, NULL, Shift, (void*)(intptr_t)*File(1));
+  if (errno == 0) pthread_detach(thread);
+  Answer(errno == 0 ? 0 : -1);
+}
+
 static void Run(void);
 
 // fork CALL...: a child makes the call and ends.
@@ -211,6 +224,8 @@ static void Run(void) {
     Answer(munmap(Map(1)->address + Number(2), (size_t)Number(3)));
   } else if (strcmp(call, "cover") == 0) {
     DoCover();
+  } else if (strcmp(call, "shift") == 0) {
+    DoShift();
   } else if (strcmp(call, "read") == 0) {
     DoRead();
   } else if (strcmp(call, "write") == 0) {

@@ -172,6 +172,29 @@ t.test('a power cut ends what waits with EIO', { skip: cannotMap }, async (t) =>
   ]);
 });
 
+t.test("a process's call that waits keeps no other of it", { skip: cannotMap }, async (t) => {
+  const place = await daxMount(t);
+  const { held } = await holding(t, place);
+  const shifter = Mapper.direct(t, place.dir);
+  await shifter.check(t, [
+    ['open F f rw', '0'],
+    ['open G g rw+creat', '0'],
+    ['truncate G 8192', '0'],
+    ['shift F', '0'],
+  ]);
+  await waiting(place, 2);
+  await shifter.check(t, [
+    ['map G G 0 8192 shared', '0'],
+    ['store G 4096 made', '0'],
+    ['msync G 0 8192', '0'],
+    ['unmap G 0 4096', '0'],
+  ]);
+  await waiting(place, 2);
+  await place.mount.fault.clear();
+  t.equal(await held, '0');
+  await waiting(place, 0);
+});
+
 const FAILED: [action: FaultAction, sizeBytes: string][] = [
   [{ do: 'torn', bytes: 2 }, '8194'],
   [{ do: 'crash', keep: { keep: 'all' } }, '8192'],

@@ -81,8 +81,8 @@ t.test(
     const place = await daxMount(t);
     const mapper = await stored(t, place.dir);
     const { ino } = statSync(join(place.dir, 'f'));
+    const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
     for (const [index, how] of ['lie -1 0', 'lie 0 65', 'raw joined-magic'].entries()) {
-      const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
       const client = new FaultClient(words, place.imageDir);
       t.teardown(() => client.kill());
       t.match(await client.ask('hello'), /^hello 0/);
@@ -100,10 +100,18 @@ t.test(
       ]);
       client.kill();
     }
+    const dying = new FaultClient(words, place.imageDir);
+    await dying.ask('hello');
+    await dying.ask(`map ${ino} 0 16 1`);
+    await dying.ask('silent');
+    dying.tell('load 0');
+    await dying.says('disobeyed');
+    dying.kill();
     t.equal(await mapper.call('msync M 0 65536'), '0');
     t.equal(await mapper.end(), 0);
     await allGone(t, place);
     t.equal(unserved(place).length, 3, 'once each');
+    t.notMatch(log(place), /could not change/, 'who dies with a command under way');
   },
 );
 

@@ -218,6 +218,14 @@ static int CaseRefused(void) {
     char* map = mmap(NULL, kPage, PROT_READ, MAP_SHARED, fd, 0);
     EXPECT(map != MAP_FAILED && KernelServes(fd, 0) == 1 && map[0] == 7);
     EXPECT(munmap(map, kPage) == 0);
+    EXPECT(KernelServes(fd, 0) == 0);
+    /* Nor does a process matter any more that has mapped it and ended. */
+    int status;
+    const pid_t child = fork();
+    if (child == 0) _exit(mmap(NULL, kPage, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED);
+    EXPECT(waitpid(child, &status, 0) == child && status == 0);
+    for (int i = 0; i < 2000 && KernelServes(fd, 0) != 0; i++) usleep(5000);
+    EXPECT(KernelServes(fd, 0) == 0);
   }
   return 0;
 }
