@@ -92,6 +92,9 @@ void FileMap::SetService(uint32_t bits) {
   const Gate::Hold hold(&gate_);
   service_.store(bits, std::memory_order_relaxed);
   Show(slot_.load(), &wire_file::service, uint64_t{bits});
+  // What was changed may be times: whether a read moves atime is asked anew.
+  seen_atime_.store(kTimeNone, std::memory_order_relaxed);
+  Show(slot_.load(), &wire_file::atime, kTimeNone);
 }
 
 void FileMap::ShowIn(wire_file* slot, QueuedWrites* queued) {

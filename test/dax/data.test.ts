@@ -1,5 +1,7 @@
 // Reads that are served in the process, under `fauxdax run`: the cases are those of reader.c, which
 // compares with what the kernel says. All of them with and without.
+import { readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { cannotMap, daxMount, Mapper } from './place.js';
 import { Served } from './served.js';
@@ -12,6 +14,7 @@ const CASES = [
   ['descriptors', 'numbers of descriptors and inodes that are used again'],
   ['coherent', 'stores, writes and reads of one file are seen at once'],
   ['times', 'a read after a write changes atime'],
+  ['cancel', 'a thread that does nothing but read is cancelled'],
   ['fork', 'children, made by fork or without its handlers'],
   ['whole', 'a write of another process is seen whole, and stays'],
   ['torture', 'never bytes of another file, or beyond the end'],
@@ -25,6 +28,15 @@ for (const isServed of [true, false]) {
     for (const [name, what] of CASES) t.equal(await reader.run(name), 'ok', `${name}: ${what}`);
   });
 }
+
+t.test('a file elsewhere that has the same number', { skip: cannotMap }, async (t) => {
+  const [{ dir }, other] = [await daxMount(t), await daxMount(t)];
+  writeFileSync(join(dir, 'here'), 'ours');
+  writeFileSync(join(other.dir, 'there'), 'not ours');
+  symlinkSync(join(other.dir, 'there'), join(dir, 'elsewhere'));
+  t.equal(await new Served(t, 'reader', dir, true).run('elsewhere'), 'ok');
+  t.equal(readFileSync(join(other.dir, 'there'), 'utf8'), 'its ours');
+});
 
 t.test('while a page is poisoned the daemon reads', { skip: cannotMap }, async (t) => {
   const { dir, mount } = await daxMount(t);

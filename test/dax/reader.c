@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { kReads = 100 };
 
@@ -204,6 +205,51 @@ static int CaseTimes(void) {
                        (after.st_atim.tv_sec == before.st_mtim.tv_sec &&
                         after.st_atim.tv_nsec > before.st_mtim.tv_nsec);
   EXPECT(is_later);
+  /* relatime: once a day all the same. */
+  const time_t now = time(NULL);
+  const struct timespec old[2] = {{now - 2 * 86400, 0}, {now - 3 * 86400, 0}};
+  EXPECT(futimens(fd, old) == 0);
+  EXPECT(pread(fd, buffer, kPage, 0) == kPage && fstat(fd, &after) == 0);
+  EXPECT(after.st_atim.tv_sec >= now);
+  return 0;
+}
+
+static void* ReadForEver(void* argument) {
+  char byte;
+  while (pread(*(int*)argument, &byte, 1, 0) == 1) continue;
+  return NULL;
+}
+
+/* The only place where a thread that reads here can end. */
+static int CaseCancel(void) {
+  int fd = OpenWarm("cancel", 15, O_RDWR);
+  EXPECT(fd >= 0);
+  pthread_t thread;
+  void* result;
+  EXPECT(pthread_create(&thread, NULL, ReadForEver, &fd) == 0);
+  usleep(10000);
+  EXPECT(pthread_cancel(thread) == 0);
+  struct timespec late;
+  clock_gettime(CLOCK_REALTIME, &late);
+  late.tv_sec += 20;
+  EXPECT(pthread_timedjoin_np(thread, &result, &late) == 0 && result == PTHREAD_CANCELED);
+  return 0;
+}
+
+/* "elsewhere" is a file of another filesystem with the number of one that is read here. */
+static int CaseElsewhere(void) {
+  const int fd = Open("elsewhere", O_RDWR);
+  const int here = Open("here", O_RDWR);
+  struct stat one, other;
+  EXPECT(fd >= 0 && here >= 0 && fstat(fd, &one) == 0 && fstat(here, &other) == 0);
+  EXPECT(one.st_ino == other.st_ino && one.st_dev != other.st_dev);
+  for (int i = 0; i < kWarmReads; i++) {
+    char there[4] = "", text[4] = "";
+    EXPECT(pread(here, text, 3, 0) == 3 && !strcmp(text, "our"));
+    EXPECT(pread(fd, there, 3, 0) == 3 && !strcmp(there, "not"));
+  }
+  EXPECT(pwrite(fd, "its", 3, 0) == 3);
+  EXPECT(pread(here, buffer, 3, 0) == 3 && !memcmp(buffer, "our", 3));
   return 0;
 }
 
@@ -393,7 +439,7 @@ static const struct served_case cases[] = {
     {"errors", CaseErrors}, {"coherent", CaseCoherent}, {"descriptors", CaseDescriptors},
     {"times", CaseTimes},   {"fork", CaseFork},         {"torture", CaseTorture},
     {"whole", CaseWhole},   {"poisoned", CasePoisoned}, {"healed", CaseHealed},
-    {"dead", CaseDead},
+    {"dead", CaseDead},     {"cancel", CaseCancel},     {"elsewhere", CaseElsewhere},
 };
 
 int main(int count, char** words) {
