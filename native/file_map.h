@@ -66,7 +66,7 @@ class FileMap : private GateWatch {
   size_t extent_count() const { return extents_.size(); }
 
   uint32_t service() const { return service_.load(std::memory_order_relaxed); }
-  // JavaScript thread. Whether the next read moves atime is asked anew, for times may have been set.
+  // JavaScript thread. Whether the next read moves atime is asked anew: times may have been set.
   void SetService(uint32_t bits);
 
   // JavaScript thread. What this file is and becomes is shown in a slot of its own from here on,
