@@ -50,6 +50,14 @@ export class ControlServer {
     this.#path = path;
   }
 
+  /**
+   * Whether a daemon of this image ended without closing its own; asked before listen(), which takes
+   * that socket away. The caller holds the image's lock.
+   */
+  static isLeft(imageDir: string): boolean {
+    return existsSync(join(imageDir, SOCKET_NAME));
+  }
+
   /** Listens; the caller holds the image's lock, so a socket that is there is a dead daemon's. */
   static async listen(imageDir: string, calls: Calls): Promise<ControlServer> {
     const path = join(imageDir, SOCKET_NAME);
@@ -131,6 +139,7 @@ export class ControlClient {
   readonly #socket: Socket;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #nextId = 1;
+  #isClosed = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -192,7 +201,15 @@ export class ControlClient {
     this.#waiting.clear();
   }
 
+  /** Calls once when the daemon has hung up, not for close(). */
+  onLost(run: () => void): void {
+    this.#socket.once('close', () => {
+      if (!this.#isClosed) run();
+    });
+  }
+
   close(): void {
+    this.#isClosed = true;
     this.#socket.destroy();
   }
 }

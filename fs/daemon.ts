@@ -50,6 +50,8 @@ class Daemon {
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
   #ended = false;
+  /** The log has how it ended. */
+  #endIsTold = false;
   #recordingFailed = false;
 
   constructor(job: Job, log: Log) {
@@ -82,6 +84,9 @@ class Daemon {
         else early ??= `signal ${signal}`;
       });
     }
+    if (ControlServer.isLeft(imageDir)) {
+      this.#log.warn('the daemon before ended without unmounting');
+    }
     try {
       this.#control = await ControlServer.listen(imageDir, this.#calls());
       this.#transport =
@@ -99,6 +104,9 @@ class Daemon {
     this.#recording?.start((error) => this.#stopRecording(error));
     process.on('uncaughtException', (error) => this.#failed(error));
     process.on('unhandledRejection', (error) => this.#failed(error));
+    process.on('exit', (status) => {
+      if (!this.#endIsTold) this.#log.fatal({ status }, 'ending without having unmounted');
+    });
     this.#log.info({ imageDir, dir, options }, 'mounted');
     isMounted = true;
     if (early !== undefined) void this.stop(early, true);
@@ -315,6 +323,7 @@ class Daemon {
     this.#image.close();
     if (this.#recording !== undefined && status === 0) status = this.#finishRecording();
     this.#log.info('unmounted');
+    this.#endIsTold = true;
     process.exit(status);
   }
 
@@ -337,6 +346,7 @@ class Daemon {
    */
   #failed(error: unknown): void {
     this.#log.fatal({ err: error }, 'stopping the mount: nothing further is committed');
+    this.#endIsTold = true;
     this.#fs.dax?.close();
     this.#transport?.close();
     this.#control?.close();
@@ -353,6 +363,7 @@ async function main(): Promise<void> {
   let daemon: Daemon | undefined;
   let line: string;
   try {
+    loadNative().sayLastWords();
     daemon = new Daemon(job, log);
     await daemon.start();
     line = JSON.stringify({ pid: process.pid });

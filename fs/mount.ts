@@ -103,6 +103,11 @@ export class Control {
     await this.#client.call('stop', { lazy });
   }
 
+  /** Calls once when the daemon has ended, if that is before close(). */
+  onLost(run: () => void): void {
+    this.#client.onLost(run);
+  }
+
   close(): void {
     this.#client.close();
   }

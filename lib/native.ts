@@ -77,6 +77,11 @@ export interface Native {
    * @throws {Errno} ENOSYS: no userfaultfd; EPERM: this user may not use it
    */
   probeUserfault(): number;
+  /**
+   * From here on this process says on descriptor 2, in lines like those of lib/log.ts, which signal ends
+   * it and where, before it ends by that. For a daemon, first of all.
+   */
+  sayLastWords(): void;
   /** lib/name_codec.ts, as the session does it. */
   decodeName(bytes: Uint8Array): string;
   encodeName(name: string): Uint8Array;
@@ -124,6 +129,7 @@ export function loadNative(): Native {
     closeDescriptor: (fd) => run(() => addon.closeDescriptor(fd)),
     hasFileCapabilities: (path) => run(() => addon.hasFileCapabilities(path)),
     probeUserfault: () => run(() => addon.probeUserfault()),
+    sayLastWords: () => addon.sayLastWords(),
     decodeName: (bytes) => addon.decodeName(bytes),
     encodeName: (name) => run(() => addon.encodeName(name)),
   };

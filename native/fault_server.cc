@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -17,6 +15,7 @@
 
 #include "check.h"
 #include "monotonic.h"
+#include "own_thread.h"
 
 namespace fauxdax {
 
@@ -86,14 +85,8 @@ int FaultServer::Listen(const std::string& socket_path) {
     files_->SetPublished(published_.get(), queued_.get());
   }
   if (!Watch(listener_fd_, kListener) || !Watch(kick_fd_, kKick)) return errno;
-  // Signals are for the threads of Node.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   is_running_ = true;
-  thread_ = std::thread([this] { Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = StartThread([this] { Run(); });
   return 0;
 }
 

@@ -1,7 +1,6 @@
 #include "helper.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <cerrno>
 #include <chrono>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "check.h"
+#include "own_thread.h"
 
 namespace fauxdax {
 
@@ -37,13 +37,7 @@ Helper::Helper(Device* device, DataService* data, Stretch* stretch, Recorder* re
       recorder_(recorder),
       wake_(wake),
       owner_(owner) {
-  // Signals are for the threads of Node.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = StartThread([this] { Run(); });
 }
 
 Helper::~Helper() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "arguments.h"
+#include "last_words.h"
 #include "name_codec.h"
 #include "plumbing.h"
 #include "units.h"
@@ -118,6 +119,12 @@ Napi::Value CallProbeUserfault(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(missing));
 }
 
+// sayLastWords(): void
+Napi::Value CallSayLastWords(const Napi::CallbackInfo& info) {
+  SayLastWords();
+  return info.Env().Undefined();
+}
+
 }  // namespace
 
 void InitPlumbing(Napi::Env env, Napi::Object exports) {
@@ -134,6 +141,7 @@ void InitPlumbing(Napi::Env env, Napi::Object exports) {
   exports.Set("decodeName", Napi::Function::New<CallDecodeName>(env, "decodeName"));
   exports.Set("encodeName", Napi::Function::New<CallEncodeName>(env, "encodeName"));
   exports.Set("probeUserfault", Napi::Function::New<CallProbeUserfault>(env, "probeUserfault"));
+  exports.Set("sayLastWords", Napi::Function::New<CallSayLastWords>(env, "sayLastWords"));
 }
 
 }  // namespace fauxdax

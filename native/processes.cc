@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
+
+#include "own_thread.h"
 
 namespace fauxdax {
 
@@ -48,13 +49,7 @@ uint32_t StatusNumber(const std::string& status, const char* label, uint32_t oth
 }  // namespace
 
 Processes::Processes() {
-  // Signals are for the threads of Node.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = StartThread([this] { Run(); });
 }
 
 Processes::~Processes() {

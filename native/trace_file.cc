@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 
 #include "check.h"
 #include "crc32.h"
+#include "own_thread.h"
 
 namespace fauxdax {
 
@@ -131,13 +131,7 @@ TraceFile::TraceFile(std::string path, int fd, uint64_t next_sequence)
                                                              kRecordBytesMax);
     free_.push_back(&buffer);
   }
-  // Signals are for the threads of Node.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { Run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  thread_ = StartThread([this] { Run(); });
 }
 
 TraceFile::~TraceFile() {

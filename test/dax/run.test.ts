@@ -1,5 +1,6 @@
 // `fauxdax run` itself: what it refuses and says, and that it is transparent to the program.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   closeSync,
@@ -13,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { Image, mounted } from '../fs/image.js';
 import { cannotMap, compiled, daxMount, fauxdax, Mapper, program } from './place.js';
@@ -311,6 +313,27 @@ t.test('a signal that is sent to run reaches the program', { skip: cannotMap }, 
   child.kill('SIGTERM');
   t.equal(await new Promise((resolve) => child.once('exit', resolve)), 5);
 });
+
+t.test(
+  'a daemon that ends under a run is told of, and the program goes on',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, imageDir, mount } = await daxMount(t);
+    const words = ['run', dir, '--', 'sh', '-c', 'echo ready; read line; echo "$line"; exit 5'];
+    const child = spawn(process.execPath, [program, ...words]);
+    t.teardown(() => child.kill('SIGKILL'));
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    const next = async (stream: Readable) => String((await once(stream, 'data'))[0]);
+    t.equal(await next(child.stdout), 'ready\n');
+    process.kill(mount.pid, 'SIGKILL');
+    const log = join(imageDir, 'daemon.log');
+    t.equal(await next(child.stderr), `fauxdax: run: ${dir}: the daemon has ended: see ${log}\n`);
+    child.stdin.end('goes on\n');
+    t.equal(await next(child.stdout), 'goes on\n');
+    t.equal(await ended, 5);
+    t.same(fauxdax('umount', dir), { status: 0, text: '' });
+  },
+);
 
 t.test(
   'a run inside a run is the same run, and on another mount refused',

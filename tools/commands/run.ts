@@ -58,7 +58,8 @@ The program gets the signals that are sent to run, and ends with it when that is
 processes that it started go on.
 
 Exit status: that of the program, 128 + N when signal N ended it; 3 when it cannot be run so, 126 or
-127 when it cannot be executed or found.
+127 when it cannot be executed or found. When the daemon ends meanwhile a line on stderr says so, and the
+program goes on: its mappings are SIGBUS, its calls fail.
 
 Example:
   fauxdax mkfs /dev/shm/image --size 256M && mkdir -p /tmp/dir
@@ -84,6 +85,7 @@ async function run(path: string, words: string[], options: Options): Promise<voi
   try {
     const ticket = await beginRun('run', control, mount.dir);
     const environment = environmentOf(ticket, mount, shim, options);
+    control.onLost(() => sayLost(mount));
     process.exitCode = await runProgram(executable, words, { env: environment, stdio });
   } finally {
     control.close();
@@ -118,6 +120,11 @@ async function connectTo(mount: MountEntry): Promise<Control> {
       `${mount.dir}: the daemon does not answer (${reason}): run it as its user, or umount`,
     );
   }
+}
+
+/** The program goes on as it can: its status is what run ends with. */
+function sayLost({ dir, source }: MountEntry): void {
+  process.stderr.write(`fauxdax: run: ${dir}: the daemon has ended: see ${source}/daemon.log\n`);
 }
 
 function environmentOf(
