@@ -1,4 +1,7 @@
-/** Native test programs: what the addon's surface cannot reach, compiled with the system's compiler. */
+/**
+ * Native test programs: what the addon's surface cannot reach, compiled with the system's compiler, most
+ * of them under its sanitizers. The sources of native/ that they share are compiled once for each.
+ */
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -7,65 +10,66 @@ import { scratchFile, scratchFolder } from './scratch.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const COMPILER = process.env['CXX'] ?? 'c++';
-const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -I native'.split(' ');
-const THREADS = '-fsanitize=thread';
-const ADDRESSES = '-fsanitize=address,undefined';
-const REGION_SOURCES =
-  'persist poison page_watch region undecided recorder trace_file crc32 output processes'
-    .split(' ')
-    .map((name) => `${name}.cc`);
+const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -fno-sanitize-recover=all'.split(
+  ' ',
+);
+const INCLUDED = ['-I', join(ROOT, 'native')];
+const SOURCES = [
+  'data_service device file_map file_table in_place page_watch persist poison published_files',
+  'queued_writes region shared_memory',
+  'recorder trace_file crc32 output processes undecided last_words',
+]
+  .join(' ')
+  .split(' ')
+  .map((name) => join(ROOT, 'native', `${name}.cc`));
 
-/** Compiles a program of this folder with these sources of native/; returns its path. */
-function compile(test: Test, name: string, sources: string[], flags: string[]): string {
-  const program = join(scratchFolder(test), name);
-  const files = [`test/native/${name}.cc`, ...sources.map((source) => `native/${source}`)];
-  const result = spawnSync(COMPILER, [...FLAGS, ...flags, ...files, '-o', program], { cwd: ROOT });
-  test.equal(result.status, 0, `${name} compiles: ${result.stderr}`);
-  return program;
+/** Each says `done`, or what is wrong. Its argument: the file of a region. */
+const PROGRAMS = ['region_threads', 'recorder_threads', 'data_threads', 'queued_writes'];
+
+/** The reason when the compiler cannot do what `flag` asks for. */
+function lacking(flag: string): string | false {
+  const words = ['-x', 'c++', '-', flag, '-o', '/dev/null'];
+  const { status } = spawnSync(COMPILER, words, { input: 'int main() { return 0; }' });
+  return status !== 0 && `${COMPILER} ${flag} does not work here`;
 }
 
-/** Skips a test, with the reason, when the compiler cannot do what `flag` asks for. */
-function lacking(flag: string): { skip: string | false } {
-  const input = { input: 'int main() { return 0; }' };
-  const { status } = spawnSync(COMPILER, ['-x', 'c++', '-', flag, '-o', '/dev/null'], input);
-  return { skip: status !== 0 && `${COMPILER} ${flag} does not work here` };
+function compile(t: Test, cwd: string, words: string[]): void {
+  const { status, stderr } = spawnSync(COMPILER, [...FLAGS, ...INCLUDED, ...words], { cwd });
+  t.equal(status, 0, `compiles: ${stderr}`);
 }
 
-t.test('each flush instruction and vector width stores its range', lacking('-O1'), async (t) => {
-  const program = compile(t, 'persist_paths', ['persist.cc'], []);
-  const { status, stdout, stderr } = spawnSync(program, { encoding: 'utf8' });
+/** The last argument of the program that records. */
+function traceFor(name: string, folder: string): string[] {
+  if (name !== 'recorder_threads') return [];
+  const trace = join(folder, 'trace');
+  writeTraceHead(trace);
+  return [trace];
+}
+
+t.test('each flush instruction and vector width stores its range', async (t) => {
+  const folder = scratchFolder(t);
+  const source = join(ROOT, 'test/native/persist_paths.cc');
+  compile(t, folder, [source, join(ROOT, 'native/persist.cc'), '-o', 'persist_paths']);
+  const { status, stdout, stderr } = spawnSync(join(folder, 'persist_paths'), { encoding: 'utf8' });
   t.equal(status, 0, stderr);
   t.match(stdout, /^clflush 16$/m);
 });
 
-t.test('threads using a region at once have no data race', lacking(THREADS), async (t) => {
-  const program = compile(t, 'region_threads', REGION_SOURCES, [THREADS]);
-  // With many bits of address randomisation the sanitizer's shadow may not fit: switched off.
-  const words = ['-R', program, scratchFile(t, 64)];
-  const { status, stdout, stderr } = spawnSync('setarch', words, { encoding: 'utf8' });
-  t.equal(status, 0, stderr);
-  t.match(stdout, /^done$/m);
-});
-
-t.test('a region keeps inside its memory', lacking(ADDRESSES), async (t) => {
-  const flags = [ADDRESSES, '-fno-sanitize-recover=all'];
-  const program = compile(t, 'region_threads', REGION_SOURCES, flags);
-  const { status, stderr } = spawnSync(program, [scratchFile(t, 64)], { encoding: 'utf8' });
-  t.equal(status, 0, stderr);
-});
-
 for (const [what, flag] of [
-  ['a recorder has no data race, and its trace gives the region', THREADS],
-  ['a recorder keeps inside its memory', ADDRESSES],
+  ['threads that use native parts at once have no data race', '-fsanitize=thread'],
+  ['native parts keep inside their memory', '-fsanitize=address,undefined'],
 ] as const) {
-  t.test(what, lacking(flag), async (t) => {
-    const flags = [flag, '-fno-sanitize-recover=all'];
-    const program = compile(t, 'recorder_threads', REGION_SOURCES, flags);
-    const trace = join(scratchFolder(t), 'trace');
-    writeTraceHead(trace);
-    const words = ['-R', program, scratchFile(t, 64), trace];
-    const { status, stdout, stderr } = spawnSync('setarch', words, { encoding: 'utf8' });
-    t.equal(status, 0, stderr);
-    t.match(stdout, /^done$/m);
+  t.test(what, { skip: lacking(flag) }, async (t) => {
+    const folder = scratchFolder(t);
+    compile(t, folder, [flag, '-c', ...SOURCES]);
+    const objects = SOURCES.map((path) => path.replace(/.*\/(\w+)\.cc$/, '$1.o'));
+    for (const name of PROGRAMS) {
+      compile(t, folder, [flag, join(ROOT, `test/native/${name}.cc`), ...objects, '-o', name]);
+      // With many bits of address randomisation a sanitizer's shadow may not fit: switched off.
+      const words = ['-R', join(folder, name), scratchFile(t, 64), ...traceFor(name, folder)];
+      const { status, stdout, stderr } = spawnSync('setarch', words, { encoding: 'utf8' });
+      t.equal(status, 0, `${name}: ${stderr}`);
+      t.match(stdout, /^done$/m, name);
+    }
   });
 }
