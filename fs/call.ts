@@ -80,7 +80,8 @@ export class Call {
 
   attributes(inode: Inode): number {
     const { reply } = this;
-    const { dax, nodes } = this.#fs;
+    const { dax, nodes, sharing } = this.#fs;
+    sharing.look(inode.ino);
     // Stores through direct mappings move the times, and the kernel does not see them.
     const isDax = dax !== undefined && nodes.get(inode.ino)?.isDax === true;
     reply[REPLY.attrTimeoutSec] = isDax ? 0 : FOREVER_SEC;

@@ -146,7 +146,7 @@ class Daemon {
     });
     dispatch.attach(session);
     this.#power.attach(session);
-    this.#fs.sharing.attach(session);
+    this.#fs.attach(session, dispatch.reply);
     if (this.#whyNotDax === undefined) {
       this.#fs.dax = new Dax(this.#fs, {
         native,

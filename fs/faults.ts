@@ -90,6 +90,8 @@ const REQUESTS = FAULT_OPS.filter((op) => op !== 'point');
 const DATA_OPS: ReadonlySet<FaultOp> = new Set(['any', 'read', 'write']);
 
 export class Faults {
+  /** Called when rules have come or gone. */
+  onChange: (() => void) | undefined;
   readonly #rules: Armed[] = [];
   #pointRules = 0;
   #nextId = 1;
@@ -143,6 +145,7 @@ export class Faults {
 
   #count(): void {
     this.#pointRules = this.#rules.filter(({ op }) => op === 'point').length;
+    this.onChange?.();
   }
 
   /** Counts the operation against every rule and returns the first whose turn it is. */

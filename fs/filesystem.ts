@@ -6,7 +6,9 @@
  * Everything runs synchronously on the one thread that owns the metadata.
  */
 import assert from 'node:assert/strict';
+import type { Session } from '../lib/addon/session.js';
 import { Errno } from '../lib/errno.js';
+import { IS_COMMITTED } from '../lib/frame.js';
 import type { OpenImage } from '../lib/image.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
 import type { CommitReason, ForceKind } from '../lib/trace/event.js';
@@ -78,6 +80,31 @@ export class Filesystem {
       });
     }
     if (!options.readOnly) this.#removeOrphans();
+  }
+
+  /**
+   * A session serves it from here on. Where an fsync is a fence and a commit, and there is nothing to
+   * be committed, the session is told so and answers by itself.
+   *
+   * @param reply of the session's frame
+   */
+  attach(session: Session, reply: Float64Array): void {
+    this.clock.attach(session);
+    this.sharing.attach(session);
+    const { crashable, durable, readOnly } = this.options;
+    // Elsewhere an fsync does more: it is recorded, fails while a cut settles, or syncs the host.
+    const isPlain = this.#log === undefined && !crashable && !readOnly && durable === 'process';
+    const { metadata, faults } = this;
+    const tell = (isDirty: boolean): void => {
+      reply[IS_COMMITTED] = isPlain && !isDirty && !faults.armed ? 1 : 0;
+    };
+    metadata.onDirty = () => {
+      tell(true);
+      this.dax?.unsettle();
+    };
+    metadata.afterCommit.push(() => tell(false));
+    faults.onChange = () => tell(metadata.dirty);
+    tell(metadata.dirty);
   }
 
   get metadata(): OpenImage['metadata'] {

@@ -8,6 +8,7 @@ import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/i
 import type { Metadata } from '../lib/metadata/metadata.js';
 import type { Session, TouchedTimes } from '../lib/addon/session.js';
 import { FILE_PAGES_MAX } from '../lib/units.js';
+import { laterTime } from './clock.js';
 import { isAtimeDue } from './relatime.js';
 import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 
@@ -20,6 +21,8 @@ const NOTHING_TO_KILL = 8;
 const QUEUE_WRITES = 16;
 /** A read into the page cache comes to TypeScript. */
 const TELL_CACHED = 32;
+/** An fsync has nothing to write back. */
+const SERVE_SYNCS = 64;
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
@@ -116,7 +119,9 @@ export class Sharing implements MapPort {
     // Nothing may wait in a queue where somebody looks who does not ask us: at a mapping, or at
     // pages in the kernel's cache, which drops them for a write that it sees.
     const isCached = this.#isCached(inode.ino);
-    if (!isCached && !this.#isMapped(inode.ino)) bits |= QUEUE_WRITES;
+    const isMapped = this.#isMapped(inode.ino);
+    if (!isCached && !isMapped) bits |= QUEUE_WRITES;
+    if (!isMapped) bits |= SERVE_SYNCS;
     if (!isCached && this.#isDax(inode.ino)) bits |= TELL_CACHED;
     this.#session?.setService(inode.ino, bits);
   }
@@ -127,6 +132,11 @@ export class Sharing implements MapPort {
    */
   collectTimes(): void {
     this.#takeTimes(() => this.#metadata.endOperation());
+  }
+
+  /** Somebody is about to be shown the times of an inode: what is written next gets a later one. */
+  look(ino: number): void {
+    if (this.#shared.has(ino)) this.#session?.look(ino);
   }
 
   #takeTimes(done?: () => void): void {
@@ -173,13 +183,11 @@ export class Sharing implements MapPort {
       this.#metadata.updateInode(inode, { atimeSec, atimeNsec });
     }
     if (!Number.isNaN(touched.mtimeSec)) {
-      const { mtimeSec, mtimeNsec } = touched;
-      this.#metadata.updateInode(inode, {
-        mtimeSec,
-        mtimeNsec,
-        ctimeSec: mtimeSec,
-        ctimeNsec: mtimeNsec,
-      });
+      // A write while the inode was changed here may have got its time before that.
+      const last = { sec: inode.ctimeSec, nsec: inode.ctimeNsec };
+      const { sec, nsec } = laterTime({ sec: touched.mtimeSec, nsec: touched.mtimeNsec }, last);
+      const fields = { mtimeSec: sec, mtimeNsec: nsec, ctimeSec: sec, ctimeNsec: nsec };
+      this.#metadata.updateInode(inode, fields);
     }
   }
 }

@@ -5,7 +5,7 @@
  * on FRAME_VERSION. Bytes in: `requestBytes` from slot PAYLOAD. Bytes out: `replyBytes` from 0.
  */
 
-export const FRAME_VERSION = 4;
+export const FRAME_VERSION = 5;
 export const FRAME_SLOTS = 1024;
 
 /** Handler results besides 0 (answer from `reply`) and a positive errno. */
@@ -98,6 +98,12 @@ export const REPLY = {
   isSize: 24,
   ioctlResult: 25,
 } as const;
+
+/**
+ * A slot of the reply that no answer uses: 1 while all that an fsync could have to do is a fence and
+ * a commit of times. Then the session answers it, for files whose service allows that.
+ */
+export const IS_COMMITTED = FRAME_SLOTS - 1;
 
 export const STATFS_REPLY = {
   blocks: 0,

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,13 +14,6 @@
 namespace fauxdax {
 
 namespace {
-
-// Not the coarse clock: a native mtime must not lie before the times TypeScript has just set.
-int64_t Now() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 // Never touched for writing, so the pages stay the kernel's one zero page.
 const uint8_t* MapZeros() {
@@ -89,7 +81,7 @@ bool DataService::Read(const Request& request, FileMap* file, ServingThread thre
   const uint64_t unique = request.header->unique;
   // Before the answer: whoever saw the read return must find the new atime.
   const bool touches = (service & kReadsTouchAtime) && !(in.flags & O_NOATIME);
-  if (touches && file->TouchAtime(Now())) files_->NoteTouched(file->ino());
+  if (touches && file->TouchAtime(files_->clock())) files_->NoteTouched(file);
   // A READ of pages that are read ahead is all or nothing: short would mean end of file. The kernel
   // asks again page by page for what was really wanted.
   if (!AnswerRead(unique, *file, in.offset, length)) device_->AnswerError(unique, EIO);
@@ -133,8 +125,9 @@ bool DataService::Write(const Request& request, const fuse_write_in& in, FileMap
   file->gate().LeaveAlone();
   if (error == EAGAIN) return false;
 
-  // Before the answer: whoever saw the write succeed must find the new mtime.
-  if (file->TouchMtime(Now())) files_->NoteTouched(file->ino());
+  // Before the answer: whoever saw the write succeed must find the new mtime. After the bytes are
+  // there: whoever looked too early for it to move sees them.
+  if (file->TouchMtime(files_->clock())) files_->NoteTouched(file);
   const uint64_t unique = request.header->unique;
   if (error != 0) {
     device_->AnswerError(unique, error);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <string>
@@ -23,12 +22,6 @@ constexpr int kTickMs = 1000;
 constexpr int kKeptTickMs = 1;
 // Messages of one process at a time; then the others have their turn.
 constexpr int kMessagesMax = 64;
-
-int64_t RealtimeNs() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 }  // namespace
 
@@ -175,7 +168,9 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     const auto lock = files_->SharedLock();
     FileMap* file = files_->Find(mapping->ino);
     if (file != nullptr) caught->second.touched_ns = MonotonicNs();
-    if (file != nullptr && file->TouchMtime(RealtimeNs())) files_->NoteTouched(mapping->ino);
+    if (file != nullptr && file->TouchMtimeFinely(files_->clock())) {
+      files_->NoteTouched(file);
+    }
   }
   caught_stores_++;
   if (ShowHuge(client, mapping, stored)) {

@@ -139,31 +139,45 @@ size_t FileMap::FirstFrom(uint64_t file_page) const {
   return found - extents_.begin();
 }
 
-bool FileMap::TouchMtime(int64_t now) {
-  seen_mtime_.store(now, std::memory_order_relaxed);
-  pending_mtime_.store(now, std::memory_order_relaxed);
-  Show(slot_.load(std::memory_order_relaxed), &wire_file::mtime, now);
-  return !touched_.exchange(true);
+bool FileMap::TouchMtime(FileClock* clock) {
+  return MoveMtime(IsLookedAt() ? clock->Fine() : clock->CoarseAt(FileClock::Realtime()));
 }
 
-bool FileMap::TouchMtimeSince(int64_t time) {
-  return time > seen_mtime_.load(std::memory_order_relaxed) && TouchMtime(time);
+bool FileMap::TouchMtimeAt(FileClock* clock, int64_t time) {
+  if (time <= seen_mtime_.load()) return IsToBeListed();
+  return MoveMtime(IsLookedAt() ? clock->FineAt(time) : clock->CoarseAt(time));
 }
 
-bool FileMap::TouchAtime(int64_t now) {
-  const int64_t atime = seen_atime_.load(std::memory_order_relaxed);
-  const int64_t mtime = seen_mtime_.load(std::memory_order_relaxed);
-  const bool due = atime == kTimeNone || atime <= mtime || now - atime >= kDayNsec;
-  if (!due) return false;
-  seen_atime_.store(now, std::memory_order_relaxed);
-  pending_atime_.store(now, std::memory_order_relaxed);
+bool FileMap::TouchMtimeFinely(FileClock* clock) { return MoveMtime(clock->Fine()); }
+
+bool FileMap::MoveMtime(int64_t time) {
+  int64_t seen = seen_mtime_.load();
+  // A time that somebody else has just given is good for this write as well.
+  while (time > seen || seen - time >= FileClock::kSetBackNs) {
+    if (!seen_mtime_.compare_exchange_weak(seen, time)) continue;
+    Show(slot_.load(std::memory_order_relaxed), &wire_file::mtime, time);
+    break;
+  }
+  return IsToBeListed();
+}
+
+bool FileMap::TouchAtime(FileClock* clock) {
+  const int64_t atime = seen_atime_.load();
+  const bool due = atime == kTimeNone || atime <= seen_mtime_.load() ||
+                   FileClock::Realtime() - atime >= kDayNsec;
+  if (!due) return IsToBeListed();
+  Look();
+  const int64_t now = clock->Fine();
+  seen_atime_.store(now);
+  pending_atime_.store(now);
   Show(slot_.load(std::memory_order_relaxed), &wire_file::atime, now);
-  return !touched_.exchange(true);
+  return IsToBeListed();
 }
 
 void FileMap::TakeTimes(int64_t* atime, int64_t* mtime) {
   *atime = pending_atime_.exchange(kTimeNone);
-  *mtime = pending_mtime_.exchange(kTimeNone);
+  *mtime = seen_mtime_.load();
+  if (taken_mtime_.exchange(*mtime) == *mtime) *mtime = kTimeNone;
 }
 
 }  // namespace fauxdax

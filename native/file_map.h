@@ -12,6 +12,7 @@
 #include <limits>
 #include <vector>
 
+#include "file_clock.h"
 #include "gate.h"
 #include "units.h"
 #include "wire_files.h"
@@ -36,7 +37,8 @@ enum Service : uint32_t {
   kNothingToKill = 1 << 3,    // no set-id bits: FUSE_WRITE_KILL_SUIDGID is moot
   kQueueWrites = 1 << 4,      // processes may queue writes, where the others allow them
   kTellCached = 1 << 5,       // a read into the page cache is left to the script
-  kServiceBits = (1 << 6) - 1,
+  kServeSyncs = 1 << 6,       // no process maps it, or has stored what is not written back
+  kServiceBits = (1 << 7) - 1,
 };
 
 constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();
@@ -77,19 +79,38 @@ class FileMap : private GateWatch {
   wire_file* slot() const { return slot_.load(std::memory_order_relaxed); }
   bool is_shown() const { return slot_.load(std::memory_order_relaxed) != nullptr; }
 
-  // Both return true when this is the file's first touch since ClearTouched().
-  bool TouchMtime(int64_t now);
-  // The same at the time of a queued write, when nothing later was seen.
-  bool TouchMtimeSince(int64_t time);
+  // All four return true when the file has times to be taken and is not listed for that, whoever
+  // touched it.
+  //
+  // Bytes were written just now. The time stays when it is of this very tick and nobody was shown
+  // it, and is later than any that somebody was shown.
+  bool TouchMtime(FileClock* clock);
+  // The same for a queued write that was made at `time`, when nothing later was seen.
+  bool TouchMtimeAt(FileClock* clock, int64_t time);
+  // Somebody is about to store through a mapping: the time moves.
+  bool TouchMtimeFinely(FileClock* clock);
   // Under the rule of relatime: when no read was seen yet, or none since the last write, or none
-  // for a day. What the file's times were before it was shared is not known here.
-  bool TouchAtime(int64_t now);
-  // Forgets the pending times; kTimeNone for a time that is not pending.
+  // for a day. What the file's times were before it was shared is not known here. What is written
+  // next is later.
+  bool TouchAtime(FileClock* clock);
+  // Somebody is about to be shown the times that TakeTimes() has given, or set others.
+  void Look() { looked_mtime_.store(seen_mtime_.load()); }
+  // JavaScript thread. The times that were not taken yet; kTimeNone for one that was.
   void TakeTimes(int64_t* atime, int64_t* mtime);
-  void ClearTouched() { touched_.store(false); }
+  // Of the table, with its mutex: true when the file was not listed yet.
+  bool List() { return !is_listed_.exchange(true); }
+  // JavaScript thread, before TakeTimes(), of a file whose list it has taken.
+  void Unlist() { is_listed_.store(false); }
 
  private:
   void GateClosed() override;
+  bool MoveMtime(int64_t time);
+  bool IsToBeListed() const {
+    return (seen_mtime_.load() != taken_mtime_.load() || pending_atime_.load() != kTimeNone) &&
+           !is_listed_.load();
+  }
+  // Nothing was written since somebody was shown the times, or since the file was shared.
+  bool IsLookedAt() const { return looked_mtime_.load() == seen_mtime_.load(); }
   // With the gate closed: map and size, into the slot.
   void ShowMap();
   // Index of the first extent that ends after `file_page`.
@@ -100,11 +121,14 @@ class FileMap : private GateWatch {
   std::vector<MapExtent> extents_;  // sorted by file_page, apart, neighbours merged
   Gate gate_;
   std::atomic<uint32_t> service_{0};
-  std::atomic<bool> touched_{false};
+  std::atomic<bool> is_listed_{false};
+  std::atomic<int64_t> taken_mtime_{kTimeNone};
   std::atomic<int64_t> pending_atime_{kTimeNone};
-  std::atomic<int64_t> pending_mtime_{kTimeNone};
   std::atomic<int64_t> seen_atime_{kTimeNone};
   std::atomic<int64_t> seen_mtime_{kTimeNone};
+  // What it was when somebody looked last. A look that a write does not find here came after the
+  // bytes were there.
+  std::atomic<int64_t> looked_mtime_{kTimeNone};
   // Changed while the gate is closed; the times in it are for anybody who has the file.
   std::atomic<wire_file*> slot_{nullptr};
   QueuedWrites* queued_ = nullptr;  // JavaScript thread

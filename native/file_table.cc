@@ -73,9 +73,10 @@ void FileTable::Insert(std::unique_ptr<FileMap> file) {
   slots_[i] = std::move(file);
 }
 
-void FileTable::NoteTouched(uint64_t ino) {
+void FileTable::NoteTouched(FileMap* file) {
   std::lock_guard lock(touched_mutex_);
-  touched_.push_back(ino);
+  if (!file->List()) return;
+  touched_.push_back(file->ino());
   any_touched_.store(true, std::memory_order_release);
 }
 
@@ -91,8 +92,8 @@ std::vector<TouchedFile> FileTable::TakeTouched() {
   for (uint64_t ino : inos) {
     FileMap* file = Find(ino);
     if (file == nullptr) continue;
-    // Cleared before the times are read: a touch in between is listed again, never lost.
-    file->ClearTouched();
+    // Before the times are read: a touch in between is listed again, never lost.
+    file->Unlist();
     TouchedFile touched = {ino, kTimeNone, kTimeNone};
     file->TakeTimes(&touched.atime, &touched.mtime);
     if (touched.atime != kTimeNone || touched.mtime != kTimeNone) taken.push_back(touched);

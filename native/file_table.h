@@ -13,12 +13,13 @@
 #include <shared_mutex>
 #include <vector>
 
+#include "file_clock.h"
 #include "file_map.h"
 #include "published_files.h"
 
 namespace fauxdax {
 
-// The pending times of one file; kTimeNone for a time that is not pending.
+// The times of one file that native service left; kTimeNone for one that it did not.
 struct TouchedFile {
   uint64_t ino;
   int64_t atime;
@@ -54,8 +55,11 @@ class FileTable {
   // JavaScript thread, or inside SharedLock(). Null when no file is published.
   QueuedWrites* queued() const { return queued_; }
 
-  // Either thread: remembers that the file has pending times; called at its first touch.
-  void NoteTouched(uint64_t ino);
+  // Any thread: gives the times of all files, to TypeScript too.
+  FileClock* clock() { return &clock_; }
+
+  // Any thread that has the file: its times are to be taken; when a touch says so.
+  void NoteTouched(FileMap* file);
   // Whether TakeTouched() has something; a touch whose request was answered is never missed.
   bool touched() const { return any_touched_.load(std::memory_order_acquire); }
   // JavaScript thread. All pending times; they are forgotten here.
@@ -75,6 +79,7 @@ class FileTable {
   size_t count_ = 0;
   PublishedFiles* published_ = nullptr;
   QueuedWrites* queued_ = nullptr;
+  FileClock clock_;
 
   std::mutex touched_mutex_;
   std::vector<uint64_t> touched_;

@@ -9,7 +9,7 @@
 
 namespace fauxdax::frame {
 
-constexpr double kVersion = 4;
+constexpr double kVersion = 5;
 constexpr size_t kSlots = 1024;
 
 // Handler results besides 0 (answer from the reply) and a positive errno.
@@ -62,6 +62,7 @@ enum Slot : size_t {
   kValue = 23,
   kIsSize = 24,
   kIoctlResult = 25,
+  kIsCommitted = kSlots - 1,
 };
 }  // namespace reply
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,12 +14,6 @@ namespace fauxdax {
 namespace {
 
 uint64_t Load(const uint64_t& field) { return __atomic_load_n(&field, __ATOMIC_SEQ_CST); }
-
-int64_t RealtimeNs() {
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
 
 }  // namespace
 
@@ -179,7 +172,8 @@ void QueuedWrites::Take(const Committed& committed, FileMap* file, uint64_t chan
   const uint64_t length_bytes = std::min<uint64_t>(asked.length, WIRE_WRITE_BYTES_MAX);
   // A page that was poisoned since loses these bytes with the others.
   (void)StoreInPlace(region_, *file, asked.offset, committed.bytes, length_bytes);
-  if (file->TouchMtimeSince(std::min(asked.time, RealtimeNs()))) files_->NoteTouched(file->ino());
+  const int64_t time = std::min(asked.time, FileClock::Realtime());
+  if (file->TouchMtimeAt(files_->clock(), time)) files_->NoteTouched(file);
   __atomic_fetch_add(&slot->settled, 1, __ATOMIC_RELEASE);
   __atomic_store_n(&write->state, WIRE_WRITE_FREE, __ATOMIC_RELEASE);
   stored_.fetch_add(1, std::memory_order_relaxed);

@@ -44,6 +44,7 @@ Session::Session(int fd, std::shared_ptr<Region> region, std::shared_ptr<Recorde
       reply_buffer_(std::make_shared<RequestBuffer>()),
       data_(&files_, region_.get(), &device_, read_only) {
   device_.Record(recorder_.get());
+  if (region_ && region_->sees_changes()) files_.clock()->GiveOnlyFine();
 }
 
 Session::~Session() { CHECK(closed_, "a session is closed before it goes"); }
@@ -164,6 +165,9 @@ bool Session::ServeNatively(const Request& request) {
     case FUSE_BATCH_FORGET:
       Forget(request);
       return true;
+    case FUSE_FSYNC:
+    case FUSE_FSYNCDIR:
+      return Sync(request);
     case FUSE_INTERRUPT:
     case FUSE_NOTIFY_REPLY:
       // Never answered. A request is answered at once or by its own deferral; interrupting it would
@@ -181,6 +185,24 @@ bool Session::ServeNatively(const Request& request) {
     default:
       return false;
   }
+}
+
+bool Session::Sync(const Request& request) {
+  if (reply_[frame::reply::kIsCommitted] == 0 || !region_) return false;
+  if (request.body_bytes < sizeof(fuse_fsync_in)) return false;
+  const auto& in = *reinterpret_cast<const fuse_fsync_in*>(request.body);
+  if (request.header->opcode == FUSE_FSYNC) {
+    const FileMap* const file = files_.Find(request.header->nodeid);
+    if (file == nullptr || !(file->service() & kServeSyncs)) return false;
+  }
+  // Times of native service are yet to be committed; an fdatasync lets them wait.
+  if (files_.touched() && !(in.fsync_flags & FUSE_FSYNC_FDATASYNC)) return false;
+  // All that was written is flushed: what was queued is stored before this request, and the kernel
+  // sends its dirty pages before an FSYNC and waits for the answers.
+  region_->Fence();
+  native_syncs_++;
+  device_.Answer(request.header->unique, 0, nullptr, 0);
+  return true;
 }
 
 void Session::Init(const Request& request) {
@@ -355,8 +377,8 @@ void Session::ServeUntilHelperFinished() {
 
 SessionCounters Session::counters() const {
   if (!helper_) return counters_at_close_;
-  return {requests_ + helper_->answered(), script_calls_, helper_->requests(),
-          helper_->notifications_done(), stretches_};
+  return {requests_ + helper_->answered(), native_syncs_, script_calls_, helper_->requests(),
+          helper_->notifications_done(),   stretches_};
 }
 
 }  // namespace fauxdax

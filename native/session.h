@@ -51,6 +51,7 @@ class SessionScript {
 
 struct SessionCounters {
   uint64_t requests;
+  uint64_t native_syncs;
   uint64_t script_calls;
   uint64_t helper_requests;
   uint64_t notifications;
@@ -126,6 +127,8 @@ class Session {
   void Serve(const Request& request, bool picked);
   // True when the protocol alone knew what to do.
   bool ServeNatively(const Request& request);
+  // FSYNC and FSYNCDIR, where TypeScript would find nothing to decide and nothing to commit.
+  bool Sync(const Request& request);
   void Init(const Request& request);
   void Forget(const Request& request);
   void Ask(const Request& request);
@@ -172,6 +175,7 @@ class Session {
   std::unordered_map<uint64_t, Deferred> deferred_;
 
   uint64_t requests_ = 0;
+  uint64_t native_syncs_ = 0;
   uint64_t script_calls_ = 0;
   uint64_t stretches_ = 0;
   SessionCounters counters_at_close_ = {};

@@ -334,6 +334,23 @@ Napi::Value SessionObject::TakeTouched(const Napi::CallbackInfo& info) {
   return array;
 }
 
+void SessionObject::Look(const Napi::CallbackInfo& info) {
+  FileMap* file = FileArgument(info);
+  if (file != nullptr) file->Look();
+}
+
+void SessionObject::Now(const Napi::CallbackInfo& info) {
+  if (!info[0].IsTypedArray() ||
+      info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float64_array ||
+      info[0].As<Napi::Float64Array>().ElementLength() < 2) {
+    throw Napi::TypeError::New(info.Env(), "target is not a Float64Array of 2");
+  }
+  double* const target = info[0].As<Napi::Float64Array>().Data();
+  const int64_t now = session_->files().clock()->Fine();
+  target[0] = static_cast<double>(now / kNsecPerSec);
+  target[1] = static_cast<double>(now % kNsecPerSec);
+}
+
 Napi::Value SessionObject::AddEntry(const Napi::CallbackInfo& info) {
   if (!session_->listing()) throw Napi::Error::New(info.Env(), "no directory is being read");
   const std::string name = NameArgument(info, 0);
@@ -402,6 +419,7 @@ Napi::Value SessionObject::Counters(const Napi::CallbackInfo& info) {
   put("nativeWrites", data.writes.load());
   put("nativeReadBytes", data.read_bytes.load());
   put("nativeWriteBytes", data.write_bytes.load());
+  put("nativeSyncs", counters.native_syncs);
   put("scriptCalls", counters.script_calls);
   put("helperRequests", counters.helper_requests);
   put("notifications", counters.notifications);
@@ -430,6 +448,8 @@ Napi::Function SessionObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::CloseGate>("closeGate"),
                          InstanceMethod<&Self::OpenGate>("openGate"),
                          InstanceMethod<&Self::TakeTouched>("takeTouched"),
+                         InstanceMethod<&Self::Look>("look"),
+                         InstanceMethod<&Self::Now>("now"),
                          InstanceMethod<&Self::AddEntry>("addEntry"),
                          InstanceMethod<&Self::Resume>("resume"),
                          InstanceMethod<&Self::Answer>("answer"),

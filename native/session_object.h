@@ -43,6 +43,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
   void CloseGate(const Napi::CallbackInfo& info);
   void OpenGate(const Napi::CallbackInfo& info);
   Napi::Value TakeTouched(const Napi::CallbackInfo& info);
+  void Look(const Napi::CallbackInfo& info);
+  void Now(const Napi::CallbackInfo& info);
   Napi::Value AddEntry(const Napi::CallbackInfo& info);
   void Resume(const Napi::CallbackInfo& info);
   void Answer(const Napi::CallbackInfo& info);

@@ -195,9 +195,13 @@ export class Dax {
       collided: (...what) => this.#collisions.collided(...what),
       touched: (inode) => touchStored(this.#fs, inode),
     });
-    image.metadata.onDirty = () => engine.unsettle();
     this.#serving = { server, mmu, engine, socketPath };
     return this.#serving;
+  }
+
+  /** The metadata has something to be committed: to be said before whoever changed it knows. */
+  unsettle(): void {
+    this.#serving?.engine.unsettle();
   }
 
   /** Outside of any request. What goes wrong here has nobody to be told to. */

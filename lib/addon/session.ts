@@ -34,6 +34,8 @@ export interface SessionCounters {
   nativeWrites: number;
   nativeReadBytes: number;
   nativeWriteBytes: number;
+  /** FSYNC and FSYNCDIR requests that the handler was not asked about. */
+  nativeSyncs: number;
   scriptCalls: number;
   helperRequests: number;
   notifications: number;
@@ -90,7 +92,9 @@ export interface Session {
   /**
    * What native service may do: bit 0 reads, bit 1 writes, bit 2 reads update atime (relatime),
    * bit 3 the file has no set-id bits or capabilities that a write must take away (without it the
-   * writes of unprivileged callers, which ask for that, go to the handler).
+   * writes of unprivileged callers, which ask for that, go to the handler), bit 4 processes may queue
+   * writes, bit 5 reads into the page cache go to the handler, bit 6 an fsync finds nothing that
+   * processes stored (see IS_COMMITTED of lib/frame.ts).
    */
   setService(ino: number, bits: number): void;
   /** Waits for native operations on the file to leave, then keeps new ones out. Not nested. */
@@ -98,6 +102,16 @@ export interface Session {
   openGate(ino: number): void;
   /** Takes (and forgets) all pending times, also of files unshared since. */
   takeTouched(): TouchedTimes[];
+  /**
+   * Somebody is about to be shown the times of a shared file, or they were set: the next native write
+   * gets a later one. After takeTouched(), before the answer.
+   */
+  look(ino: number): void;
+  /**
+   * The time of a change that happens now, as `target` = [seconds, nanoseconds] since 1970: later than
+   * all that this and native service gave before.
+   */
+  now(target: Float64Array): void;
 
   /** READDIR(PLUS): adds one entry with the attributes in `reply`; false when it does not fit. */
   addEntry(name: string, cookie: number): boolean;

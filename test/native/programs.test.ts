@@ -15,7 +15,7 @@ const FLAGS = '-std=c++20 -O1 -g -Wall -Wextra -Werror -pthread -fno-sanitize-re
 );
 const INCLUDED = ['-I', join(ROOT, 'native')];
 const SOURCES = [
-  'data_service device file_map file_table in_place page_watch persist poison published_files',
+  'data_service device file_clock file_map file_table in_place page_watch persist poison published_files',
   'queued_writes region shared_memory',
   'recorder trace_file crc32 output processes undecided last_words',
 ]
@@ -24,7 +24,13 @@ const SOURCES = [
   .map((name) => join(ROOT, 'native', `${name}.cc`));
 
 /** Each says `done`, or what is wrong. Its argument: the file of a region. */
-const PROGRAMS = ['region_threads', 'recorder_threads', 'data_threads', 'queued_writes'];
+const PROGRAMS = [
+  'region_threads',
+  'recorder_threads',
+  'data_threads',
+  'file_times',
+  'queued_writes',
+];
 
 /** The reason when the compiler cannot do what `flag` asks for. */
 function lacking(flag: string): string | false {

@@ -95,6 +95,7 @@ function describeCounters(counters: SessionCounters): [string, string | number][
     ['helper requests', helperRequests],
     ['native reads', data(counters.nativeReads, counters.nativeReadBytes)],
     ['native writes', data(counters.nativeWrites, counters.nativeWriteBytes)],
+    ['native syncs', counters.nativeSyncs],
     ['notifications', notifications],
   ];
   return rows.filter(([, value]) => value !== 0 && value !== '0, 0 B');
