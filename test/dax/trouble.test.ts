@@ -4,6 +4,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { mounted } from '../fs/image.js';
 import { FaultClient } from '../native/fault_peer.js';
 import {
   cannotMap,
@@ -32,6 +33,14 @@ const log = ({ imageDir }: DaxPlace): string => readFileSync(join(imageDir, 'dae
 /** What the daemon's log says of processes that did something wrong. */
 function unserved(place: DaxPlace): string[] {
   return [...log(place).matchAll(/process \d+ is not served any more: [^"]*/g)].map(String);
+}
+
+/** A process of fault_client.c that the mount's daemon serves. */
+function peer(t: Test, { imageDir }: DaxPlace): FaultClient {
+  const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
+  const client = new FaultClient(words, imageDir);
+  t.teardown(() => client.kill());
+  return client;
 }
 
 async function stored(t: Test, dir: string, name = 'f'): Promise<Mapper> {
@@ -81,10 +90,8 @@ t.test(
     const place = await daxMount(t);
     const mapper = await stored(t, place.dir);
     const { ino } = statSync(join(place.dir, 'f'));
-    const words = [compiled('../native/fault_client', '-Inative', '-U_GNU_SOURCE'), 'dax'];
     for (const [index, how] of ['lie -1 0', 'lie 0 65', 'raw joined-magic'].entries()) {
-      const client = new FaultClient(words, place.imageDir);
-      t.teardown(() => client.kill());
+      const client = peer(t, place);
       t.match(await client.ask('hello'), /^hello 0/);
       t.equal(await client.ask(`map ${ino} 0 16 1`), 'map 0');
       await client.ask(how);
@@ -100,7 +107,7 @@ t.test(
       ]);
       client.kill();
     }
-    const dying = new FaultClient(words, place.imageDir);
+    const dying = peer(t, place);
     await dying.ask('hello');
     await dying.ask(`map ${ino} 0 16 1`);
     await dying.ask('silent');
@@ -216,6 +223,37 @@ t.test(
       ['store M 40000 x', 'SIGBUS 40000'],
     ]);
     t.equal(await mapper.end(), 0);
+  },
+);
+
+t.test(
+  'a mount that ends leaves nobody a page: SIGBUS, or killed',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const path = join(place.dir, 'f');
+    writeFileSync(path, 'o'.repeat(4096));
+    const mapper = Mapper.direct(t, place.dir);
+    await mapper.check(t, [['open A f rw', '0']]);
+    const clients = [0, 1].map(() => peer(t, place));
+    for (const client of clients) {
+      await client.ask('hello');
+      t.equal(await client.ask(`map ${statSync(path).ino} 0 1 1`), 'map 0');
+      t.equal(await client.ask('store 0 7'), 'store 0 7');
+    }
+    const [obeys, late] = clients as [FaultClient, FaultClient];
+    const ended = new Promise((resolve) => late.child.once('exit', (_, signal) => resolve(signal)));
+    await late.ask('silent');
+    process.kill(place.mount.pid, 'SIGTERM');
+    await late.says('disobeyed');
+    late.tell('store 0 8');
+    t.equal(await ended, 'SIGKILL');
+    t.same(late.said, [], 'it could not store any more');
+    t.equal(await place.mount.exited, 0);
+    obeys.tell('store 0 9');
+    t.equal(await obeys.says('bus'), 'bus 0');
+    await mounted(t, place);
+    t.equal(readFileSync(path).readInt32LE(0), 7);
   },
 );
 

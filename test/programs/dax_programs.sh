@@ -2,7 +2,7 @@
 # that take them for persistent memory. Sourced.
 
 dax_packages=(fio stress-ng sqlite3 lmdb-utils liblmdb-dev libpmemobj-dev libpmem-dev pmdk-tools
-  python3 gcc libc6-dev pkg-config)
+  liburing-dev python3 gcc libc6-dev pkg-config)
 
 # dax_compile SOURCE PACKAGE: builds a program outside the mount; prints its path.
 dax_compile() {
@@ -156,6 +156,12 @@ PYTHON
   [ "$(head -c 5 file)" = hello ]
 }
 
+program_dax_uring() {
+  local program
+  program=$(dax_compile "$here/test/programs/uring_mapping.c" liburing)
+  "$program"
+}
+
 program_dax_stress_ng() {
   need stress-ng
   local stressors=(fault madvise mincore mlock mmap mmapaddr mmapfixed mmapmany mprotect mremap
@@ -184,4 +190,4 @@ program_dax_stress_ng() {
 
 dax_all=(dax_fio_mmap dax_fio_mmap_fsync dax_fio_mmap_holes dax_fio_libpmem dax_fio_libpmem_sync
   dax_fio_psync dax_fio_mixed dax_lmdb_writemap dax_sqlite_mmap dax_pmempool dax_pmemobj
-  dax_pmemobj_examples dax_python_mmap dax_stress_ng)
+  dax_pmemobj_examples dax_python_mmap dax_uring dax_stress_ng)
