@@ -97,6 +97,13 @@ static int CaseVectors(void) {
   const struct iovec bad[] = {{a, sizeof(a)}, {nowhere, 100}};
   const ssize_t there = syscall(SYS_preadv, fd, bad, 2, 0L, 0L);
   EXPECT(preadv(fd, bad, 2, 0) == there);
+  /* Together they are eight bytes, for who adds them up without looking. */
+  const struct iovec huge[] = {{a, SIZE_MAX}, {b, 9}};
+  EXPECT(preadv(fd, huge, 2, 0) == -1 && errno == EINVAL);
+  struct iovec many[100];
+  for (size_t i = 0; i < 100; i++) many[i] = (struct iovec){b + 8 * i, 8};
+  EXPECT(preadv(fd, many, 100, 0) == 800 && KernelRead(fd, same, 800, 0) == 800);
+  EXPECT(!memcmp(b, same, 800));
   return 0;
 }
 

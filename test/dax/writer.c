@@ -151,6 +151,11 @@ static int CaseErrors(void) {
   EXPECT(pwritev(fd, nowhere, 2, 0) == -1 && errno == EFAULT);
   const struct iovec parts[] = {{(void*)&word, 8}, {nowhere, 8}};
   EXPECT(pwritev(fd, parts, below_zero, 0) == -1 && errno == EINVAL);
+  const struct iovec huge[] = {{(void*)&word, SIZE_MAX}, {(void*)&word, 9}};
+  EXPECT(pwritev(fd, huge, 2, 0) == -1 && errno == EINVAL);
+  struct iovec many[100];
+  for (size_t i = 0; i < 100; i++) many[i] = (struct iovec){(void*)&word, 8};
+  EXPECT(pwritev(fd, many, 100, 0) == 800);
   /* Half of the buffer is there: as much of it as the kernel would have written, or none. */
   char* pages = mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memset(pages, 0x55, kPage);
