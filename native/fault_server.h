@@ -132,6 +132,9 @@ class FaultServer {
     std::optional<Bells::Asked> bell = {};  // asked there, and not by a channel
   };
   struct Caught {
+    // Syncs of a file, each within a tick of the one before, after which the next is expected.
+    static constexpr uint32_t kSyncsInARow = 16;
+
     IntervalSet pages;
     IntervalSet huge;  // of these, whole 2 MiB that are one entry
     IntervalSet dirtied;
@@ -146,6 +149,8 @@ class FaultServer {
     // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes
     // pages storable past us, takes dirt away or changes the map.
     bool is_settled = false;
+
+    bool is_synced_often() const { return syncs_in_a_row >= kSyncsInARow; }
   };
   struct MemoryRange {
     uint64_t address;

@@ -19,6 +19,9 @@ namespace {
 // flushing one that nobody stored to costs a hundredth of a fault. Where 2 MiB are one entry, to
 // all of that.
 constexpr uint64_t kBlockPages = 16;
+// The same in a file that is synced again and again: who stores between two such syncs to more than
+// a few pages goes on where it was, and 2 MiB would be too much to flush each time.
+constexpr uint64_t kBlockPagesOften = 64;
 // So many pages of such 2 MiB, apart, are stored to one by one.
 constexpr uint64_t kSparsePagesMax = 8;
 // A process that asked for so many huge pages in vain asks for no more.
@@ -35,6 +38,16 @@ ShownRun FaultServer::StoredTogether(const Caught& caught, const ShownRun& run,
   if (region_->sees_changes()) return one;
   const uint64_t block = file_page / kBlockPages * kBlockPages;
   const bool is_dense = caught.dirtied.Touches(block, kBlockPages);
+  const auto block_around = [&](uint64_t block_pages) {
+    ShownRun together = one;
+    caught.pages.ForEachIn(file_page / block_pages * block_pages, block_pages,
+                           [&](uint64_t page, uint64_t page_count) {
+                             if (file_page - page >= page_count) return;
+                             together = Clip(run, page, page + page_count);
+                           });
+    return together;
+  };
+  if (is_dense && caught.is_synced_often()) return block_around(kBlockPagesOften);
   const uint64_t chunk = file_page / kPagesPerHuge * kPagesPerHuge;
   if (caught.huge.Contains(chunk, kPagesPerHuge)) {
     uint64_t dirtied_pages = 0;
@@ -43,12 +56,7 @@ ShownRun FaultServer::StoredTogether(const Caught& caught, const ShownRun& run,
     if (!is_dense && dirtied_pages < kSparsePagesMax) return one;
     return Clip(run, chunk, chunk + kPagesPerHuge);
   }
-  if (!is_dense) return one;
-  ShownRun together = one;
-  caught.pages.ForEachIn(block, kBlockPages, [&](uint64_t page, uint64_t page_count) {
-    if (file_page - page < page_count) together = Clip(run, page, page + page_count);
-  });
-  return together;
+  return is_dense ? block_around(kBlockPages) : one;
 }
 
 std::vector<FaultServer::MemoryRange> FaultServer::NoteGroup(Caught* caught,

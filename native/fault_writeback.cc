@@ -27,12 +27,10 @@ namespace {
 
 // More than 16 MiB is left to JavaScript: faults wait meanwhile.
 constexpr uint64_t kWriteBackPagesMax = 4096;
-// What a sync flushes in less time than a fault takes.
-constexpr uint64_t kKeptPagesMax = 32;
+// 4 MiB: what a sync flushes in less time than the faults take that they would cost.
+constexpr uint64_t kKeptPagesMax = 1024;
 // Of the clock that a kernel with 250 Hz takes the times of files from.
 constexpr int64_t kTickNs = 4'000'000;
-// Syncs of a file, each within a tick of the one before, after which the next is expected.
-constexpr uint32_t kSyncsInARow = 16;
 
 }  // namespace
 
@@ -56,31 +54,31 @@ bool FaultServer::WriteBack(const FaultPart& part) {
   Caught* caught = FindSettled(part.mapping);
   if (caught == nullptr) return false;
   const uint64_t ino = FindMapping(part.mapping)->ino;
-  const uint64_t first = part.file_page / kPagesPerHuge * kPagesPerHuge;
-  const uint64_t last = (part.file_page + part.page_count - 1) / kPagesPerHuge * kPagesPerHuge;
-  IntervalSet taken;
-  const auto take = [&](uint64_t page, uint64_t count) { taken.Add(page, count); };
-  caught->dirtied.ForEachIn(part.file_page, part.page_count, take);
-  // Entries of 2 MiB are written back whole.
-  for (const uint64_t chunk : {first, last}) {
-    if (!caught->huge.Contains(chunk, kPagesPerHuge)) continue;
-    caught->dirtied.ForEachIn(chunk, kPagesPerHuge, take);
-  }
   const int64_t now_ns = MonotonicNs();
   const bool goes_on = now_ns < caught->synced_ns + kTickNs;
   caught->syncs_in_a_row = goes_on ? caught->syncs_in_a_row + 1 : 0;
   caught->synced_ns = now_ns;
+  IntervalSet taken;
+  const auto take = [&](uint64_t page, uint64_t count) { taken.Add(page, count); };
+  caught->dirtied.ForEachIn(part.file_page, part.page_count, take);
   if (taken.empty()) return true;
   caught->groups.End();
-  const uint64_t taken_pages = taken.page_count();
-  if (taken_pages > kWriteBackPagesMax) return false;
-  const bool keeps = caught->syncs_in_a_row >= kSyncsInARow && taken_pages <= kKeptPagesMax &&
+  const bool keeps = caught->is_synced_often() && taken.page_count() <= kKeptPagesMax &&
                      now_ns < caught->touched_ns + kTickNs;
-  if (!keeps) return WriteBackPages(ino, taken);
-  taken.ForEach([&](uint64_t page, uint64_t count) { caught->kept.Add(page, count); });
-  const int64_t end_ns = caught->touched_ns + kTickNs;
-  if (kept_until_ns_ == 0 || end_ns < kept_until_ns_) kept_until_ns_ = end_ns;
-  return FlushPages(ino, taken);
+  if (keeps) {
+    taken.ForEach([&](uint64_t page, uint64_t count) { caught->kept.Add(page, count); });
+    const int64_t end_ns = caught->touched_ns + kTickNs;
+    if (kept_until_ns_ == 0 || end_ns < kept_until_ns_) kept_until_ns_ = end_ns;
+    return FlushPages(ino, taken);
+  }
+  // Entries of 2 MiB are protected whole.
+  const uint64_t first = part.file_page / kPagesPerHuge * kPagesPerHuge;
+  const uint64_t last = (part.file_page + part.page_count - 1) / kPagesPerHuge * kPagesPerHuge;
+  for (const uint64_t chunk : {first, last}) {
+    if (!caught->huge.Contains(chunk, kPagesPerHuge)) continue;
+    caught->dirtied.ForEachIn(chunk, kPagesPerHuge, take);
+  }
+  return taken.page_count() <= kWriteBackPagesMax && WriteBackPages(ino, taken);
 }
 
 bool FaultServer::WriteBackPages(uint64_t ino, const IntervalSet& taken) {

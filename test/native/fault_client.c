@@ -19,6 +19,7 @@
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
  *   commits COUNT NUMBER         stores to pages 3 and 40 and a sync, again and again -> commits
+ *   bursts COUNT NUMBER          the same to 8 pages each from 64, 192 and 320 on -> bursts
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
  *   small                        it gets no huge pages from now on
@@ -368,6 +369,17 @@ static void Commits(size_t count, int value) {
   printf("commits\n");
 }
 
+static void Bursts(size_t count, int value) {
+  const struct wire_request sync = Request(WIRE_SYNC, 0, (uintptr_t)base, pages * PAGE, 0, 0);
+  for (size_t i = 0; i < count; i++) {
+    for (size_t block = 64; block < 64 * 6; block += 128) {
+      for (size_t page = 0; page < 8; page++) *(volatile int*)(base + (block + page) * PAGE) = value;
+    }
+    require(Ask(channel, sync) == 0, "sync");
+  }
+  printf("bursts\n");
+}
+
 /* One packet that no shim sends, on a channel of its own; `joined-` on one that joined. */
 static void Raw(const char* how) {
   struct wire_request packet[2] = {Request(WIRE_HELLO, 0, 0, 0, 0, 0)};
@@ -501,6 +513,7 @@ int main(int argc, char** argv) {
     if (strcmp(word, "store") == 0) InThread(a, (long)b);
     if (strcmp(word, "stores") == 0) Stores(a, (int)b);
     if (strcmp(word, "commits") == 0) Commits(a, (int)b);
+    if (strcmp(word, "bursts") == 0) Bursts(a, (int)b);
     if (strcmp(word, "silent") == 0) {
       silent = 1;
       printf("silent\n");
