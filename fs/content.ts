@@ -95,10 +95,14 @@ export function write(
 ): number {
   const inode = fs.inode(ino);
   fs.assertMutable(inode);
+  const endPageBefore = fs.metadata.extents(inode).endPage;
   const bytes = fs.data.write(inode, offset, source);
   touchModified(fs, inode, killSetId);
   fs.endOperation();
   fs.sharing.share(inode);
+  if (fs.metadata.extents(inode).endPage > endPageBefore) {
+    fs.sharing.appended(inode, (range) => fs.dax?.isShown(ino, range) ?? false);
+  }
   return bytes;
 }
 

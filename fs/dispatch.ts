@@ -82,8 +82,9 @@ export class Dispatch {
     const operation = this.#operations[opcode];
     if (operation === undefined) return ENOSYS;
     try {
-      // Times that native service left come first: whatever is asked may look at them or set them.
-      // An fsync takes them itself, an fdatasync lets them wait: they alone need no transaction.
+      // What native service left comes first: whatever is asked may look at it or set it. Times are
+      // taken by an fsync itself, and an fdatasync lets them wait: they alone need no transaction.
+      this.#fs.sharing.collectGrowth();
       const touched = this.#call.in(Q.touched) !== 0;
       if (touched && opcode !== OP.FSYNC) this.#fs.sharing.collectTimes();
       const ino = this.#call.in(Q.nodeid);

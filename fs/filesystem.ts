@@ -15,6 +15,7 @@ import type { CommitReason, ForceKind } from '../lib/trace/event.js';
 import { Clock, type Time } from './clock.js';
 import type { Dax } from './dax/dax.js';
 import { Faults } from './faults.js';
+import { Growth } from './growth.js';
 import { Nodes } from './nodes.js';
 import type { MountOptions } from './options.js';
 import { Sharing } from './sharing.js';
@@ -64,7 +65,9 @@ export class Filesystem {
     // First of all: what others do with the pages that a commit frees comes after it.
     if (log !== undefined) this.metadata.afterCommit.push(() => log.committed(this.#reason));
     this.#syncsNames = ['sync', 'dirsync'].some((word) => options.mountFlags.includes(word));
-    this.sharing = new Sharing(image.metadata, options.readOnly, {
+    const hasBugs = Object.values(options.bugs).some((isOn) => isOn);
+    const growth = new Growth(image.metadata, image.allocator, !hasBugs);
+    this.sharing = new Sharing(image.metadata, growth, options.readOnly, {
       isDax: (ino) => {
         const node = this.nodes.get(ino);
         return node?.isDax === true && node.opens > 0;

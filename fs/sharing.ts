@@ -4,11 +4,13 @@
  * keeps the copies true. With a transport that has no session nothing is shared and all is script.
  */
 import type { MapPort } from '../lib/dax/file_data.js';
+import type { PageRange } from '../lib/dax/mmu.js';
 import { type Inode, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from '../lib/metadata/inode.js';
 import type { Metadata } from '../lib/metadata/metadata.js';
 import type { Session, TouchedTimes } from '../lib/addon/session.js';
 import { FILE_PAGES_MAX } from '../lib/units.js';
 import { laterTime } from './clock.js';
+import type { Growth } from './growth.js';
 import { isAtimeDue } from './relatime.js';
 import { FS_SYNC_FL, FS_IMMUTABLE_FL, FS_NOATIME_FL } from './inode_flags.js';
 
@@ -26,6 +28,7 @@ const SERVE_SYNCS = 64;
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
+  readonly #growth: Growth;
   readonly #readOnly: boolean;
   readonly #isDax: (ino: number) => boolean;
   readonly #isMapped: (ino: number) => boolean;
@@ -40,6 +43,7 @@ export class Sharing implements MapPort {
    */
   constructor(
     metadata: Metadata,
+    growth: Growth,
     readOnly: boolean,
     {
       isDax,
@@ -48,6 +52,7 @@ export class Sharing implements MapPort {
     }: Record<'isDax' | 'isMapped' | 'isCached', (ino: number) => boolean>,
   ) {
     this.#metadata = metadata;
+    this.#growth = growth;
     this.#readOnly = readOnly;
     this.#isDax = isDax;
     this.#isMapped = isMapped;
@@ -84,9 +89,23 @@ export class Sharing implements MapPort {
     session.publishFile(inode.ino);
   }
 
-  /** Ends native service and takes over the times it left. */
+  /** A write has put something behind a file's last extent; see Growth.appended(). */
+  appended(inode: Inode, isShown: (range: PageRange) => boolean): void {
+    const session = this.#session;
+    if (session === undefined || !this.#shared.has(inode.ino)) return;
+    this.#growth.appended(session, inode, isShown);
+  }
+
+  /** The metadata has what files have grown natively. Not inside an operation. */
+  collectGrowth(): void {
+    if (this.#session !== undefined) this.#growth.endAll(this.#session);
+  }
+
+  /** Ends native service and takes over the times it left, and what the file has grown. */
   drop(ino: number): void {
     if (!this.#shared.delete(ino)) return;
+    if (this.#session !== undefined) this.#growth.end(this.#session, ino);
+    this.#growth.forget(ino);
     this.#session?.unshareFile(ino);
     this.#takeTimes();
   }
@@ -128,9 +147,10 @@ export class Sharing implements MapPort {
 
   /**
    * Brings the times that native service left on any file into the metadata, those of each file as
-   * an operation of its own. Not inside an operation.
+   * an operation of its own, and what files have grown. Not inside an operation.
    */
   collectTimes(): void {
+    this.collectGrowth();
     this.#takeTimes(() => this.#metadata.endOperation());
   }
 
@@ -147,7 +167,10 @@ export class Sharing implements MapPort {
   }
 
   closeGate(ino: number): void {
-    if (this.#shared.has(ino)) this.#session?.closeGate(ino);
+    const session = this.#session;
+    if (session === undefined || !this.#shared.has(ino)) return;
+    session.closeGate(ino);
+    this.#growth.end(session, ino);
   }
 
   openGate(ino: number): void {

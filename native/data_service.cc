@@ -120,8 +120,9 @@ bool DataService::Write(const Request& request, const fuse_write_in& in, FileMap
     CHECK(thread == ServingThread::kHelper, "the script serves nothing between close and open");
     return false;
   }
-  const int error =
-      StoreInPlace(region_, *file, in.offset, request.body + sizeof(fuse_write_in), in.size);
+  const uint8_t* const bytes = request.body + sizeof(fuse_write_in);
+  int error = StoreInPlace(region_, *file, in.offset, bytes, in.size);
+  if (error == EAGAIN) error = StoreInRoom(region_, file, in.offset, bytes, in.size);
   file->gate().LeaveAlone();
   if (error == EAGAIN) return false;
 

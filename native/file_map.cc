@@ -88,6 +88,35 @@ void FileMap::SetSize(uint64_t size_bytes) {
   ShowMap();
 }
 
+void FileMap::OfferRoom(const MapExtent& room) {
+  const Gate::Hold hold(&gate_);
+  CHECK(room.file_page <= (size_bytes_ + kPageBytes - 1) >> kPageShift, "no gap before the room");
+  CHECK(!extents_.empty() && extents_.back().end_page() == room.file_page, "it is at the end");
+  // Who grows the file allocates nothing.
+  extents_.reserve(extents_.size() + 1);
+  room_ = room;
+  room_taken_ = 0;
+}
+
+uint64_t FileMap::EndRoom() {
+  const Gate::Hold hold(&gate_);
+  room_ = {};
+  return room_taken_;
+}
+
+void FileMap::Grow(uint64_t page_count, uint64_t size_bytes) {
+  CHECK(page_count <= room_.page_count && size_bytes >= size_bytes_, "it grows inside its room");
+  if (page_count > 0) {
+    room_taken_ += page_count;
+    Append(&extents_, {room_.file_page, room_.region_page, page_count, true});
+    room_.file_page += page_count;
+    room_.region_page += page_count;
+    room_.page_count -= page_count;
+  }
+  size_bytes_ = size_bytes;
+  ShowMap();
+}
+
 void FileMap::SetService(uint32_t bits) {
   const Gate::Hold hold(&gate_);
   service_.store(bits, std::memory_order_relaxed);

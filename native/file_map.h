@@ -67,6 +67,16 @@ class FileMap : private GateWatch {
   void SetSize(uint64_t size_bytes);
   size_t extent_count() const { return extents_.size(); }
 
+  // JavaScript thread. Region pages, nobody's, for the file pages behind the last extent, a hole or
+  // beyond the end. Whoever writes there in order may take the first of them. Until EndRoom(),
+  // which says how many were taken; the rest is JavaScript's again.
+  void OfferRoom(const MapExtent& room);
+  uint64_t EndRoom();
+  // Inside the gate; no pages when there is none.
+  const MapExtent& room() const { return room_; }
+  // Alone inside the gate: the first pages of the room are the file's, which is no shorter now.
+  void Grow(uint64_t page_count, uint64_t size_bytes);
+
   uint32_t service() const { return service_.load(std::memory_order_relaxed); }
   // JavaScript thread. Whether the next read moves atime is asked anew: times may have been set.
   void SetService(uint32_t bits);
@@ -111,7 +121,7 @@ class FileMap : private GateWatch {
   }
   // Nothing was written since somebody was shown the times, or since the file was shared.
   bool IsLookedAt() const { return looked_mtime_.load() == seen_mtime_.load(); }
-  // With the gate closed: map and size, into the slot.
+  // With the gate closed, or alone inside: map and size, into the slot.
   void ShowMap();
   // Index of the first extent that ends after `file_page`.
   size_t FirstFrom(uint64_t file_page) const;
@@ -119,6 +129,8 @@ class FileMap : private GateWatch {
   const uint64_t ino_;
   uint64_t size_bytes_;
   std::vector<MapExtent> extents_;  // sorted by file_page, apart, neighbours merged
+  MapExtent room_ = {};
+  uint64_t room_taken_ = 0;
   Gate gate_;
   std::atomic<uint32_t> service_{0};
   std::atomic<bool> is_listed_{false};

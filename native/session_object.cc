@@ -302,6 +302,24 @@ void SessionObject::SetSize(const Napi::CallbackInfo& info) {
   if (file != nullptr) file->SetSize(size_bytes);
 }
 
+void SessionObject::OfferRoom(const Napi::CallbackInfo& info) {
+  FileMap* file = FileArgument(info);
+  const uint64_t file_page = CountArgument(info, 1, "filePage", kFilePagesMax);
+  const uint64_t region_page = CountArgument(info, 2, "regionPage", region_pages_);
+  const uint64_t page_count = CountArgument(info, 3, "pageCount", region_pages_ - region_page);
+  if (file != nullptr) file->OfferRoom({file_page, region_page, page_count, true});
+}
+
+Napi::Value SessionObject::EndRoom(const Napi::CallbackInfo& info) {
+  FileMap* file = FileArgument(info);
+  if (file == nullptr) return info.Env().Undefined();
+  const Napi::Object used = Napi::Object::New(info.Env());
+  used.Set("pageCount", static_cast<double>(file->EndRoom()));
+  // Nobody makes it longer from here on.
+  used.Set("sizeBytes", static_cast<double>(file->size_bytes()));
+  return used;
+}
+
 void SessionObject::SetService(const Napi::CallbackInfo& info) {
   FileMap* file = FileArgument(info);
   const uint64_t bits = CountArgument(info, 1, "bits", kServiceBits);
@@ -444,6 +462,8 @@ Napi::Function SessionObject::Define(Napi::Env env) {
                          InstanceMethod<&Self::PublishFile>("publishFile"),
                          InstanceMethod<&Self::SetMap>("setMap"),
                          InstanceMethod<&Self::SetSize>("setSize"),
+                         InstanceMethod<&Self::OfferRoom>("offerRoom"),
+                         InstanceMethod<&Self::EndRoom>("endRoom"),
                          InstanceMethod<&Self::SetService>("setService"),
                          InstanceMethod<&Self::CloseGate>("closeGate"),
                          InstanceMethod<&Self::OpenGate>("openGate"),

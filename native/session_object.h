@@ -39,6 +39,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject>, private SessionScr
   void PublishFile(const Napi::CallbackInfo& info);
   void SetMap(const Napi::CallbackInfo& info);
   void SetSize(const Napi::CallbackInfo& info);
+  void OfferRoom(const Napi::CallbackInfo& info);
+  Napi::Value EndRoom(const Napi::CallbackInfo& info);
   void SetService(const Napi::CallbackInfo& info);
   void CloseGate(const Napi::CallbackInfo& info);
   void OpenGate(const Napi::CallbackInfo& info);

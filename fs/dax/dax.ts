@@ -22,7 +22,7 @@ import type { Recorder } from '../../lib/addon/recorder.js';
 import type { NativeRegion } from '../../lib/addon/region.js';
 import type { Session } from '../../lib/addon/session.js';
 import type { Native } from '../../lib/native.js';
-import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
+import { FILE_BYTES_MAX, PAGE_BYTES, pagesFor } from '../../lib/units.js';
 import { touchStored } from '../attributes.js';
 import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
@@ -144,6 +144,11 @@ export class Dax {
     return this.#serving?.engine.isMapped(ino) ?? false;
   }
 
+  /** Whether a mapping shows any of the pages, be it as zeroes or SIGBUS, or did. */
+  isShown(ino: number, range: PageRange): boolean {
+    return this.#serving?.engine.isShown(ino, range) ?? false;
+  }
+
   /**
    * A run begins; programs find the daemon by the path that is returned.
    * @throws {Errno} those of bind(2)
@@ -216,8 +221,11 @@ export class Dax {
 
   #takeEvents(): void {
     const { server } = this.#serving as Serving;
+    const events = server.take();
+    // Who faults may know of what a file has grown.
+    this.#fs.sharing.collectGrowth();
     // Tasks that begin here may answer at once: nothing waits for the end of the batch.
-    for (const event of server.take()) this.#handle(this.#serving as Serving, event);
+    for (const event of events) this.#handle(this.#serving as Serving, event);
   }
 
   #handle(serving: Serving, event: FaultServerEvent): void {
@@ -342,7 +350,7 @@ export class Dax {
       this.scheduler.start(mapping.ino, engine.fault(mapping, filePage, kind, isWrite, event.tid), {
         done: (why) => {
           recorded(why === undefined ? 0 : POWER_CUT);
-          if (why === undefined) wake();
+          if (why === undefined || this.#hasGrown(mapping.ino, filePage, why)) wake();
           else bus(why);
         },
         failed: (error) => {
@@ -363,6 +371,13 @@ export class Dax {
       { operation: 'DAX_FAULT', tid: event.tid, flags: 1, ...place },
       start,
     );
+  }
+
+  /** Whether a page that was found beyond the end is inside by now: then the thread faults again. */
+  #hasGrown(ino: number, filePage: number, why: BusError): boolean {
+    if (why !== 'beyond-end') return false;
+    this.#fs.sharing.collectGrowth();
+    return filePage < pagesFor(this.#fs.metadata.inode(ino)?.sizeBytes ?? 0);
   }
 
   #trap(mapping: Mapping, range: PageRange): void {

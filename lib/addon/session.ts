@@ -90,6 +90,14 @@ export interface Session {
   ): void;
   setSize(ino: number, sizeBytes: number): void;
   /**
+   * Region pages of which nobody has any, for the file pages behind the last extent of a shared file:
+   * a hole, or beyond the end with no hole in between. WRITEs that take them in order are served
+   * natively, and may make the file longer. Until endRoom().
+   */
+  offerRoom(ino: number, filePage: number, regionPage: number, pageCount: number): void;
+  /** @returns how many of the room's pages are the file's by now, written; and its size */
+  endRoom(ino: number): { pageCount: number; sizeBytes: number } | undefined;
+  /**
    * What native service may do: bit 0 reads, bit 1 writes, bit 2 reads update atime (relatime),
    * bit 3 the file has no set-id bits or capabilities that a write must take away (without it the
    * writes of unprivileged callers, which ask for that, go to the handler), bit 4 processes may queue

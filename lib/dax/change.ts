@@ -13,6 +13,7 @@ import type { DaxFile } from './dax_file.js';
 import type { EngineParts } from './engine.js';
 import type { PageRange } from './mmu.js';
 import type { Task } from './task.js';
+import { SHOWN } from './view.js';
 
 export function* changeMap<T>(
   parts: EngineParts,
@@ -42,8 +43,6 @@ export function* changeMap<T>(
     if (takesGate) file.gate.leave('exclusive');
   }
 }
-
-const SHOWN = ['zero', 'region', 'bus'] as const;
 
 /** Pages from `fromPage` on that showed SIGBUS are looked at again. */
 function* showGrowth(file: DaxFile, fromPage: number): Task<void> {

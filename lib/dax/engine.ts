@@ -25,7 +25,7 @@ import type { FileData } from './file_data.js';
 import type { Entrant } from './gate.js';
 import type { FaultKind, FaultTask, Mapping, Mmu, PageRange } from './mmu.js';
 import type { Task } from './task.js';
-import { type Collision, View } from './view.js';
+import { type Collision, SHOWN, View } from './view.js';
 import { writeBack } from './writeback.js';
 
 export interface EngineParts {
@@ -208,6 +208,14 @@ export class DaxEngine {
       file.entries.remove(0, Infinity);
     }
     return this.zapAll(files.map((file) => ({ file, place: file.gate.queueUp('exclusive') })));
+  }
+
+  /** Whether any of the pages has an entry, or a mapping shows it or SIGBUS there. */
+  isShown(ino: number, range: PageRange): boolean {
+    const file = this.files.get(ino);
+    if (file === undefined) return false;
+    if (file.entries.hasAny(range.filePage, range.filePage + range.pageCount)) return true;
+    return [...file.views.values()].some((view) => view.runs(range, SHOWN).length > 0);
   }
 
   /** Whether the entry of a page is dirty, as far as stores were told. */

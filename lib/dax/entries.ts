@@ -74,6 +74,16 @@ export class Entries {
     return (this.chunks.get(chunkOf(filePage))?.pageEntries ?? 0) > 0;
   }
 
+  /** Whether a page of [filePage, endPage) has an entry, of either size. */
+  hasAny(filePage: number, endPage: number): boolean {
+    return this.chunksIn(filePage, endPage).some((number) => {
+      const chunk = this.chunks.get(number)!;
+      const first = Math.max(0, filePage - number * PAGES_PER_HUGE);
+      const end = Math.min(PAGES_PER_HUGE, endPage - number * PAGES_PER_HUGE);
+      return chunk.huge !== 0 || chunk.flags.subarray(first, end).some((flags) => flags !== 0);
+    });
+  }
+
   /**
    * Enters pages, or one chunk. An entry that is there stays when it shows the same, and keeps
    * whether it is dirty; one of 2 MiB that shows the region serves the pages under it.

@@ -18,6 +18,9 @@ export type Shown = 'none' | 'zero' | 'region' | 'bus' | 'own';
  */
 export type Collision = 'pte-under-pmd' | 'pmd-over-pte';
 
+/** What an access to the page finds there that a change of the file has to take away. */
+export const SHOWN = ['zero', 'region', 'bus'] as const;
+
 const MARKS: readonly Shown[] = ['none', 'zero', 'region', 'bus', 'own'];
 
 interface Chunk {

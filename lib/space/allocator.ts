@@ -49,6 +49,7 @@ export class Allocator {
   private cursorChunk = 0;
   private freeCount: number;
   private busyCount = 0;
+  private asideCount = 0;
   private busyRuns: FreedRun[] = [];
   private journal: JournalEntry[] = [];
 
@@ -92,14 +93,14 @@ export class Allocator {
     return this.freeCount;
   }
 
-  /** Pages that the next commit makes free. */
+  /** Pages that the next commit makes free, and those set aside. */
   get busyPages(): number {
-    return this.busyCount;
+    return this.busyCount + this.asideCount;
   }
 
   /** Data pages neither free nor busy. */
   get usedPages(): number {
-    return this.pageCount - 1 - this.freeCount - this.busyCount;
+    return this.pageCount - 1 - this.freeCount - this.busyPages;
   }
 
   /**
@@ -117,6 +118,15 @@ export class Allocator {
     this.setUsed(run);
     this.journal.push({ kind: 'allocate', run });
     return run;
+  }
+
+  /**
+   * So many pages more (or less) are allocated that no map has: before the next commit each is mapped
+   * or cancelled. They count as busy.
+   */
+  setAside(pageCount: number): void {
+    this.asideCount += pageCount;
+    assert(this.asideCount >= 0);
   }
 
   /** Takes a run that the metadata says is used. @returns false when a page of it is not free */

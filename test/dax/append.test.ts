@@ -34,3 +34,50 @@ t.test(
     t.equal(readFileSync(path, 'latin1') === wanted, true, 'as another process reads it');
   },
 );
+
+t.test('what is appended natively is seen through mappings', { skip: cannotMap }, async (t) => {
+  const { dir, mount } = await daxMount(t);
+  const mapper = Mapper.direct(t, dir);
+  const native = async () => (await mount.info()).daemon.counters?.nativeWrites ?? 0;
+  /** Writes to the beginning of each page, in order, and now and then a look at all of them. */
+  const writes = async (from: number, end: number): Promise<number> => {
+    const before = await native();
+    for (let page = from; page < end; page++) {
+      await mapper.check(t, [[`write A page-${page % 10} ${page * PAGE}`, '6']]);
+      if (page % 4 !== 3) continue;
+      for (let seen = page - 3; seen <= page; seen++) {
+        await mapper.check(t, [[`load M ${seen * PAGE} 6`, `page-${seen % 10}`]]);
+      }
+    }
+    return (await native()) - before;
+  };
+  await mapper.check(t, [
+    ['open A f rw+creat', '0'],
+    [`map M A 0 ${200 * PAGE} shared`, '0'],
+  ]);
+  await mapper.check(t, [[`truncate A ${60 * PAGE}`, '0']]);
+  t.ok((await writes(0, 32)) > 8, 'into a hole');
+  await mapper.check(t, [
+    [`load M ${40 * PAGE} 8`, '<.*8>'],
+    [`load M ${70 * PAGE} 1`, `SIGBUS ${70 * PAGE}`],
+  ]);
+  await writes(32, 60);
+  for (let page = 0; page < 60; page++) {
+    await mapper.check(t, [[`load M ${page * PAGE} 6`, `page-${page % 10}`]]);
+  }
+  const before = await native();
+  const SHORT = 100;
+  for (let at = 60 * PAGE; at < 70 * PAGE; at += SHORT) {
+    await mapper.check(t, [[`write A ${'x'.repeat(SHORT)} ${at}`, String(SHORT)]]);
+  }
+  t.ok((await native()) - before > 300, 'beyond the end');
+  await mapper.check(t, [
+    [`load M ${60 * PAGE} ${10 * PAGE}`, `<x*${10 * PAGE}>`],
+    [`load M ${70 * PAGE} 8`, '<x*8>'],
+    [`load M ${71 * PAGE} 1`, `SIGBUS ${71 * PAGE}`],
+    [`write A y ${70 * PAGE + 40}`, '1'],
+    [`truncate A ${72 * PAGE}`, '0'],
+    [`load M ${71 * PAGE} 8`, '<.*8>'],
+  ]);
+  t.equal(await mapper.end(), 0);
+});

@@ -266,3 +266,53 @@ t.test('an unshared file is the handler’s again', async (t) => {
   mount.session.closeGate(FILE_INO);
   mount.session.openGate(FILE_INO);
 });
+
+t.test('writes that go on into the room behind a file are served natively', async (t) => {
+  const mount = mounted(t);
+  mount.openFlags = FOPEN_DIRECT_IO;
+  const { session, region } = mount;
+  mount.sizeBytes = 6000;
+  session.shareFile(FILE_INO, 6000);
+  session.setMap(FILE_INO, 0, FILE_PAGES, new Float64Array([0, 1, 2, 1]), 1);
+  session.setService(FILE_INO, SERVE_READS | SERVE_WRITES);
+  region.storeFlushed(10 * 4096, Buffer.alloc(5 * 4096, 'o'));
+  session.offerRoom(FILE_INO, 2, 10, 4);
+  const steps = [
+    [6000, 1000],
+    [7000, 3000],
+    [9000, 1500],
+    [10500, 6000],
+  ] as const;
+  const list = JSON.stringify(steps);
+  const out = await mount.client(`${WRITE}
+    console.log(${list}.map(([at, n], i) => write(at, 'abcd'[i].repeat(n))).join());`);
+  t.match(out, { status: 0, stdout: '1000,3000,1500,6000\n' });
+  t.same(mount.callsOf(OP.WRITE), []);
+  t.same(session.endRoom(FILE_INO), { pageCount: 3, sizeBytes: 16500 });
+  const bytes = Buffer.alloc(4 * 4096);
+  region.read(10 * 4096, bytes);
+  const letters = [...'bcd'].map((letter) => bytes.lastIndexOf(letter) + 8192);
+  t.same(letters, [8999, 10499, 16499]);
+  t.ok(
+    bytes.subarray(16500 - 8192, 3 * 4096).every((byte) => byte === 0),
+    'zeroes up to its page',
+  );
+  t.ok(
+    bytes.subarray(3 * 4096).every((byte) => byte === 111),
+    'the rest of the room is as it was',
+  );
+
+  session.setSize(FILE_INO, 20 * 4096);
+  session.offerRoom(FILE_INO, 5, 13, 2);
+  const left = async (at: number, length: number): Promise<number> => {
+    const before = mount.callsOf(OP.WRITE).length;
+    await mount.client(`${WRITE} write(${at}, 'e'.repeat(${length}));`);
+    return mount.callsOf(OP.WRITE).length - before;
+  };
+  t.equal(await left(5 * 4096, 100), 0, 'into a hole');
+  t.equal(await left(6 * 4096 + 1, 10), 1, 'not from its beginning on');
+  t.equal(await left(6 * 4096, 5000), 1, 'beyond the room');
+  t.equal(await left(6 * 4096, 4096), 0);
+  t.same(session.endRoom(FILE_INO), { pageCount: 2, sizeBytes: 20 * 4096 });
+  t.equal(await left(7 * 4096, 4096), 1, 'without a room');
+});
