@@ -202,17 +202,16 @@ t.test(
     server.catchStores(5, 0, 512, true, true);
     const caught = () => server.counters().caughtStores;
     // What another program does to this machine decides how many syncs a tick has.
+    const wanted = [64, 64, 192, 64, 320, 64];
     let isKept = false;
-    let noted: number[] = [];
-    for (let tries = 0; tries < 100 && !(isKept && noted.length > 2); tries++) {
+    for (let tries = 0; tries < 100 && !isKept; tries++) {
       server.settled(5);
       const before = caught();
       await client.ask(`bursts 1000 ${tries}`);
-      isKept = caught() - before < 1000;
-      noted = [...server.takeDirtied(5)];
+      const isSeldom = caught() - before < 1000;
+      isKept = [...server.takeDirtied(5)].join() === wanted.join() && isSeldom;
       peer.protect(3, 0, 512);
     }
-    t.same(noted, [64, 64, 192, 64, 320, 64]);
     t.ok(isKept);
     t.same(peer.events, []);
   },
