@@ -20,6 +20,7 @@ enum {
 };
 
 static bool Touch(uint64_t at, bool stores) {
+  if (at == 0) return false;  // means to the kernel that nothing is asked for
   const long result = stores ? Sys4(SYS_rt_sigprocmask, SIG_BLOCK, 0, (long)at, kTouchBytes)
                              : Sys4(SYS_rt_sigprocmask, -1, (long)at, 0, kTouchBytes);
   return result == (stores ? 0 : -EINVAL);

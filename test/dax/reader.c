@@ -17,6 +17,7 @@ enum { kReads = 100 };
 static int kept = -1; /* a descriptor of "f" */
 /* Values that a compiler would refuse. */
 static void* volatile nowhere = (void*)8;
+static void* volatile nothing = NULL;
 static volatile int below_zero = -1;
 
 static long KernelReads(void) { return KernelCalls("syscr: "); }
@@ -116,6 +117,8 @@ static int CaseErrors(void) {
   EXPECT(pread(path, buffer, 8, 0) == -1 && errno == EBADF);
   EXPECT(pread(fd, nowhere, kPage, 0) == -1 && errno == EFAULT);
   EXPECT(pread(fd, nowhere, 0, 0) == 0);
+  /* No buffer at all, which some calls of the kernel take for one that is not wanted. */
+  EXPECT(pread(fd, nothing, 8, 0) == -1 && errno == EFAULT);
   char* pages = mmap(NULL, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   EXPECT(mprotect(pages + kPage, kPage, PROT_READ) == 0);
   const ssize_t there = KernelRead(fd, pages + 100, kPage, 0);
