@@ -129,16 +129,20 @@ bool FilesWrite(int fd, const struct iovec* from, size_t from_count, uint64_t le
       LeavePlace(place);
       return false;
     }
-    if (*at == kFilesPosition) {
+    // A handler that does not return (siglongjmp) finds both, the position moved and the bytes
+    // there, or neither.
+    const bool is_moved = *at == kFilesPosition;
+    const uint64_t signals = is_moved ? BlockSignals() : 0;
+    if (is_moved) {
       const int64_t end = FilesSeek(fd, (int64_t)length);
       if (end >= (int64_t)length) *at = end - (int64_t)length;
-      // Somebody else was here in between, and this is another place.
-      if (*at != offset) {
-        LeavePlace(place);
-        continue;
-      }
     }
-    if (Commit(place, &file, changes, start, length)) return true;
+    // Otherwise somebody else was here in between, and this is another place.
+    const bool is_here = *at == offset;
+    if (!is_here) LeavePlace(place);
+    const bool is_done = is_here && Commit(place, &file, changes, start, length);
+    if (is_moved) RestoreSignals(signals);
+    if (is_done) return true;
   }
   return false;
 }

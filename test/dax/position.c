@@ -9,10 +9,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -331,6 +333,49 @@ static int CaseHandler(void) {
   return 0;
 }
 
+static sigjmp_buf before_write;
+static volatile sig_atomic_t may_jump;
+
+static void JumpInHandler(int number) {
+  (void)number;
+  if (may_jump) siglongjmp(before_write, 1);
+}
+
+/* Writes that a handler leaves for good: each has moved the position and is there, or neither. */
+static int CaseJump(void) {
+  enum { kWrites = 30000, kPerFile = kBytes / 64, kMicrosecondsMax = 60 };
+  static int fd;
+  static volatile uint64_t number;
+  fd = OpenWarm("jump", 1, O_RDWR);
+  struct sigaction action = {.sa_handler = JumpInHandler};
+  EXPECT(fd >= 0 && sigaction(SIGALRM, &action, NULL) == 0);
+  static unsigned seed = 9;
+  for (number = 1; number <= kWrites; number++) {
+    const off_t start = (off_t)(number % kPerFile) * 64;
+    uint64_t words[8];
+    for (int i = 0; i < 8; i++) words[i] = number << 32;
+    EXPECT(lseek(fd, start, SEEK_SET) == start);
+    if (sigsetjmp(before_write, 1) == 0) {
+      const suseconds_t after = 1 + (suseconds_t)(rand_r(&seed) % kMicrosecondsMax);
+      const struct itimerval timer = {.it_value = {0, after}};
+      may_jump = 1;
+      setitimer(ITIMER_REAL, &timer, NULL);
+      write(fd, words, sizeof(words));
+      may_jump = 0;
+      continue;
+    }
+    may_jump = 0;
+    const off_t end = Position(fd);
+    EXPECT(pread(fd, words, sizeof(words), start) == sizeof(words));
+    const int is_there = words[0] == number << 32;
+    if (end != start + (is_there ? 64 : 0)) {
+      return Wrong("write %lu of %d: %s, position moved by %ld", (unsigned long)number, kWrites,
+                   is_there ? "there" : "not there", (long)(end - start));
+    }
+  }
+  return 0;
+}
+
 /* Writers that are killed leave whole records, and nobody else's are lost. */
 static int CaseKilled(void) {
   int fd = OpenRecords("killed");
@@ -394,7 +439,8 @@ static int CaseSandbox(void) {
 static const struct served_case cases[] = {
     {"served", CaseServed},   {"same", CaseSame},       {"errors", CaseErrors},
     {"limit", CaseLimit},     {"readers", CaseReaders}, {"writers", CaseWriters},
-    {"handler", CaseHandler}, {"killed", CaseKilled},   {"sandbox", CaseSandbox},
+    {"handler", CaseHandler}, {"jump", CaseJump},       {"killed", CaseKilled},
+    {"sandbox", CaseSandbox},
 };
 
 int main(int count, char** words) {

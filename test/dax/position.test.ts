@@ -12,6 +12,7 @@ const CASES = [
   ['readers', 'threads and processes with one position read each record once'],
   ['writers', 'threads and processes with one position write each record once'],
   ['handler', 'signal handlers that write to the same descriptor'],
+  ['jump', 'signal handlers that do not return leave a write whole or none of it'],
   ['killed', 'a writer that is killed takes no record of others with it'],
   ['sandbox', 'a program that may only read and write may do that'],
 ] as const;
