@@ -13,7 +13,6 @@ import { type Log, makeLog } from '../lib/log.js';
 import type { NativeRegion } from '../lib/addon/region.js';
 import type { Session } from '../lib/addon/session.js';
 import { loadNative } from '../lib/native.js';
-import type { Keep } from '../lib/region.js';
 import { type Calls, type Connection, ControlServer } from './control.js';
 import { Power } from './crash.js';
 import { whyNotDax } from './dax/ability.js';
@@ -21,6 +20,7 @@ import { Dax, type RunTicket } from './dax/dax.js';
 import { Dispatch } from './dispatch.js';
 import type { FaultRule } from './faults.js';
 import { Filesystem } from './filesystem.js';
+import { checkKeep } from './keep.js';
 import { startFuseNative } from './fuse_native.js';
 import { imageGeometry, type ImageInfo } from './info.js';
 import type { Job } from './job.js';
@@ -182,7 +182,8 @@ class Daemon {
     }
   }
 
-  #crash(keep: Keep): ReturnType<Power['crash']> {
+  #crash(keep: unknown): ReturnType<Power['crash']> {
+    checkKeep(keep);
     this.#log.info({ keep }, 'power cut');
     return this.#power.crash(keep);
   }
@@ -192,7 +193,7 @@ class Daemon {
     return {
       info: () => this.#info(),
       map: ({ ino }) => this.#map(Number(ino)),
-      crash: ({ keep }) => this.#crash(keep as Keep),
+      crash: ({ keep }) => this.#crash(keep),
       'fault-add': ({ rule }) => {
         const wish = rule as FaultRule;
         if (wish.action?.do === 'crash' && !fs.options.crashable) {

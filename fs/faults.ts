@@ -8,6 +8,7 @@ import picomatch from 'picomatch';
 import { Errno, type ErrnoName } from '../lib/errno.js';
 import { Random } from '../lib/random.js';
 import type { Keep } from '../lib/region.js';
+import { checkKeep } from './keep.js';
 import { UsageError } from './options.js';
 
 export const FAULT_OPS = [
@@ -245,6 +246,7 @@ function checkAction(op: FaultOp, action: FaultAction): void {
       throw new UsageError(`fault: no error named '${action.code}'`);
     }
   }
+  if (action.do === 'crash') checkKeep(action.keep);
   const bytes = action.do === 'short' || action.do === 'torn' ? action.bytes : undefined;
   if (bytes !== undefined && !(Number.isSafeInteger(bytes) && bytes >= 0)) {
     throw new UsageError('fault: bytes must be a whole number');

@@ -16,7 +16,7 @@ import {
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import type { FaultAction, FaultRule } from '../../fs/index.js';
+import type { FaultAction, FaultRule, Keep } from '../../fs/index.js';
 import { makePlace, mounted } from './image.js';
 
 const error = (code: 'EIO' | 'ENOSPC' | 'EACCES'): FaultAction => ({ do: 'error', code });
@@ -183,6 +183,24 @@ t.test('a rule that makes no sense is refused by name and changes nothing', asyn
   ];
   for (const [rule, message] of bad) await t.rejects(fs.fault.add(rule as FaultRule), { message });
   t.same(await fs.fault.list(), []);
+});
+
+t.test('a power cut that does not say what it keeps is refused, and nothing is cut', async (t) => {
+  const place = makePlace(t);
+  const fs = await mounted(t, place, { crashable: true });
+  writeFileSync(join(place.dir, 'f'), 'not synced');
+  const bad: [unknown, RegExp][] = [
+    [undefined, /keep must be/],
+    [{ keep: 'some' }, /keep must be/],
+    [{ keep: 'seed' }, /needs a seed/],
+    [{ keep: 'seed', seed: 1.5 }, /needs a seed/],
+  ];
+  for (const [keep, message] of bad) {
+    const rule = { op: 'write', path: '*', action: { do: 'crash', keep } } as FaultRule;
+    await t.rejects(fs.fault.add(rule), { message });
+    if (keep !== undefined) await t.rejects(fs.crash(keep as Keep), { message });
+  }
+  t.equal(readFileSync(join(place.dir, 'f'), 'utf8'), 'not synced');
 });
 
 t.test('while a rule watches data, native service rests; afterwards it goes on', async (t) => {
