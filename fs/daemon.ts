@@ -13,6 +13,7 @@ import { type Log, makeLog } from '../lib/log.js';
 import type { NativeRegion } from '../lib/addon/region.js';
 import type { Session } from '../lib/addon/session.js';
 import { loadNative } from '../lib/native.js';
+import { endAttached } from './attached.js';
 import { type Calls, type Connection, ControlServer } from './control.js';
 import { Power } from './crash.js';
 import { whyNotDax } from './dax/ability.js';
@@ -87,6 +88,8 @@ class Daemon {
     if (ControlServer.isLeft(imageDir)) {
       this.#log.warn('the daemon before ended without unmounting');
     }
+    const { path } = this.#image.region as NativeRegion;
+    if (!options.readOnly) await endAttached(path, loadNative(), this.#log);
     try {
       this.#control = await ControlServer.listen(imageDir, this.#calls());
       this.#transport =

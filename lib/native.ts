@@ -64,6 +64,11 @@ export interface Native {
   socketPair(): [number, number];
   /** flock(LOCK_EX | LOCK_NB); false when another process holds it. */
   lockFile(fd: number): boolean;
+  /**
+   * A process under `fauxdax run` that still has something of this region mapped; 0 when there is
+   * none, -1 when it has no number in this pid namespace.
+   */
+  attachedProcess(fd: number): number;
   /** posix_fallocate(3): the host's blocks exist afterwards, so a store never meets a full disk. */
   allocateFile(fd: number, lengthBytes: number): void;
   closeDescriptor(fd: number): void;
@@ -125,6 +130,7 @@ export function loadNative(): Native {
     receiveDescriptor: (fd) => run(() => addon.receiveDescriptor(fd)),
     socketPair: () => run(() => addon.socketPair()),
     lockFile: (fd) => run(() => addon.lockFile(fd)),
+    attachedProcess: (fd) => run(() => addon.attachedProcess(fd)),
     allocateFile: (fd, lengthBytes) => run(() => addon.allocateFile(fd, lengthBytes)),
     closeDescriptor: (fd) => run(() => addon.closeDescriptor(fd)),
     hasFileCapabilities: (path) => run(() => addon.hasFileCapabilities(path)),

@@ -70,6 +70,18 @@ int LockFile(int fd, bool* locked) {
   return 0;
 }
 
+int LockHolder(int fd, uint64_t offset, int* pid) {
+  struct flock wanted = {};
+  wanted.l_type = F_WRLCK;
+  wanted.l_whence = SEEK_SET;
+  wanted.l_start = static_cast<off_t>(offset);
+  wanted.l_len = 1;
+  if (fcntl(fd, F_GETLK, &wanted) != 0) return errno;
+  const int holder = wanted.l_pid > 0 ? wanted.l_pid : -1;
+  *pid = wanted.l_type == F_UNLCK ? 0 : holder;
+  return 0;
+}
+
 int AllocateFile(int fd, uint64_t length_bytes) {
   int error = 0;
   do {

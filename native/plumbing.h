@@ -29,6 +29,10 @@ int SocketPair(int fds[2]);
 // flock(LOCK_EX | LOCK_NB). *locked is false when another open file holds a lock.
 int LockFile(int fd, bool* locked);
 
+// Who has a lock of fcntl(2) on the byte at `offset`: a process, 0 when nobody has, -1 when it is
+// none that has a number here.
+int LockHolder(int fd, uint64_t offset, int* pid);
+
 // posix_fallocate(3) from 0: the file is at least length_bytes long and its blocks exist. ENOSPC
 // when the host has no room.
 int AllocateFile(int fd, uint64_t length_bytes);

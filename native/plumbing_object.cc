@@ -13,6 +13,7 @@
 #include "plumbing.h"
 #include "units.h"
 #include "userfault_probe.h"
+#include "wire.h"
 
 namespace fauxdax {
 
@@ -64,6 +65,14 @@ Napi::Value CallLockFile(const Napi::CallbackInfo& info) {
   bool locked = false;
   ThrowIfErrno(info.Env(), LockFile(DescriptorArgument(info, 0), &locked), "cannot lock");
   return Napi::Boolean::New(info.Env(), locked);
+}
+
+// attachedProcess(fd: number): number
+Napi::Value CallAttachedProcess(const Napi::CallbackInfo& info) {
+  int pid = 0;
+  const int error = LockHolder(DescriptorArgument(info, 0), WIRE_ATTACHED_AT, &pid);
+  ThrowIfErrno(info.Env(), error, "cannot look for a lock");
+  return Napi::Number::New(info.Env(), pid);
 }
 
 // allocateFile(fd: number, lengthBytes: number): void
@@ -134,6 +143,7 @@ void InitPlumbing(Napi::Env env, Napi::Object exports) {
               Napi::Function::New<CallReceiveDescriptor>(env, "receiveDescriptor"));
   exports.Set("socketPair", Napi::Function::New<CallSocketPair>(env, "socketPair"));
   exports.Set("lockFile", Napi::Function::New<CallLockFile>(env, "lockFile"));
+  exports.Set("attachedProcess", Napi::Function::New<CallAttachedProcess>(env, "attachedProcess"));
   exports.Set("allocateFile", Napi::Function::New<CallAllocateFile>(env, "allocateFile"));
   exports.Set("closeDescriptor", Napi::Function::New<CallCloseDescriptor>(env, "closeDescriptor"));
   exports.Set("hasFileCapabilities",

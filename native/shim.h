@@ -307,6 +307,8 @@ void ForkHide(uint64_t start, uint64_t length);
 
 // For a child of fork: it attaches anew before it does without the kernel.
 void FilesForget(void);
+// The daemon is gone: nothing of the region is mapped here afterwards. No lock held.
+void FilesBury(void);
 
 // ---- shim_scan.c ----
 

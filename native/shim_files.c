@@ -91,6 +91,7 @@ static int MapJob(struct shim_job* job, long channel) {
   if (!IsError(mapped)) {
     shim_files.region_bytes = (uint64_t)status.st_size;
     mapped = MapShared(shim_helper.region, shim_files.region_bytes, PROT_READ);
+    if (!IsError(mapped)) SysMadvise((uint64_t)mapped, shim_files.region_bytes, MADV_DONTFORK);
   }
   if (!IsError(mapped)) {
     shim_files.region = (const uint8_t*)mapped;
@@ -131,6 +132,16 @@ static void Start(void) {
   atomic_store(&state, error == 0 ? kReady : kNever);
   Unlock(&shim_change_lock);
   RestoreSignals(signals);
+}
+
+void FilesBury(void) {
+  // Whoever is under way may wait for nothing of ours any more.
+  Lock(&shim_change_lock);
+  if (shim_files.region != NULL) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    SysMmap((uint64_t)shim_files.region, shim_files.region_bytes, PROT_READ, flags, -1, 0);
+  }
+  Unlock(&shim_change_lock);
 }
 
 void FilesForget(void) {
@@ -204,7 +215,11 @@ enum shim_confirmed FilesConfirm(int fd, struct shim_file* file) {
 
 bool FilesIsSame(const struct shim_file* file) {
   __atomic_thread_fence(__ATOMIC_ACQUIRE);
-  return FilesLoad(&file->slot->generation) == file->generation;
+  return FilesLoad(&file->slot->generation) == file->generation && FilesAreServed();
+}
+
+bool FilesAreServed(void) {
+  return atomic_load_explicit(&shim_helper.state, memory_order_acquire) == kHelperReady;
 }
 
 bool FilesHasQueued(const struct shim_file* file) {
@@ -241,8 +256,7 @@ bool FilesAreReady(int fd) {
   if (SandboxIsEntered()) return false;
   const uint32_t now = atomic_load_explicit(&state, memory_order_acquire);
   if (now == kIdle) NoteCall(fd);
-  return now == kReady &&
-         atomic_load_explicit(&shim_helper.state, memory_order_acquire) == kHelperReady &&
+  return now == kReady && FilesAreServed() &&
          atomic_load_explicit(shim_files.owner, memory_order_relaxed) != 0 &&
          FilesLoad(&shim_files.table->poisoned_pages) == 0;
 }

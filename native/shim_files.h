@@ -55,6 +55,9 @@ void FilesForgetGuess(int fd);
 // Asks the kernel. kFileOther: the guess was wrong, and the next one will be better.
 enum shim_confirmed { kFileConfirmed, kFileOther, kFileNone };
 enum shim_confirmed FilesConfirm(int fd, struct shim_file* file);
+// Whether the daemon was there a moment ago, as far as this process has heard. What was copied from
+// the region before is of the daemon's time: the next one begins when all have heard.
+bool FilesAreServed(void);
 // Whether all that was read from the slot, and from pages that it named, is of that generation.
 bool FilesIsSame(const struct shim_file* file);
 

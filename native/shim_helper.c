@@ -52,6 +52,13 @@ static int Open(long* target, long fd) {
   return fd < 0 ? (int)-fd : 0;
 }
 
+// Says to daemons to come whether this process may still have something of the region mapped.
+static int LockAttached(short type) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+  lock.l_start = (off_t)WIRE_ATTACHED_AT;
+  return (int)-Sys3(SYS_fcntl, shim_helper.region, F_SETLK, (long)&lock);
+}
+
 static int SayHello(struct shim_helper* helper, long* calls) {
   struct wire_request hello = {.call = WIRE_HELLO};
   hello.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
@@ -65,7 +72,7 @@ static int SayHello(struct shim_helper* helper, long* calls) {
   helper->empty = fds[1];
   *calls = fds[2];
   helper->mode = reply.values[0];
-  return 0;
+  return LockAttached(F_RDLCK);
 }
 
 // Where it may not open them, or there is no /proc, the daemon does it.
@@ -160,6 +167,8 @@ static void Bury(void) {
   }
   atomic_store(&is_over, 1);
   SysClose(shim_helper.uffd);
+  FilesBury();
+  LockAttached(F_UNLCK);
 }
 
 static void Settle(uint32_t state, int error) {

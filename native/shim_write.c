@@ -99,7 +99,7 @@ static bool Commit(int place, const struct shim_file* file, uint64_t changes, ui
   // A change that is not seen here has not begun, and will find the write; so will the last look at
   // a queue that is not over.
   if (__atomic_load_n(&file->slot->changes, __ATOMIC_SEQ_CST) == changes &&
-      __atomic_load_n(&shim_files.queue->is_over, __ATOMIC_SEQ_CST) == 0) {
+      __atomic_load_n(&shim_files.queue->is_over, __ATOMIC_SEQ_CST) == 0 && FilesAreServed()) {
     return true;
   }
   return !__atomic_compare_exchange_n(&write->state, &committed, WIRE_WRITE_FREE, false,

@@ -10,7 +10,12 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 7u
+#define WIRE_VERSION 8u
+
+// A byte of the region file that no page is at. From HELLO on an attached process has a lock of
+// fcntl(2) on it, F_RDLCK, its helper's, until it has let go of all that it showed or mapped of the
+// region: by that the next daemon finds who outlived the one before and has not heard of it yet.
+#define WIRE_ATTACHED_AT (UINT64_C(1) << 62)
 
 // The environment that `fauxdax run` gives a program.
 #define WIRE_ENV_SOCKET "FAUXDAX_SOCKET"  // path of the daemon's socket

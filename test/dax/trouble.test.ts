@@ -116,6 +116,11 @@ t.test(
     dying.kill();
     t.equal(await mapper.call('msync M 0 65536'), '0');
     t.equal(await mapper.end(), 0);
+    // Who died under way may have stored once more: its page is dirty until a sync.
+    await Mapper.plain(t, place.dir).check(t, [
+      ['open A f rw', '0'],
+      ['fsync A', '0'],
+    ]);
     await allGone(t, place);
     t.equal(unserved(place).length, 3, 'once each');
     t.notMatch(log(place), /could not change/, 'who dies with a command under way');
@@ -289,5 +294,24 @@ t.test(
       t.equal(await mapper.end(), 0);
       t.equal(mapper.said, '', change);
     }
+  },
+);
+
+t.test(
+  'a process that hears late of the end of its daemon reaches no page of the next one',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t);
+    const stopped = await stored(t, place.dir);
+    const [pid = 0] = mapperPids(place.dir);
+    const prompt = await stored(t, place.dir, 'g');
+    process.kill(pid, 'SIGSTOP');
+    t.teardown(() => stopped.end());
+    await place.mount.kill();
+    await mounted(t, place);
+    t.match(log(place), new RegExp(`"pid":${pid},"msg":"killed: it did not let go of pages`));
+    t.equal(await stopped.end(), 128 + 9, 'who was stopped is killed');
+    t.equal(await prompt.call('load M 0 1'), 'SIGBUS 0', 'who has heard of it lives');
+    t.equal(log(place).match(/did not let go/g)?.length, 1);
   },
 );
