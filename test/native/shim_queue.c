@@ -23,8 +23,10 @@ static struct wire_queue* const queue = &shared.after;
 static _Atomic uint32_t owner;
 static struct wire_file* const slot = &table.files[0][0] + kSlot;
 static int changes_to_come;  // before each of the next looks at the generation
+static bool is_served = true;
 
 bool FilesAreReady(int fd) { return fd >= 0; }
+bool FilesAreServed(void) { return is_served; }
 void FilesForgetGuess(int fd) { (void)fd; }
 long ShimResult(long result) { return result; }
 
@@ -102,6 +104,10 @@ int main(void) {
   Ok(good && CountOf(WIRE_WRITE_FREE) == WIRE_QUEUE_WRITES - 2,
      "where nobody takes it any more, the kernel makes it");
   __atomic_store_n(&queue->is_over, 0, __ATOMIC_SEQ_CST);
+  is_served = false;
+  good = pwrite(fd, "end", 3, 100) == 3 && Has(fd, "end") && CountOf(WIRE_WRITE_COMMITTED) == 2;
+  Ok(good && CountOf(WIRE_WRITE_FREE) == WIRE_QUEUE_WRITES - 2, "and when the daemon is gone");
+  is_served = true;
 
   for (size_t i = 0; i < WIRE_QUEUE_WRITES; i++) queue->writes[i].state = WIRE_WRITE_FILLING;
   const uint64_t sequence = counts.sequence;
