@@ -12,8 +12,8 @@ import type { Native } from '../lib/native.js';
 
 const WAIT_MS_MAX = 2000;
 const LOOK_MS = 10;
-/** Processes that may be killed one after the other. */
-const KILLS_MAX = 10_000;
+/** Of a process that was killed, until it is gone. */
+const END_MS_MAX = 10_000;
 
 /**
  * To be awaited before the first byte of a region that was just opened changes. Who does not let go
@@ -29,16 +29,17 @@ export async function endAttached(
 ): Promise<void> {
   const fd = openSync(regionPath, 'r+');
   try {
-    const giveUp = Date.now() + WAIT_MS_MAX;
-    let pid = native.attachedProcess(fd);
-    for (let kills = 0; pid !== 0; pid = native.attachedProcess(fd)) {
-      if (Date.now() >= giveUp) {
-        kills += 1;
-        if (pid < 0 || kills > KILLS_MAX || !killed(pid)) {
-          throw new Errno('EBUSY', `a process still has pages of the image, pid ${pid}: end it`);
-        }
+    const killed = new Map<number, number>();
+    const letGoMs = Date.now() + WAIT_MS_MAX;
+    for (let pid = native.attachedProcess(fd); pid !== 0; pid = native.attachedProcess(fd)) {
+      const killedMs = killed.get(pid);
+      if (killedMs === undefined && Date.now() >= letGoMs) {
+        if (pid < 0 || !kill(pid)) throw new Errno('EBUSY', stillThere(pid));
+        killed.set(pid, Date.now());
         log.warn({ pid }, 'killed: it did not let go of pages after its daemon had ended');
       }
+      if (Date.now() - (killedMs ?? Infinity) > END_MS_MAX)
+        throw new Errno('EBUSY', stillThere(pid));
       await sleep(LOOK_MS);
     }
   } finally {
@@ -46,7 +47,10 @@ export async function endAttached(
   }
 }
 
-function killed(pid: number): boolean {
+const stillThere = (pid: number): string =>
+  `a process still has pages of the image, pid ${pid}: end it`;
+
+function kill(pid: number): boolean {
   try {
     process.kill(pid, 'SIGKILL');
     return true;

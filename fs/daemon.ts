@@ -88,9 +88,9 @@ class Daemon {
     if (ControlServer.isLeft(imageDir)) {
       this.#log.warn('the daemon before ended without unmounting');
     }
-    const { path } = this.#image.region as NativeRegion;
-    if (!options.readOnly) await endAttached(path, loadNative(), this.#log);
     try {
+      const { path } = this.#image.region as NativeRegion;
+      if (!options.readOnly) await endAttached(path, loadNative(), this.#log);
       this.#control = await ControlServer.listen(imageDir, this.#calls());
       this.#transport =
         options.transport === 'kernel' ? await this.#startKernel() : await this.#startFuseNative();
