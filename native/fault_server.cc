@@ -82,6 +82,7 @@ int FaultServer::Listen(const std::string& socket_path) {
     error = QueuedWrites::Make(files_, published_.get(), region_.get(), &queued_);
     if (error != 0) return error;
     region_->MirrorPoison(published_->poisoned_pages());
+    published_->ShowFlushInstruction(region_->flush_instruction());
     files_->SetPublished(published_.get(), queued_.get());
   }
   if (!Watch(listener_fd_, kListener) || !Watch(kick_fd_, kKick)) return errno;

@@ -143,8 +143,9 @@ class FaultServer {
     IntervalSet protecting;
     // Of `dirtied`: left storable by a sync, because mtime is of this very tick of its clock.
     IntervalSet kept;
-    int64_t touched_ns = 0;  // when a caught store moved mtime, monotonic
-    int64_t synced_ns = 0;   // the last settled sync
+    bool is_kept_shown = false;  // to processes: `kept` is all of `dirtied`
+    int64_t touched_ns = 0;      // when a caught store moved mtime, monotonic
+    int64_t synced_ns = 0;       // the last settled sync
     uint32_t syncs_in_a_row = 0;
     // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes
     // pages storable past us, takes dirt away or changes the map.
@@ -251,6 +252,10 @@ class FaultServer {
   Caught* FindSettled(uint64_t mapping);
   // Flushed and fenced; false when the map is about to change.
   [[nodiscard]] bool FlushPages(uint64_t ino, const IntervalSet& pages);
+  // Processes may flush what is kept by themselves from here on, if that is all there is to do.
+  void ShowKept(uint64_t ino, Caught* caught);
+  // Any thread, before anything else is stored to or has to be committed: a sync comes here.
+  void HideKept(uint64_t ino, Caught* caught);
   // Any thread: has pages protected wherever they are shown; the number of the last change, or 0.
   uint64_t AppendProtection(uint64_t ino, const IntervalSet& pages);
   // JavaScript thread: the file is settled no more, and nothing is kept. The same number.
@@ -329,6 +334,7 @@ class FaultServer {
   uint64_t caught_stores_ = 0;
   uint64_t held_stores_ = 0;
   int64_t kept_until_ns_ = 0;  // the first time at which something is kept no more; 0: nothing is
+  uint64_t last_kept_ = 0;
   uint64_t settled_syncs_ = 0;
   uint64_t rung_syncs_ = 0;
   uint64_t commands_ = 0;

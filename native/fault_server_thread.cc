@@ -161,6 +161,7 @@ bool FaultServer::CatchStore(FaultClient* client, FaultMapping* mapping, uint64_
     ShownRun run;
     if (!mapping->shown.Find(file_page, &run)) return false;
     stored = StoredTogether(caught->second, run, file_page);
+    HideKept(mapping->ino, &caught->second);
     // Before the store: what the page holds now is what it held.
     region_->WatchPages(stored.region_page, stored.page_count);
     caught->second.dirtied.Add(stored.file_page, stored.page_count);

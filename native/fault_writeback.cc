@@ -15,6 +15,10 @@
 // storable, and noted for the next sync, which flushes them again, stored to or not. When the tick
 // is over they are written back. When the file is settled no more (somebody sets times, say), they
 // are protected first.
+//
+// While such pages are all that there is to flush, processes are shown which they are, and flush
+// them by themselves (shim_sync.c). So before another store goes through, or anything has to be
+// committed, they are shown no more.
 #include <utility>
 #include <vector>
 
@@ -69,7 +73,9 @@ bool FaultServer::WriteBack(const FaultPart& part) {
     taken.ForEach([&](uint64_t page, uint64_t count) { caught->kept.Add(page, count); });
     const int64_t end_ns = caught->touched_ns + kTickNs;
     if (kept_until_ns_ == 0 || end_ns < kept_until_ns_) kept_until_ns_ = end_ns;
-    return FlushPages(ino, taken);
+    if (!FlushPages(ino, taken)) return false;
+    ShowKept(ino, caught);
+    return true;
   }
   // Entries of 2 MiB are protected whole.
   const uint64_t first = part.file_page / kPagesPerHuge * kPagesPerHuge;
@@ -83,6 +89,7 @@ bool FaultServer::WriteBack(const FaultPart& part) {
 
 bool FaultServer::WriteBackPages(uint64_t ino, const IntervalSet& taken) {
   Caught& caught = caught_.at(ino);
+  HideKept(ino, &caught);
   taken.ForEach([&](uint64_t page, uint64_t count) {
     caught.dirtied.Remove(page, count);
     caught.kept.Remove(page, count);
@@ -136,12 +143,32 @@ void FaultServer::EndKeeping() {
     const auto found = caught_.find(ino);
     if (found == caught_.end()) continue;
     const IntervalSet kept = found->second.kept;
+    // Syncs by processes are not seen here.
+    if (found->second.is_kept_shown) found->second.synced_ns = now_ns;
     if (!kept.empty()) (void)WriteBackPages(ino, kept);
   }
 }
 
+void FaultServer::ShowKept(uint64_t ino, Caught* caught) {
+  if (caught->is_kept_shown || caught->kept.page_count() != caught->dirtied.page_count()) return;
+  const auto lock = files_->SharedLock();
+  FileMap* file = files_->Find(ino);
+  if (file == nullptr || !file->gate().EnterShared()) return;
+  file->ShowKept(caught->kept, ++last_kept_);
+  file->gate().LeaveShared();
+  caught->is_kept_shown = true;
+}
+
+void FaultServer::HideKept(uint64_t ino, Caught* caught) {
+  if (!std::exchange(caught->is_kept_shown, false)) return;
+  const auto lock = files_->SharedLock();
+  FileMap* file = files_->Find(ino);
+  if (file != nullptr) file->HideKept();
+}
+
 uint64_t FaultServer::Unkeep(uint64_t ino, Caught* caught) {
   caught->is_settled = false;
+  HideKept(ino, caught);
   const IntervalSet kept = std::exchange(caught->kept, {});
   if (kept.empty()) return 0;
   const bool was_idle = changes_.empty();

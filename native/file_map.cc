@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "interval_set.h"
 #include "queued_writes.h"
 
 namespace fauxdax {
@@ -33,6 +34,12 @@ void Append(std::vector<MapExtent>* extents, const MapExtent& extent) {
     }
   }
   extents->push_back(extent);
+}
+
+void ShowExtent(wire_extent* shown, uint64_t file_page, uint64_t region_page, uint64_t page_count) {
+  __atomic_store_n(&shown->file_page, file_page, __ATOMIC_RELAXED);
+  __atomic_store_n(&shown->region_page, region_page, __ATOMIC_RELAXED);
+  __atomic_store_n(&shown->page_count, page_count, __ATOMIC_RELAXED);
 }
 
 // Nothing without a slot.
@@ -128,6 +135,7 @@ void FileMap::SetService(uint32_t bits) {
 
 void FileMap::ShowIn(wire_file* slot, QueuedWrites* queued) {
   const Gate::Hold hold(&gate_);
+  HideKept();
   Show(slot_.exchange(nullptr), &wire_file::ino, uint64_t{0});
   queued_ = queued;
   gate_.ShowChanges(slot, queued == nullptr ? nullptr : this);
@@ -153,12 +161,40 @@ void FileMap::ShowMap() {
       count = WIRE_FILE_TOO_LONG;
       break;
     }
-    wire_extent& shown = slot->extents[count++];
-    __atomic_store_n(&shown.file_page, extent.file_page, __ATOMIC_RELAXED);
-    __atomic_store_n(&shown.region_page, extent.region_page, __ATOMIC_RELAXED);
-    __atomic_store_n(&shown.page_count, extent.page_count, __ATOMIC_RELAXED);
+    ShowExtent(&slot->extents[count++], extent.file_page, extent.region_page, extent.page_count);
   }
   Show(slot, &wire_file::extent_count, count);
+}
+
+void FileMap::ShowKept(const IntervalSet& pages, uint64_t number) {
+  wire_file* const slot = slot_.load(std::memory_order_relaxed);
+  if (slot == nullptr) return;
+  wire_kept& kept = slot->kept;
+  uint64_t count = 0;
+  bool is_whole = true;
+  pages.ForEach([&](uint64_t page, uint64_t page_count) {
+    uint64_t file_page = page;
+    ForEachPiece(page << kPageShift, page_count << kPageShift,
+                 [&](uint64_t region_offset, uint64_t length_bytes, bool written) {
+                   const uint64_t piece_pages = length_bytes >> kPageShift;
+                   is_whole = is_whole && count < WIRE_FILE_KEPT_MAX;
+                   if (is_whole && written) {
+                     ShowExtent(&kept.runs[count++], file_page, region_offset >> kPageShift,
+                                piece_pages);
+                   }
+                   file_page += piece_pages;
+                   return is_whole;
+                 });
+  });
+  if (!is_whole) return;
+  __atomic_store_n(&kept.run_count, count, __ATOMIC_RELAXED);
+  __atomic_store_n(&kept.number, number, __ATOMIC_RELEASE);
+}
+
+void FileMap::HideKept() {
+  wire_file* const slot = slot_.load(std::memory_order_relaxed);
+  // A slot that is another file's by now only asks for one sync more.
+  if (slot != nullptr) __atomic_store_n(&slot->kept.number, uint64_t{0}, __ATOMIC_SEQ_CST);
 }
 
 size_t FileMap::FirstFrom(uint64_t file_page) const {

@@ -43,6 +43,7 @@ enum Service : uint32_t {
 
 constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();
 
+class IntervalSet;
 class QueuedWrites;
 
 class FileMap : private GateWatch {
@@ -88,6 +89,13 @@ class FileMap : private GateWatch {
   // For whoever has the file.
   wire_file* slot() const { return slot_.load(std::memory_order_relaxed); }
   bool is_shown() const { return slot_.load(std::memory_order_relaxed) != nullptr; }
+
+  // Inside the gate: an msync of the file flushes these pages and nothing else, until HideKept();
+  // processes see that when it is not too many runs. `number` was never given before.
+  void ShowKept(const IntervalSet& pages, uint64_t number);
+  // For whoever has the file, before anything of that changes. One thread at a time calls this or
+  // ShowKept().
+  void HideKept();
 
   // All four return true when the file has times to be taken and is not listed for that, whoever
   // touched it.

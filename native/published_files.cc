@@ -33,6 +33,13 @@ PublishedFiles::~PublishedFiles() {
   close(fd_);
 }
 
+void PublishedFiles::ShowFlushInstruction(FlushInstruction instruction) {
+  uint64_t shown = WIRE_CLFLUSH;
+  if (instruction == FlushInstruction::kClwb) shown = WIRE_CLWB;
+  if (instruction == FlushInstruction::kClflushopt) shown = WIRE_CLFLUSHOPT;
+  __atomic_store_n(&table_->flush_instruction, shown, __ATOMIC_RELAXED);
+}
+
 wire_file* PublishedFiles::FreeSlot(uint64_t ino) {
   for (wire_file& file : table_->files[WireFileSet(ino)]) {
     if (__atomic_load_n(&file.ino, __ATOMIC_RELAXED) == 0) return &file;

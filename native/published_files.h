@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "persist.h"
 #include "wire_files.h"
 
 namespace fauxdax {
@@ -24,6 +25,8 @@ class PublishedFiles {
   const wire_files& table() const { return *table_; }
   // How many pages are poisoned, for Region::MirrorPoison().
   uint64_t* poisoned_pages() { return &table_->poisoned_pages; }
+  // How processes are to flush what they sync by themselves.
+  void ShowFlushInstruction(FlushInstruction instruction);
   // The table; whoever gets it can map it for reading only.
   int fd() const { return fd_; }
 

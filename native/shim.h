@@ -15,7 +15,8 @@
 // shim_helper.c the helper thread: HELLO, commands, the daemon's end; shim_channel.c connections
 // shim_show.c   what a part shows: commands; shim_memory.c how memory is made so
 // shim_own.c    pages of a process's own, moved
-// shim_map.c    mmap; shim_change.c munmap, mprotect, madvise, msync; shim_remap.c mremap;
+// shim_map.c    mmap; shim_change.c munmap, mprotect, madvise; shim_remap.c mremap;
+// shim_sync.c   msync; shim_flush.c flushes for it
 // shim_file.c   calls on descriptors; shim_fork.c fork; shim_offer.c what children attach by
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes;
 // shim_copy.c   copies for them; shim_position.c at a descriptor's position
@@ -294,6 +295,13 @@ struct shim_piece {
 
 // The piece of [start, end) at start: of one part, or of what is not ours. Takes the table lock.
 void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece);
+
+// ---- shim_flush.c ----
+
+// Pushes whole lines, readable, towards the persistence domain; `how`: enum wire_flush_instruction.
+void FlushLines(uint64_t how, const uint8_t* start, uint64_t length);
+// What this thread flushed before is durable.
+void FlushFence(void);
 
 // ---- shim_fork.c ----
 

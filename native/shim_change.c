@@ -1,5 +1,5 @@
-// munmap, mprotect, madvise and msync, over ranges that may mix mappings of ours and others. What
-// is not ours is passed on as it is.
+// munmap, mprotect and madvise, over ranges that may mix mappings of ours and others. What is not
+// ours is passed on as it is.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/falloc.h>
@@ -173,43 +173,4 @@ static long Advise(uint64_t start, uint64_t length, int advice) {
 
 SHIM_PUBLIC int madvise(void* address, size_t length, int advice) {
   return (int)ShimResult(Advise((uint64_t)address, length, advice));
-}
-
-static long SyncOurs(uint64_t start, uint64_t end) {
-  struct shim_job job = {.request = {.call = WIRE_SYNC}};
-  job.request.arguments[0] = start;
-  job.request.arguments[1] = end - start;
-  int error;
-  return BellCall(&job.request, &error) ? -error : -ShimCall(&job);
-}
-
-// Neighbouring pieces of ours are one call. An error stops, but for ENOMEM.
-static long Sync(uint64_t start, uint64_t length, int flags) {
-  const uint64_t end = start + PageUp(length);
-  if (!TableMayTouch(start, end)) return Sys3(SYS_msync, (long)start, (long)length, flags);
-  const bool is_known = (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) == 0;
-  const bool is_both = (flags & MS_ASYNC) && (flags & MS_SYNC);
-  if (start % PAGE != 0 || !is_known || is_both) return -EINVAL;
-  if (end < start) return -ENOMEM;
-  long result = 0;
-  uint64_t ours = start;  // from here to `at` lie pieces that are to be synced
-  struct shim_piece piece = {.end = start};
-  for (uint64_t at = start; at < end; at = piece.end) {
-    PieceAt(at, end, &piece);
-    const bool is_synced = piece.is_ours && piece.anchor.is_shared && (flags & MS_SYNC);
-    long error = 0;
-    if (!is_synced && at > ours) error = SyncOurs(ours, at);
-    if (error == 0 && !piece.is_ours) {
-      error = Sys3(SYS_msync, (long)piece.start, (long)(piece.end - piece.start), flags);
-    }
-    if (error != 0) result = error;
-    if (error != 0 && error != -ENOMEM) return error;
-    if (!is_synced) ours = piece.end;
-  }
-  const long error = end > ours ? SyncOurs(ours, end) : 0;
-  return error != 0 ? error : result;
-}
-
-SHIM_PUBLIC int msync(void* address, size_t length, int flags) {
-  return (int)ShimResult(Sync((uint64_t)address, length, flags));
 }

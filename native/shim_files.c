@@ -180,9 +180,7 @@ static bool IsOurs(int fd, uint64_t* ino) {
   return is_ours;
 }
 
-// The file's slot and an even generation in which it is that; false when it is not published, or
-// changing right now.
-static bool FindSlot(struct shim_file* file) {
+bool FilesFind(struct shim_file* file) {
   const struct wire_file* set = shim_files.table->files[WireFileSet(file->ino)];
   for (uint32_t way = 0; way < WIRE_FILE_WAYS; way++) {
     if (FilesLoad(&set[way].ino) != file->ino) continue;
@@ -196,7 +194,7 @@ static bool FindSlot(struct shim_file* file) {
 bool FilesGuess(int fd, struct shim_file* file) {
   if (IsProbablyOther(fd)) return false;
   file->ino = HasHint(fd) ? atomic_load_explicit(&inodes[fd], memory_order_relaxed) : 0;
-  return (file->ino != 0 || IsOurs(fd, &file->ino)) && FindSlot(file);
+  return (file->ino != 0 || IsOurs(fd, &file->ino)) && FilesFind(file);
 }
 
 void FilesForgetGuess(int fd) {
@@ -244,19 +242,31 @@ bool FilesTakeVectors(const struct iovec* from, int count, struct iovec* vectors
   return true;
 }
 
+static bool MayBeServed(void) {
+  return ShimIsOn() && (shim_settings.flags & WIRE_RUN_NO_DATA) == 0 && !SandboxIsEntered();
+}
+
 // Attaches the process once it makes many calls.
-static void NoteCall(int fd) {
-  uint64_t ino;
-  if (IsProbablyOther(fd) || !IsOurs(fd, &ino)) return;
+static void NoteCall(void) {
   if (atomic_fetch_add(&calls_seen, 1) + 1 == kCallsBefore) Start();
 }
 
-bool FilesAreReady(int fd) {
-  if (!ShimIsOn() || (shim_settings.flags & WIRE_RUN_NO_DATA) != 0) return false;
-  if (SandboxIsEntered()) return false;
-  const uint32_t now = atomic_load_explicit(&state, memory_order_acquire);
-  if (now == kIdle) NoteCall(fd);
-  return now == kReady && FilesAreServed() &&
+static bool IsAttached(void) {
+  return atomic_load_explicit(&state, memory_order_acquire) == kReady && FilesAreServed() &&
          atomic_load_explicit(shim_files.owner, memory_order_relaxed) != 0 &&
          FilesLoad(&shim_files.table->poisoned_pages) == 0;
+}
+
+bool FilesAreReady(int fd) {
+  if (!MayBeServed()) return false;
+  uint64_t ino;
+  const bool is_idle = atomic_load_explicit(&state, memory_order_relaxed) == kIdle;
+  if (is_idle && !IsProbablyOther(fd) && IsOurs(fd, &ino)) NoteCall();
+  return IsAttached();
+}
+
+bool FilesAreReadyToSync(void) {
+  if (!MayBeServed()) return false;
+  if (atomic_load_explicit(&state, memory_order_relaxed) == kIdle) NoteCall();
+  return IsAttached();
 }

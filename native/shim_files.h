@@ -39,6 +39,9 @@ enum { kFilesVectorsMax = 16 };              // of the program, in one call
 // served: this one is noted.
 bool FilesAreReady(int fd);
 
+// The same for a thread that syncs a mapping.
+bool FilesAreReadyToSync(void);
+
 // A file in a generation, and how the descriptor was opened.
 struct shim_file {
   const struct wire_file* slot;
@@ -47,6 +50,9 @@ struct shim_file {
   int flags;  // F_GETFL
 };
 
+// The slot of the inode and an even generation in which it is that; false when it is not published,
+// or changing right now.
+bool FilesFind(struct shim_file* file);
 // The file that the descriptor probably is of. False when it is probably none that is published,
 // or changing right now: the kernel's.
 bool FilesGuess(int fd, struct shim_file* file);

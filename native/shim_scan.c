@@ -204,6 +204,9 @@ static void RefuseUnlinked(const char* library) {
   Sys3(SYS_exit_group, EXIT_ENVIRONMENT, 0, 0);
 }
 
+// Where this library begins, by the linker's name.
+extern const char __ehdr_start[] __attribute__((visibility("hidden")));
+
 static int ScanObject(struct dl_phdr_info* info, size_t size, void* argument) {
   (void)size;
   struct scan* scan = argument;
@@ -212,7 +215,8 @@ static int ScanObject(struct dl_phdr_info* info, size_t size, void* argument) {
     if (atomic_exchange(&scanned_adds, info->dlpi_adds) == info->dlpi_adds) return 1;
   }
   if (IsPmem(info->dlpi_name)) scan->pmem = info->dlpi_name;
-  if (IsKnown(info->dlpi_name)) return 0;
+  // The shim itself flushes only where nothing is recorded.
+  if (info->dlpi_addr == (uint64_t)__ehdr_start || IsKnown(info->dlpi_name)) return 0;
   if (NeedsPmem(info)) scan->is_linked = true;
   struct object object = {.name = info->dlpi_name};
   for (size_t i = 0; i < info->dlpi_phnum; i++) {

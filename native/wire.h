@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x58414446u  // "FDAX"
-#define WIRE_VERSION 8u
+#define WIRE_VERSION 9u
 
 // A byte of the region file that no page is at. From HELLO on an attached process has a lock of
 // fcntl(2) on it, F_RDLCK, its helper's, until it has let go of all that it showed or mapped of the

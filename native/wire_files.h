@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define WIRE_FILE_EXTENTS_MAX 40u
+#define WIRE_FILE_KEPT_MAX 64u
 #define WIRE_FILE_SETS 2048u  // a power of two
 #define WIRE_FILE_WAYS 4u
 
@@ -22,6 +23,15 @@ struct wire_extent {
   uint64_t file_page;
   uint64_t region_page;
   uint64_t page_count;
+};
+
+// What an msync of the file has to flush, all of it, while `number` is not 0: nothing else was
+// stored to, and nothing is to be committed. Before that changes `number` does, and never goes back
+// to what it was.
+struct wire_kept {
+  uint64_t number;
+  uint64_t run_count;
+  struct wire_extent runs[WIRE_FILE_KEPT_MAX];  // sorted by file_page, apart
 };
 
 struct wire_file {
@@ -36,6 +46,7 @@ struct wire_file {
   uint64_t settled;  // of `queued` (wire_writes.h): fewer, and bytes are elsewhere still
   uint64_t reserved[7];
   struct wire_extent extents[WIRE_FILE_EXTENTS_MAX];  // sorted by file_page, apart
+  struct wire_kept kept;
 };
 
 // The bits of `service` that a process needs to know.
@@ -45,9 +56,13 @@ struct wire_file {
 #define WIRE_FILE_NOTHING_TO_KILL 8u
 #define WIRE_FILE_QUEUES 16u
 
+// How this machine flushes a line.
+enum wire_flush_instruction { WIRE_CLFLUSH = 1, WIRE_CLFLUSHOPT = 2, WIRE_CLWB = 3 };
+
 struct wire_files {
-  uint64_t poisoned_pages;  // of the whole region; while there are any, nothing is read here
-  uint64_t reserved[511];
+  uint64_t poisoned_pages;     // of the whole region; while there are any, nothing is read here
+  uint64_t flush_instruction;  // enum wire_flush_instruction
+  uint64_t reserved[510];
   struct wire_file files[WIRE_FILE_SETS][WIRE_FILE_WAYS];
 };
 

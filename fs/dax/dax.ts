@@ -79,7 +79,7 @@ export interface DaxInfo {
   waiting: number;
   faults: number;
   caughtStores: number;
-  /** Calls of msync that needed no JavaScript. */
+  /** Calls of msync that came here and needed no JavaScript. */
   settledSyncs: number;
   /** Calls of msync that no thread of the shim passed on. */
   rungSyncs: number;

@@ -191,6 +191,71 @@ t.test('pages that are synced again and again stay storable for a tick, and note
 });
 
 t.test(
+  'what stays storable is shown to processes while it is all that a sync flushes',
+  async (t) => {
+    const peer = new FaultPeer(t);
+    peer.session.shareFile(5, 64 * 4096);
+    peer.session.setMap(5, 0, 64, new Float64Array([0, 100, 20, 1, 20, 300, 44, 1]), 2);
+    peer.session.publishFile(5);
+    const { client } = await peer.mapped(3, 64, SHARED);
+    const { server } = peer;
+    await peer.show(3, 0, 20, 100, 0);
+    await peer.show(3, 20, 44, 300, 0);
+    server.catchStores(5, 0, 64, true, false);
+    const kept = async (): Promise<number[]> =>
+      (await client.ask('kept 5')).split(' ').slice(1).map(Number);
+    t.same(await kept(), [0], 'nothing at first');
+    let last = 0;
+    // What another program does to this machine decides how many syncs a tick has.
+    const show = async (): Promise<boolean> => {
+      for (let tries = 0; tries < 500; tries++) {
+        server.settled(5);
+        await client.ask('commits 100 7');
+        const [number = 0, ...runs] = await kept();
+        if (number === 0) continue;
+        t.same(runs, [3, 103, 1, 40, 320, 1]);
+        t.ok(number > last, 'by another number each time');
+        last = number;
+        return true;
+      }
+      return false;
+    };
+    const ends: [what: string, end: () => unknown][] = [
+      ['a store to another page', () => client.ask('store 50 7')],
+      ['metadata changed', () => server.unsettled()],
+      ['what is noted was taken', () => server.takeDirtied(5)],
+      ['the map is about to change', () => server.catchStores(5, 60, 1, false, false)],
+      ['stores were let through', () => server.writeProtect(3, 1, 1, false)],
+      ['storable pages are shown', () => peer.install(3, 1, 1, 101, STORABLE)],
+    ];
+    for (const [what, end] of ends) {
+      for (let round = 0; round < 5; round++) {
+        t.ok(await show());
+        await end();
+        t.same(await kept(), [0], what);
+        server.takeDirtied(5);
+        peer.protect(3, 0, 64);
+      }
+    }
+
+    t.ok(await show());
+    const deadline = Date.now() + 20_000;
+    while ((await kept())[0] !== 0 && Date.now() < deadline);
+    t.ok(Date.now() < deadline, 'the tick ends by itself');
+
+    server.takeDirtied(5);
+    peer.protect(3, 0, 64);
+    for (let round = 0; round < 20; round++) {
+      server.settled(5);
+      await client.ask('commits 100 7 16');
+      t.same(await kept(), [0], 'what was not synced has to be, too');
+    }
+    peer.session.unshareFile(5);
+    t.same(peer.events, []);
+  },
+);
+
+t.test(
   'where a file is synced again and again, stores dirty 64 pages, and many stay storable',
   async (t) => {
     const peer = new FaultPeer(t);

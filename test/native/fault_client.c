@@ -18,7 +18,9 @@
  *   number BELL NUMBER           what is asked there is another request -> number
  *   load PAGE | store PAGE NUMBER    in a thread of its own  -> load PAGE NUMBER, bus PAGE
  *   stores PAGES NUMBER          one page after the other    -> stores MICROSECONDS
- *   commits COUNT NUMBER         stores to pages 3 and 40 and a sync, again and again -> commits
+ *   commits COUNT NUMBER [PAGES] stores to pages 3 and 40 and a sync, of all or the first PAGES,
+ *                                again and again             -> commits
+ *   kept INO                     what a sync is to flush     -> kept NUMBER [PAGE REGION PAGES]...
  *   bursts COUNT NUMBER          the same to 8 pages each from 64, 192 and 320 on -> bursts
  *   silent                       the helper says "disobeyed" and waits, until
  *   obey
@@ -49,6 +51,7 @@
 
 #include "wire.h"
 #include "wire_bells.h"
+#include "wire_files.h"
 
 #define PAGE 4096ul
 #define HUGE (2ul << 20)
@@ -359,8 +362,8 @@ static void Stores(size_t count, int value) {
   printf("stores %.2f\n", (Now() - start) / (double)count);
 }
 
-static void Commits(size_t count, int value) {
-  const struct wire_request sync = Request(WIRE_SYNC, 0, (uintptr_t)base, pages * PAGE, 0, 0);
+static void Commits(size_t count, int value, size_t synced) {
+  const struct wire_request sync = Request(WIRE_SYNC, 0, (uintptr_t)base, synced * PAGE, 0, 0);
   for (size_t i = 0; i < count; i++) {
     *(volatile int*)(base + 3 * PAGE) = value;
     *(volatile int*)(base + 40 * PAGE) = value;
@@ -378,6 +381,23 @@ static void Bursts(size_t count, int value) {
     require(Ask(channel, sync) == 0, "sync");
   }
   printf("bursts\n");
+}
+
+static void Kept(uint64_t ino) {
+  static const struct wire_files* table;
+  if (table == NULL) {
+    table = mmap(NULL, sizeof(*table), PROT_READ, MAP_SHARED, Take(channel, WIRE_FILES), 0);
+    require(table != MAP_FAILED, "table");
+  }
+  const struct wire_file* file = table->files[WireFileSet(ino)];
+  while (file->ino != ino) file++;
+  const uint64_t number = __atomic_load_n(&file->kept.number, __ATOMIC_ACQUIRE);
+  printf("kept %lu", number);
+  for (size_t i = 0; number != 0 && i < file->kept.run_count; i++) {
+    const struct wire_extent* run = &file->kept.runs[i];
+    printf(" %lu %lu %lu", run->file_page, run->region_page, run->page_count);
+  }
+  printf("\n");
 }
 
 /* One packet that no shim sends, on a channel of its own; `joined-` on one that joined. */
@@ -512,7 +532,8 @@ int main(int argc, char** argv) {
     if (strcmp(word, "load") == 0) InThread(a, -1);
     if (strcmp(word, "store") == 0) InThread(a, (long)b);
     if (strcmp(word, "stores") == 0) Stores(a, (int)b);
-    if (strcmp(word, "commits") == 0) Commits(a, (int)b);
+    if (strcmp(word, "commits") == 0) Commits(a, (int)b, c > 0 ? c : pages);
+    if (strcmp(word, "kept") == 0) Kept(a);
     if (strcmp(word, "bursts") == 0) Bursts(a, (int)b);
     if (strcmp(word, "silent") == 0) {
       silent = 1;
