@@ -10,7 +10,7 @@
 #include "operations.h"
 #include "random.h"
 
-enum { kSlots = 3, kOwnMax = 16, kPagesMax = 1 << 14 };
+enum { kSlots = 3, kOwnMax = 16, kPagesMax = 1 << 14, kCommits = 40 };
 
 /** A line that a private mapping made its own. */
 struct own_line {
@@ -134,6 +134,19 @@ void DoMsync(int file) {
   Note("msync", file, line, count);
   if (msync(bases[file] + Offset(line), (size_t)Offset(count), MS_SYNC) < 0)
     Failed(file, line, "msync: %s", strerror(errno));
+}
+
+void DoCommits(int file) {
+  uint64_t lines[3];
+  for (int i = 0; i < 3; i++) lines[i] = RandomLine();
+  Note("commits", file, lines[0], 1);
+  for (int turn = 0; turn < kCommits && !shadow->ends; turn++) {
+    for (int i = 0; i < 3; i++) {
+      StoreShared(file, lines[i], bases[file] + Offset(lines[i]), "store to be committed");
+    }
+    if (msync(bases[file], (size_t)Offset(shadow->file_lines), MS_SYNC) < 0)
+      Failed(file, lines[0], "msync: %s", strerror(errno));
+  }
 }
 
 static void Unmap(struct slot* slot) {

@@ -10,6 +10,8 @@ void DoStore(int file);
 void DoLoadWild(int file);
 void DoFsync(int file);
 void DoMsync(int file);
+/** As a database: stores to a few pages and a sync, again and again. */
+void DoCommits(int file);
 void DoMap(int file);
 void DoUnmap(int file);
 void DoRemap(int file);

@@ -64,6 +64,7 @@ struct shadow {
   _Atomic bool has_failed;
   _Atomic bool has_told;  // all of the report of the failure is written
   _Atomic uint64_t next_event;
+  _Atomic int64_t calm;  // operations that are to be calm; below 0 as none
   struct file files[kFiles];
   struct event events[kRing];
   struct {

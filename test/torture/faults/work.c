@@ -11,47 +11,72 @@
 #include "random.h"
 #include "shadow.h"
 
-enum { kChildOperations = 10 };
+enum { kChildOperations = 10, kCalmOperations = 200 };
 
 static __thread bool is_child;
 
 static void DoFork(int file);
+static void DoCalm(int file);
 
 static const struct operation {
   const char* name;
   void (*run)(int file);
   int weight;
   bool needs_maps;
+  int calm_weight;
 } kOperations[] = {
-    {"load", DoLoad, 400, true},         {"store", DoStore, 400, true},
-    {"wild load", DoLoadWild, 60, true}, {"read", DoRead, 60, false},
-    {"write", DoWrite, 60, false},      {"copy", DoCopy, 40, true},
-    {"punch", DoPunchHole, 40, false},   {"zero", DoZeroRange, 20, false},
-    {"allocate", DoAllocate, 5, false},  {"truncate", DoTruncate, 4, false},
-    {"extend", DoExtend, 10, false},     {"collapse", DoCollapse, 2, true},
-    {"insert", DoInsert, 2, true},       {"fsync", DoFsync, 20, false},
-    {"msync", DoMsync, 40, true},        {"mmap", DoMap, 20, true},
-    {"munmap", DoUnmap, 15, true},       {"mremap", DoRemap, 10, true},
-    {"mprotect", DoProtect, 10, true},   {"madvise", DoAdvise, 5, true},
-    {"fork", DoFork, 4, true},
+    {"load", DoLoad, 400, true, 10},
+    {"store", DoStore, 400, true, 2},
+    {"wild load", DoLoadWild, 60, true, 5},
+    {"read", DoRead, 60, false, 5},
+    {"write", DoWrite, 60, false, 0},
+    {"copy", DoCopy, 40, true, 0},
+    {"punch", DoPunchHole, 40, false, 0},
+    {"zero", DoZeroRange, 20, false, 0},
+    {"allocate", DoAllocate, 5, false, 0},
+    {"truncate", DoTruncate, 4, false, 0},
+    {"extend", DoExtend, 10, false, 0},
+    {"collapse", DoCollapse, 2, true, 0},
+    {"insert", DoInsert, 2, true, 0},
+    {"fsync", DoFsync, 20, false, 0},
+    {"msync", DoMsync, 40, true, 5},
+    {"mmap", DoMap, 20, true, 0},
+    {"munmap", DoUnmap, 15, true, 0},
+    {"mremap", DoRemap, 10, true, 0},
+    {"mprotect", DoProtect, 10, true, 0},
+    {"madvise", DoAdvise, 5, true, 0},
+    {"fork", DoFork, 4, true, 0},
+    {"commits", DoCommits, 4, true, 30},
+    {"calm", DoCalm, 1, true, 0},
 };
 enum { kOperationCount = sizeof kOperations / sizeof kOperations[0] };
 
+static int WeightOf(const struct operation* operation, bool maps, bool is_calm) {
+  if (!maps && operation->needs_maps) return 0;
+  return is_calm ? operation->calm_weight : operation->weight;
+}
+
 static void Step(bool maps) {
+  bool is_calm = shadow->calm > 0 && atomic_fetch_sub(&shadow->calm, 1) > 0;
   int all = 0, at = 0;
-  for (int i = 0; i < kOperationCount; i++)
-    if (maps || !kOperations[i].needs_maps) all += kOperations[i].weight;
+  for (int i = 0; i < kOperationCount; i++) all += WeightOf(&kOperations[i], maps, is_calm);
   int pick = (int)Random((uint64_t)all);
   for (;; at++) {
-    if (!maps && kOperations[at].needs_maps) continue;
-    if (pick < kOperations[at].weight) break;
-    pick -= kOperations[at].weight;
+    int weight = WeightOf(&kOperations[at], maps, is_calm);
+    if (pick < weight) break;
+    pick -= weight;
   }
   if (is_child && kOperations[at].run == DoFork) return;
   shadow->workers[worker].doing = 1 + at;
   kOperations[at].run((int)Random(kFiles));
   shadow->workers[worker].operations++;
   shadow->counts[at]++;
+}
+
+/** Nobody changes extents or sizes for a while: what is synced again and again comes to rest. */
+static void DoCalm(int file) {
+  Note("calm", file, 0, 0);
+  shadow->calm = kCalmOperations;
 }
 
 /** The child does some operations in its copy of the mappings, while this thread waits. */
