@@ -149,20 +149,20 @@ async function runProgram(
   given: { env: NodeJS.ProcessEnv; stdio: StdioOptions },
 ): Promise<number> {
   const [argv0 = '', ...args] = words;
-  const child = spawn(executable, args, { argv0, ...given });
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code, signal) => {
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
-    });
-  });
   const isOnTerminal = hasTerminal();
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   const swallow = (): void => {};
+  // Before the program starts: whom it tells that it runs may send one at once.
   for (const signal of FORWARDED) process.on(signal, forward);
   for (const signal of TERMINAL) process.on(signal, isOnTerminal ? swallow : forward);
+  const child = spawn(executable, args, { argv0, ...given });
   try {
-    return await ended;
+    return await new Promise<number>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', (code, signal) => {
+        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+      });
+    });
   } finally {
     for (const signal of FORWARDED) process.off(signal, forward);
     for (const signal of TERMINAL) process.off(signal, isOnTerminal ? swallow : forward);
