@@ -1,6 +1,6 @@
 /** The numbers of native/wire.h that the daemon and `fauxdax run` need. */
 
-export const WIRE_VERSION = 8;
+export const WIRE_VERSION = 9;
 
 /** The environment of a program, and the bits of its flags. */
 export const WIRE_ENV_SOCKET = 'FAUXDAX_SOCKET';
