@@ -7,7 +7,8 @@
 //
 //          [--plant flip|lost|stale|foreign]
 //
-// Outsiders are processes started without LD_PRELOAD, which only read, write and change extents.
+// SIGINT and SIGTERM end it before its time. Outsiders are processes started without LD_PRELOAD, which
+// only read, write and change extents.
 // Exit status 0: nothing wrong; 1: something wrong, or stuck; 2: usage.
 #include <errno.h>
 #include <pthread.h>
@@ -103,6 +104,11 @@ static bool Watch(const pid_t* children, int count, long seconds) {
   return good;
 }
 
+static void OnSignal(int number) {
+  (void)number;
+  shadow->ends = true;
+}
+
 static bool ReadOptions(int count, char** words, struct options* options) {
   int at = 1;
   for (; at + 1 < count && strncmp(words[at], "--", 2) == 0; at += 2) {
@@ -148,6 +154,9 @@ int main(int count, char** words) {
   uint64_t lines = (uint64_t)options.pages * kPageLines;
   int shadow_descriptor = ShadowMake((uint64_t)options.seed, lines);
   ShadowAttach(shadow_descriptor);
+  // Ended early, it says what was done until then.
+  signal(SIGINT, OnSignal);
+  signal(SIGTERM, OnSignal);
   pid_t children[kWorkersMax];
   int started = 0;
   for (int i = 0; i < options.processes; i++) {
