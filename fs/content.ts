@@ -120,6 +120,7 @@ export function fsync(fs: Filesystem, kind: ForceKind, ino: number): void {
   if (kind === 'fdatasync' || kind === 'odsync') fs.commitData();
   else fs.commit('fsync');
   fs.forced(kind, ino);
+  if (kind === 'fsync' || kind === 'fdatasync') fs.sharing.synced(ino);
 }
 
 /**

@@ -49,6 +49,7 @@ export class Filesystem {
   dax: Dax | undefined;
   /** Power cuts of which the kernel has not forgotten everything yet; see fs/crash.ts. */
   unsettledCuts = 0;
+  readonly #growth: Growth;
   readonly #syncsNames: boolean;
   /** Inodes that the running operation changed and that its end must make durable. */
   readonly #syncDue = new Set<Inode>();
@@ -66,8 +67,8 @@ export class Filesystem {
     if (log !== undefined) this.metadata.afterCommit.push(() => log.committed(this.#reason));
     this.#syncsNames = ['sync', 'dirsync'].some((word) => options.mountFlags.includes(word));
     const hasBugs = Object.values(options.bugs).some((isOn) => isOn);
-    const growth = new Growth(image.metadata, image.allocator, !hasBugs);
-    this.sharing = new Sharing(image.metadata, growth, options.readOnly, {
+    this.#growth = new Growth(image.metadata, image.allocator, !hasBugs);
+    this.sharing = new Sharing(image.metadata, this.#growth, options.readOnly, {
       isDax: (ino) => {
         const node = this.nodes.get(ino);
         return node?.isDax === true && node.opens > 0;
@@ -87,7 +88,7 @@ export class Filesystem {
 
   /**
    * A session serves it from here on. Where an fsync is a fence and a commit, and there is nothing to
-   * be committed, the session is told so and answers by itself.
+   * be committed, nor can be without a word to TypeScript, the session is told so and answers by itself.
    *
    * @param reply of the session's frame
    */
@@ -98,14 +99,19 @@ export class Filesystem {
     // Elsewhere an fsync does more: it is recorded, fails while a cut settles, or syncs the host.
     const isPlain = this.#log === undefined && !crashable && !readOnly && durable === 'process';
     const { metadata, faults } = this;
+    const growth = this.#growth;
     const tell = (isDirty: boolean): void => {
-      reply[IS_COMMITTED] = isPlain && !isDirty && !faults.armed ? 1 : 0;
+      reply[IS_COMMITTED] = isPlain && !isDirty && !growth.hasRooms && !faults.armed ? 1 : 0;
     };
     metadata.onDirty = () => {
       tell(true);
       this.dax?.unsettle();
     };
     metadata.afterCommit.push(() => tell(false));
+    growth.onChange = () => {
+      tell(metadata.dirty);
+      if (growth.hasRooms) this.dax?.unsettle();
+    };
     faults.onChange = () => tell(metadata.dirty);
     tell(metadata.dirty);
   }

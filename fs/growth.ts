@@ -6,9 +6,11 @@
  * before any commit, and before the file's map changes. What is left is free again then. Of the room
  * of a file that is mapped directly nobody is shown a page, zeroes neither.
  *
- * A room begins with a write that came to JavaScript and made the metadata dirty. So while there is
- * one, every sync comes to JavaScript, and commits. A crash before that loses what was appended, as
- * any write that was not synced; a room's pages are nobody's in the metadata.
+ * A room begins with a write that came to JavaScript, or with a sync of the file whose growth it has
+ * just committed: who appends and syncs by turns comes to JavaScript for the sync alone. While there
+ * is a room, every sync comes to JavaScript, where it ends and what it gave is committed. A crash
+ * before that loses what was appended, as any write that was not synced; a room's pages are nobody's
+ * in the metadata.
  *
  * Not on mounts that record or that can be cut: there each write is an operation of its own. Nor where
  * a bug switch is on: the bugs are in what writes do in TypeScript.
@@ -33,6 +35,8 @@ interface Room {
   filePage: number;
   regionPage: number;
   pageCount: number;
+  /** Offered by a sync, before anybody wrote. */
+  isAhead: boolean;
 }
 
 export class Growth {
@@ -40,10 +44,17 @@ export class Growth {
   readonly #allocator: Allocator;
   readonly #pages: PageSource;
   readonly #rooms = new Map<number, Room>();
-  /** Files that got pages since the last commit by a write that came to JavaScript. */
-  readonly #grown = new Set<number>();
+  /** Called when there are rooms where there were none, and the other way. */
+  onChange: (() => void) | undefined;
+
+  /** Commits so far. */
+  #commits = 0;
+  /** By file: how many commits there had been when it grew last, that we know of. */
+  readonly #grown = new Map<number, number>();
   /** Files whose last room was used. */
   readonly #growing = new Set<number>();
+  /** Files whose room was offered ahead for nothing, and none was used since. */
+  readonly #idle = new Set<number>();
 
   /** @param isOn whether there are rooms at all */
   constructor(
@@ -54,7 +65,14 @@ export class Growth {
     this.#metadata = metadata;
     this.#allocator = allocator;
     this.#pages = new PageSource(metadata, allocator, () => {});
-    metadata.afterCommit.push(() => this.#grown.clear());
+    metadata.afterCommit.push(() => {
+      this.#commits += 1;
+    });
+  }
+
+  /** While there are any, the metadata does not know of all that is to be committed. */
+  get hasRooms(): boolean {
+    return this.#rooms.size > 0;
   }
 
   /**
@@ -67,10 +85,29 @@ export class Growth {
   appended(session: Session, inode: Inode, isShown: (range: PageRange) => boolean): void {
     const { ino } = inode;
     if (!this.isOn || this.#metadata.sink !== undefined) return;
-    if (!this.#grown.has(ino) && !this.#growing.has(ino)) {
-      this.#grown.add(ino);
-      return;
-    }
+    const isFirst = this.#grown.get(ino) !== this.#commits;
+    this.#grown.set(ino, this.#commits);
+    if (isFirst && !this.#growing.has(ino)) return;
+    this.#offer(session, inode, isShown, false);
+  }
+
+  /**
+   * A sync of a shared file that no process maps has just committed all there was. When the file
+   * grew since the sync before, it has a room for what is written before the next one.
+   */
+  synced(session: Session, inode: Inode): void {
+    const { ino } = inode;
+    if (this.#grown.get(ino) !== this.#commits - 1 || this.#idle.has(ino)) return;
+    this.#offer(session, inode, () => false, true);
+  }
+
+  #offer(
+    session: Session,
+    inode: Inode,
+    isShown: (range: PageRange) => boolean,
+    isAhead: boolean,
+  ): void {
+    const { ino } = inode;
     if (this.#rooms.has(ino)) return;
     const list = this.#metadata.extents(inode);
     const filePage = list.endPage;
@@ -82,7 +119,9 @@ export class Growth {
     if (isShown({ filePage, pageCount })) return;
     const run = this.#pages.take(inode, { filePage, pageCount });
     this.#allocator.setAside(run.pageCount);
-    this.#rooms.set(ino, { filePage, regionPage: run.page, pageCount: run.pageCount });
+    this.#rooms.set(ino, { filePage, regionPage: run.page, pageCount: run.pageCount, isAhead });
+    // Before anybody can use it.
+    this.onChange?.();
     session.offerRoom(ino, filePage, run.page, run.pageCount);
   }
 
@@ -107,8 +146,15 @@ export class Growth {
     }
     const isLonger = sizeBytes > inode.sizeBytes;
     if (isLonger) this.#metadata.updateInode(inode, { sizeBytes });
-    if (pageCount > 0 || isLonger) this.#growing.add(ino);
-    else this.#growing.delete(ino);
+    if (pageCount > 0 || isLonger) {
+      this.#grown.set(ino, this.#commits);
+      this.#growing.add(ino);
+      this.#idle.delete(ino);
+    } else {
+      this.#growing.delete(ino);
+      if (room.isAhead) this.#idle.add(ino);
+    }
+    this.onChange?.();
   }
 
   /** The same of all files, each as an operation of its own. */
@@ -124,5 +170,6 @@ export class Growth {
     assert(!this.#rooms.has(ino));
     this.#grown.delete(ino);
     this.#growing.delete(ino);
+    this.#idle.delete(ino);
   }
 }

@@ -96,6 +96,13 @@ export class Sharing implements MapPort {
     this.#growth.appended(session, inode, isShown);
   }
 
+  /** A sync of the file has committed all there was; see Growth.synced(). Not inside an operation. */
+  synced(ino: number): void {
+    const session = this.#session;
+    if (session === undefined || !this.#shared.has(ino) || this.#isMapped(ino)) return;
+    this.#growth.synced(session, this.#metadata.existingInode(ino));
+  }
+
   /** The metadata has what files have grown natively. Not inside an operation. */
   collectGrowth(): void {
     if (this.#session !== undefined) this.#growth.endAll(this.#session);

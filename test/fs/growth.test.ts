@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  fdatasyncSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
@@ -31,6 +32,12 @@ function append(fd: number, lengthBytes: number, at: number): Buffer {
   const bytes = pattern(lengthBytes, at);
   assert.equal(writeSync(fd, bytes, 0, lengthBytes, at), lengthBytes);
   return bytes;
+}
+
+/** What was appended page by page. */
+function wholePages(lengthBytes: number): Buffer {
+  const pages = Array.from({ length: lengthBytes / 4096 }, (_, page) => pattern(4096, page * 4096));
+  return Buffer.concat(pages);
 }
 
 function isClean(imageDir: string): boolean {
@@ -91,6 +98,70 @@ t.test(
     );
   },
 );
+
+t.test('who appends and syncs by turns needs JavaScript for the sync alone', async (t) => {
+  const place = makePlace(t, 128 << 20);
+  const fs = await mounted(t, place, { commitSeconds: 3600 });
+  const fd = openSync(join(place.dir, 'f'), 'w+');
+  const calls = async () => (await fs.info()).daemon.counters?.scriptCalls ?? 0;
+  let at = 0;
+  const turn = () => {
+    // As a database's log: a head and a page.
+    for (const lengthBytes of [24, 4096]) {
+      append(fd, lengthBytes, at);
+      at += lengthBytes;
+    }
+    fsyncSync(fd);
+  };
+  for (let count = 0; count < 5; count++) turn();
+  const before = await calls();
+  for (let count = 0; count < APPENDS; count++) turn();
+  const needed = (await calls()) - before;
+  t.ok(needed >= APPENDS && needed < APPENDS * 1.1, `${needed} calls for ${APPENDS} turns`);
+  closeSync(fd);
+});
+
+/** What makes all that was done before durable. */
+const SYNCS = {
+  fsync: ({ fd }) => fsyncSync(fd),
+  fdatasync: ({ fd }) => fdatasyncSync(fd),
+  'fdatasync of another file': ({ otherFd }) => fdatasyncSync(otherFd),
+  'fdatasync of the folder': ({ folderFd }) => fdatasyncSync(folderFd),
+} satisfies Record<string, (fds: Record<'fd' | 'otherFd' | 'folderFd', number>) => void>;
+
+for (const [name, sync] of Object.entries(SYNCS)) {
+  t.test(`what was appended after a sync is kept by the next: ${name}`, async (t) => {
+    const place = makePlace(t);
+    const fs = await mounted(t, place, { commitSeconds: 3600 });
+    const path = join(place.dir, 'f');
+    const fds = {
+      fd: openSync(path, 'w'),
+      otherFd: openSync(join(place.dir, 'other'), 'w'),
+      folderFd: openSync(place.dir, 'r'),
+    };
+    append(fds.otherFd, 1, 0);
+    let at = 0;
+    // Mostly within a tick of the clock of times, so that there is nothing else to be committed.
+    const turn = () => {
+      append(fds.fd, 4096, at);
+      fsyncSync(fds.fd);
+      append(fds.fd, 4096, at + 4096);
+      sync(fds);
+      at += 2 * 4096;
+    };
+    for (let count = 0; count < 5; count++) turn();
+    const calls = async () => (await fs.info()).daemon.counters?.scriptCalls ?? 0;
+    const before = await calls();
+    for (let count = 0; count < 50; count++) turn();
+    const needed = (await calls()) - before;
+    t.ok(needed <= 50 * 3, `${needed} calls: none for what was appended after a sync`);
+    await fs.kill();
+    for (const fd of Object.values(fds)) closeSync(fd);
+    t.ok(isClean(place.imageDir));
+    await mounted(t, place);
+    t.ok(readFileSync(path).equals(wholePages(at)));
+  });
+}
 
 t.test('pages that were set aside are there for others', async (t) => {
   const place = makePlace(t);
