@@ -1,11 +1,8 @@
 /**
  * The bytes of files: over the region, through the map that the metadata keeps. Offsets and lengths
  * are bytes. Synchronous, on the JavaScript thread; native service of the same file on another
- * thread is kept out by the gate while its map or size changes.
- *
- * Order in everything that allocates: take pages → fill them wholly, flushed → map them as written
- * in the running transaction. The fence comes before the commit, by whoever commits. A crash in
- * between leaves pages without owner, which are free again; it never shows what they held before.
+ * thread is kept out by the gate while its map or size changes. What a write does to pages, and in
+ * which order, is in file_writer.ts.
  *
  * Bytes past the end of a file in its last page may be anything (a mapping can store there). They
  * are zeroed when the file grows over them.
@@ -17,10 +14,10 @@ import type { Metadata } from '../metadata/metadata.js';
 import type { Region } from '../region.js';
 import type { Allocator } from '../space/allocator.js';
 import { type Extent, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
-import { holePages, isWritten, type Piece, pieceAt, regionOffset } from '../space/pieces.js';
+import { holePages, isWritten, pieceAt, regionOffset } from '../space/pieces.js';
 import { FILE_BYTES_MAX, PAGE_BYTES, PAGES_PER_HUGE, pageOf, pagesFor } from '../units.js';
 import { type BugSwitches, NO_BUGS } from './bugs.js';
-import { PageFiller } from './page_filler.js';
+import { FileWriter } from './file_writer.js';
 import { PageSource } from './page_source.js';
 
 const COPY_BYTES = 1024 * 1024;
@@ -54,23 +51,18 @@ export class FileData {
 
   private readonly region: Region;
   private readonly metadata: Metadata;
-  private readonly allocator: Allocator;
-  private readonly bugs: Readonly<BugSwitches>;
-  private readonly filler: PageFiller;
   private readonly pages: PageSource;
+  private readonly writer: FileWriter;
 
   constructor(parts: FileDataParts) {
-    this.region = parts.region;
-    this.metadata = parts.metadata;
-    this.allocator = parts.allocator;
-    this.bugs = parts.bugs ?? NO_BUGS;
+    const { region, metadata, allocator, bugs = NO_BUGS } = parts;
+    this.region = region;
+    this.metadata = metadata;
     this.mapPort = parts.mapPort;
     this.commit = parts.commit ?? (() => this.fenceAndCommit());
-    this.pages = new PageSource(this.metadata, this.allocator, () => this.commit());
-    this.filler = new PageFiller(this.region, this.bugs.commitBeforeData);
-    if (this.bugs.commitBeforeData) {
-      this.metadata.afterCommit.push(() => this.filler.flushLate());
-    }
+    const commit = (): void => this.commit();
+    this.pages = new PageSource(metadata, allocator, commit);
+    this.writer = new FileWriter({ region, metadata, allocator, pages: this.pages, bugs, commit });
   }
 
   /**
@@ -121,7 +113,7 @@ export class FileData {
     const list = this.metadata.extents(inode);
     if (end <= inode.sizeBytes && isWritten(list, pageOf(offset), pagesFor(end))) {
       // Nothing moves, but a read beside it sees all of it or nothing.
-      return this.changing(inode, () => this.writePieces(inode, offset, bytes));
+      return this.changing(inode, () => this.writer.write(inode, offset, bytes));
     }
     return this.changing(inode, () => {
       const firstPage = pageOf(offset);
@@ -130,7 +122,7 @@ export class FileData {
       this.zeroPastEnd(inode, offset);
       const sizeBefore = inode.sizeBytes;
       try {
-        return this.writePieces(inode, offset, bytes);
+        return this.writer.write(inode, offset, bytes);
       } finally {
         this.mapPort?.mapChanged(inode, firstPage, endPage);
         if (inode.sizeBytes !== sizeBefore) this.mapPort?.sizeChanged(inode);
@@ -327,70 +319,6 @@ export class FileData {
     this.changing(inode, () => this.unmap(inode, 0, Infinity));
   }
 
-  /** Overwrites, and allocates or converts on the way. @returns bytes written, some at least */
-  private writePieces(inode: Inode, offset: number, bytes: Uint8Array): number {
-    const list = this.metadata.extents(inode);
-    const endPage = pagesFor(offset + bytes.length);
-    let done = 0;
-    while (done < bytes.length) {
-      const at = offset + done;
-      const piece = pieceAt(list, pageOf(at), endPage);
-      try {
-        const end = this.writePiece(inode, piece, at, bytes.subarray(done));
-        done = end - offset;
-      } catch (error) {
-        if (done > 0 && error instanceof Errno) break;
-        throw error;
-      }
-    }
-    return done;
-  }
-
-  /** Writes what of `bytes` falls into one piece. @returns the offset after it */
-  private writePiece(inode: Inode, piece: Piece, offset: number, bytes: Uint8Array): number {
-    const { extent } = piece;
-    if (extent?.state === WRITTEN) {
-      const pieceEnd = (piece.filePage + piece.pageCount) * PAGE_BYTES;
-      const part = bytes.subarray(0, Math.min(bytes.length, pieceEnd - offset));
-      this.region.storeFlushed(regionOffset(extent, offset), part);
-      this.growTo(inode, offset + part.length);
-      return offset + part.length;
-    }
-    if (extent !== undefined) {
-      return this.writeNew(inode, { ...extent, state: WRITTEN }, offset, bytes);
-    }
-    const run = this.pages.take(inode, piece);
-    const { filePage } = piece;
-    const taken = { filePage, regionPage: run.page, pageCount: run.pageCount, state: WRITTEN };
-    try {
-      return this.writeNew(inode, taken as Extent, offset, bytes);
-    } catch (error) {
-      const mapped = this.metadata.extents(inode).find(filePage);
-      if (mapped === undefined) this.allocator.cancel(run);
-      throw error;
-    }
-  }
-
-  /** Fills pages that nobody may see yet, then shows them. @returns the offset after the bytes */
-  private writeNew(inode: Inode, extent: Extent, offset: number, bytes: Uint8Array): number {
-    const extentEnd = (extent.filePage + extent.pageCount) * PAGE_BYTES;
-    const part = bytes.subarray(0, Math.min(bytes.length, extentEnd - offset));
-    const end = offset + part.length;
-    const show = () => {
-      this.metadata.map(inode, extent);
-      this.growTo(inode, end);
-    };
-    if (this.bugs.convertBeforeZero) {
-      show();
-      this.commit();
-      this.filler.fill(extent, offset, part);
-    } else {
-      this.filler.fill(extent, offset, part);
-      show();
-    }
-    return end;
-  }
-
   private fillHoles(inode: Inode, firstPage: number, endPage: number): void {
     this.pages.fillHoles(inode, firstPage, endPage);
     this.mapPort?.mapChanged(inode, firstPage, endPage);
@@ -435,12 +363,8 @@ export class FileData {
   private grow(inode: Inode, sizeBytes: number): void {
     if (sizeBytes <= inode.sizeBytes) return;
     this.zeroPastEnd(inode, sizeBytes);
-    this.growTo(inode, sizeBytes);
+    this.metadata.updateInode(inode, { sizeBytes });
     this.mapPort?.sizeChanged(inode);
-  }
-
-  private growTo(inode: Inode, sizeBytes: number): void {
-    if (sizeBytes > inode.sizeBytes) this.metadata.updateInode(inode, { sizeBytes });
   }
 
   private unmap(inode: Inode, firstPage: number, endPageMax: number): void {
