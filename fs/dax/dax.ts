@@ -3,13 +3,16 @@
  * fault server's events (lib/addon/fault_server.ts) to the engine (lib/dax/engine.ts) and back. There
  * is one for each mount whose files can be mapped directly; the fault server starts with the first run.
  *
+ * Events are told apart here. Which processes and mappings there are, a power cut and the end of the
+ * mount are dealt with here, too; faults in page_faults.ts, calls in shim_calls.ts.
+ *
  * All on the filesystem's thread. Requests on files that are mapped come through change(); see
  * requests.ts.
  */
 import { join } from 'node:path';
 import { getSystemErrorName } from 'node:util';
 import { DaxEngine } from '../../lib/dax/engine.js';
-import type { BusError, Mapping, PageRange } from '../../lib/dax/mmu.js';
+import type { Mapping, PageRange } from '../../lib/dax/mmu.js';
 import { Errno } from '../../lib/errno.js';
 import type { Log } from '../../lib/log.js';
 import { type Inode, isRegular } from '../../lib/metadata/inode.js';
@@ -22,7 +25,7 @@ import type { Recorder } from '../../lib/addon/recorder.js';
 import type { NativeRegion } from '../../lib/addon/region.js';
 import type { Session } from '../../lib/addon/session.js';
 import type { Native } from '../../lib/native.js';
-import { FILE_BYTES_MAX, PAGE_BYTES, pagesFor } from '../../lib/units.js';
+import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
 import { touchStored } from '../attributes.js';
 import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
@@ -30,6 +33,7 @@ import { BusPages } from './bus_pages.js';
 import { Clients } from './clients.js';
 import { type CollisionCounts, Collisions } from './collisions.js';
 import { LiveMmu } from './live_mmu.js';
+import { PageFaults } from './page_faults.js';
 import { ALL_PAGES } from './plans.js';
 import { LiveScheduler } from './scheduler.js';
 import { NOT_DAX, ShimCalls } from './shim_calls.js';
@@ -41,7 +45,6 @@ const SOCKET_NAME = 'dax';
 /** A process that does not do what it is told within this is killed when the mount ends. */
 const END_MS_MAX = 2000;
 
-const POWER_CUT = new Errno('EIO', 'power cut').errno;
 /** Of commands to a process that ended before it carried them out. */
 const GONE = new Errno('ESRCH', 'the process has ended').errno;
 
@@ -105,6 +108,7 @@ export class Dax {
   readonly #clients = new Clients();
   readonly #collisions: Collisions;
   readonly #calls: ShimCalls;
+  readonly #faults: PageFaults;
   readonly #busPages = new BusPages((mapping, range) => this.#trap(mapping, range));
   #serving: Serving | undefined;
   #runCount = 0;
@@ -117,8 +121,17 @@ export class Dax {
     this.scheduler = new LiveScheduler(parts.recorder, (point, ino) =>
       faults.watchesPoints ? faults.matchPoint(point, nodes.path(ino)) : undefined,
     );
-    this.#collisions = new Collisions(parts.log, this.#clients);
-    this.#calls = new ShimCalls(fs, parts, { scheduler: this.scheduler, clients: this.#clients });
+    const clients = this.#clients;
+    const { scheduler } = this;
+    this.#collisions = new Collisions(parts.log, clients);
+    this.#calls = new ShimCalls(fs, parts, { scheduler, clients });
+    this.#faults = new PageFaults(fs, {
+      scheduler,
+      clients,
+      calls: this.#calls,
+      busPages: this.#busPages,
+      failed: (error) => parts.failed(error),
+    });
   }
 
   /** Whether any run has begun. */
@@ -249,7 +262,7 @@ export class Dax {
         this.#calls.fallocate(serving, event);
         return;
       case 'fault':
-        this.#fault(serving, event);
+        this.#faults.serve(serving, event);
         return;
       case 'protected':
         serving.mmu.protected(event.number);
@@ -330,54 +343,6 @@ export class Dax {
         'memory (raise sysctl vm.max_map_count, RLIMIT_AS or the memory limit of its group)',
     );
     if (pid !== undefined) kill(pid);
-  }
-
-  #fault({ server, mmu, engine }: Serving, event: FaultServerEvent & { type: 'fault' }): void {
-    const mapping = this.#clients.mapping(event.mapping);
-    if (mapping === undefined) return;
-    const { filePage, isWrite } = event;
-    const wake = (): void => server.wake(mapping.id, filePage, 1);
-    const bus = (why: BusError): void => {
-      const shown = mmu.showBus(mapping, { filePage, pageCount: 1 });
-      shown.whenReady(wake);
-      if (why !== 'beyond-end') this.#busPages.add(mapping, filePage);
-    };
-    const inode = this.#fs.metadata.inode(mapping.ino);
-    // Times of stores that are only noted are kept for shared files.
-    if (isWrite && inode !== undefined) this.#fs.sharing.share(inode);
-    const kind = event.isProtected ? 'protected' : 'missing';
-    const start = (recorded: (error: number) => void): void =>
-      this.scheduler.start(mapping.ino, engine.fault(mapping, filePage, kind, isWrite, event.tid), {
-        done: (why) => {
-          recorded(why === undefined ? 0 : POWER_CUT);
-          if (why === undefined || this.#hasGrown(mapping.ino, filePage, why)) wake();
-          else bus(why);
-        },
-        failed: (error) => {
-          if (!(error instanceof Errno)) return this.#parts.failed(error);
-          // The commit that MAP_SYNC needs met a full host disk.
-          recorded(error.errno);
-          bus('no-space');
-        },
-      });
-    // A load changes nothing.
-    if (!isWrite) {
-      start(() => {});
-      return;
-    }
-    const place = { ino: mapping.ino, offset: filePage * PAGE_BYTES, lengthBytes: PAGE_BYTES };
-    this.#calls.recorded(
-      event.client,
-      { operation: 'DAX_FAULT', tid: event.tid, flags: 1, ...place },
-      start,
-    );
-  }
-
-  /** Whether a page that was found beyond the end is inside by now: then the thread faults again. */
-  #hasGrown(ino: number, filePage: number, why: BusError): boolean {
-    if (why !== 'beyond-end') return false;
-    this.#fs.sharing.collectGrowth();
-    return filePage < pagesFor(this.#fs.metadata.inode(ino)?.sizeBytes ?? 0);
   }
 
   #trap(mapping: Mapping, range: PageRange): void {
