@@ -12,13 +12,16 @@
 
 #include "shim_files.h"
 
-// The runs that lie in the range; false when there is no list, or it is being changed.
-static bool TakeKept(const struct wire_kept* kept, uint64_t file_page, uint64_t end_page,
+// The runs that lie in the range; false when there is no list, it is being changed, or the slot is
+// another file's by now.
+static bool TakeKept(const struct shim_file* file, uint64_t file_page, uint64_t end_page,
                      struct wire_kept* taken) {
+  const struct wire_kept* kept = &file->slot->kept;
   taken->number = __atomic_load_n(&kept->number, __ATOMIC_ACQUIRE);
   taken->run_count = 0;
   const uint64_t count = FilesLoad(&kept->run_count);
   if (taken->number == 0 || count > WIRE_FILE_KEPT_MAX) return false;
+  if (FilesLoad(&file->slot->ino) != file->ino) return false;
   for (uint64_t i = 0; i < count; i++) {
     const uint64_t run_page = FilesLoad(&kept->runs[i].file_page);
     const uint64_t run_end = run_page + FilesLoad(&kept->runs[i].page_count);
@@ -34,15 +37,14 @@ static bool TakeKept(const struct wire_kept* kept, uint64_t file_page, uint64_t 
   return FilesLoad(&kept->number) == taken->number;
 }
 
-// False when the daemon has to do it.
-static bool SyncHere(const struct shim_piece* piece) {
+static bool FlushKept(const struct shim_piece* piece) {
   struct shim_file file = {.ino = piece->anchor.ino};
   if (!FilesAreReadyToSync() || !FilesFind(&file) || FilesHasQueued(&file)) return false;
   const uint64_t offset = piece->part.offset + (piece->start - piece->part.start);
   const uint64_t end = offset + (piece->end - piece->start);
   const struct wire_kept* kept = &file.slot->kept;
   struct wire_kept taken;
-  if (!TakeKept(kept, offset / PAGE, end / PAGE, &taken)) return false;
+  if (!TakeKept(&file, offset / PAGE, end / PAGE, &taken)) return false;
   const uint64_t how = FilesLoad(&shim_files.table->flush_instruction);
   for (uint64_t i = 0; i < taken.run_count; i++) {
     const struct wire_extent* run = &taken.runs[i];
@@ -50,6 +52,15 @@ static bool SyncHere(const struct shim_piece* piece) {
   }
   FlushFence();
   return __atomic_load_n(&kept->number, __ATOMIC_ACQUIRE) == taken.number && FilesAreServed();
+}
+
+// False when the daemon has to do it.
+static bool SyncHere(const struct shim_piece* piece) {
+  // A handler may fork, and what the child goes on with once that returns is not mapped there.
+  const uint64_t signals = BlockSignals();
+  const bool is_done = FlushKept(piece);
+  RestoreSignals(signals);
+  return is_done;
 }
 
 static long SyncOurs(uint64_t start, uint64_t end) {

@@ -1,6 +1,7 @@
 // native/shim_sync.c alone, beside a daemon and a table that are only memory: what an msync flushes
 // by itself, and when the daemon is asked after all. Prints a line for each thing that holds.
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,9 @@ static bool goes_while_flushed;
 // The mapping is of one part up to here; behind it lies another, of the same file.
 static uint64_t part_end = 32;
 static bool is_shared = true;
+
+// A handler could run while it flushes, or could no more when it has returned.
+static bool are_signals_wrong;
 
 static char log_of_calls[256];
 
@@ -62,9 +66,16 @@ bool BellCall(const struct wire_request* request, int* error) {
 
 int ShimCall(struct shim_job* job) { return (int)job->request.call; }
 
+static bool HasSignals(void) {
+  sigset_t blocked;
+  sigprocmask(SIG_BLOCK, NULL, &blocked);
+  return !sigismember(&blocked, SIGALRM);
+}
+
 void FlushLines(uint64_t how, const uint8_t* start, uint64_t length) {
   const uint64_t page = (uint64_t)(start - shim_files.region) / PAGE;
   Note(how == WIRE_CLWB ? "flush" : "flush wrongly", page, length / PAGE);
+  if (HasSignals()) are_signals_wrong = true;
   if (goes_while_flushed) kept->number = next_number;
 }
 
@@ -75,6 +86,7 @@ static void Is(const char* wanted, uint64_t page, uint64_t count, int flags, con
   kept->number = 5;
   const int result = msync((void*)(kStart + page * PAGE), count * PAGE, flags);
   const bool good = result == 0 && strcmp(log_of_calls, wanted) == 0;
+  if (!HasSignals()) are_signals_wrong = true;
   printf("%s %s\n", good ? "ok" : "not ok", name);
   if (!good) printf("# %s, not %s\n", log_of_calls, wanted);
 }
@@ -119,6 +131,9 @@ int main(void) {
   kept->run_count = WIRE_FILE_KEPT_MAX + 1;
   Is("ask 0+32; ", 0, 32, MS_SYNC, "nor is a list too long");
   kept->run_count = 3;
+  slot->ino = kIno + 1;
+  Is("ask 0+2; ", 0, 2, MS_SYNC, "nor is that of the file that has the slot by now");
+  slot->ino = kIno;
   bool* const kOff[] = {&is_ready, &is_served};
   const char* const kNames[] = {"who is not attached asks", "who has no daemon asks"};
   const char* const kWanted[] = {"ask 0+2; ", "fence; ask 0+2; "};
@@ -137,6 +152,7 @@ int main(void) {
   const bool is_zero =
       msync((void*)kStart, PAGE, MS_SYNC) == 0 && strcmp(log_of_calls, "ask 0+1; ") == 0;
   printf("%s without a list the daemon is asked\n", is_zero ? "ok" : "not ok");
+  printf("%s no handler runs while it flushes\n", are_signals_wrong ? "not ok" : "ok");
   printf("end\n");
   return 0;
 }
