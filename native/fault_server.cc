@@ -353,7 +353,10 @@ void FaultServer::CatchStores(uint64_t ino, uint64_t file_page, uint64_t page_co
 void FaultServer::Settled(uint64_t ino) {
   const Turn turn(this);
   const auto found = caught_.find(ino);
-  if (found != caught_.end()) found->second.is_settled = true;
+  if (found == caught_.end()) return;
+  found->second.is_settled = true;
+  // What mtime is by the stores so far may have been taken over, and nobody would be told again.
+  found->second.touched_ns = 0;
 }
 
 void FaultServer::Unsettled() {

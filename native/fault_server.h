@@ -144,7 +144,7 @@ class FaultServer {
     // Of `dirtied`: left storable by a sync, because mtime is of this very tick of its clock.
     IntervalSet kept;
     bool is_kept_shown = false;  // to processes: `kept` is all of `dirtied`
-    int64_t touched_ns = 0;      // when a caught store moved mtime, monotonic
+    int64_t touched_ns = 0;      // when a caught store moved mtime since it was settled, monotonic
     int64_t synced_ns = 0;       // the last settled sync
     uint32_t syncs_in_a_row = 0;
     // What is in `dirtied` is all that an msync of the file has to do. Ends with whatever makes

@@ -180,6 +180,19 @@ t.test('pages that are synced again and again stay storable for a tick, and note
     }
   }
 
+  for (let round = 0; round < 20; round++) {
+    server.settled(5);
+    await client.ask('commits 100 2');
+    server.unsettled();
+    await client.ask('store 3 7');
+    peer.session.takeTouched();
+    server.settled(5);
+    await client.ask('sync 0 64');
+    t.ok(await isCaught(), 'nor is kept what was stored before, whose time may have been taken over');
+    peer.protect(3, 0, 64);
+    server.takeDirtied(5);
+  }
+
   server.settled(5);
   await client.ask('commits 100 3');
   peer.session.takeTouched();
