@@ -124,6 +124,11 @@ export class Filesystem {
     return this.image.fileData;
   }
 
+  /** Nothing is to be committed, nor can be without a word to TypeScript. */
+  get isCommitted(): boolean {
+    return !this.metadata.dirty && !this.#growth.hasRooms;
+  }
+
   now(): Time {
     return this.clock.now();
   }
@@ -216,6 +221,8 @@ export class Filesystem {
 
   /** fdatasync: as commit, but times alone are not worth a transaction. */
   commitData(): void {
+    // A task that waited may find rooms that others were given meanwhile.
+    this.sharing.collectGrowth();
     if (this.metadata.dirty) this.commit('fsync');
     else this.#makeDataDurable();
   }

@@ -84,7 +84,7 @@ export class ShimCalls {
       const inos = new Set(mapped.map(({ ino }) => ino));
       for (const ino of inos) content.fsync(fs, 'fdatasync', ino);
       // On the host's disk, only a commit makes stores durable.
-      if (fs.options.durable === 'process' && !fs.metadata.dirty) {
+      if (fs.options.durable === 'process' && fs.isCommitted) {
         for (const ino of inos) engine.settle(ino);
       }
       return 0;

@@ -1,6 +1,7 @@
 /** fsync, mtime and looks at it, of files that processes write to and map under `fauxdax run`. */
-import { writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Mount } from '../../fs/index.js';
 import { mounted } from '../fs/image.js';
@@ -33,6 +34,36 @@ t.test('an fsync of a file that is mapped writes back first', { skip: cannotMap 
     ['fsync A', '0'],
   ]);
   t.ok((await nativeSyncs(mount)) > before, 'afterwards it is not');
+});
+
+t.test('an msync commits what grew while one before it waited', { skip: cannotMap }, async (t) => {
+  const place = await daxMount(t, { commitSeconds: 3600 });
+  const { dir, mount } = place;
+  const mapper = Mapper.direct(t, dir);
+  await mapper.check(t, [
+    ['open A f rw+creat', '0'],
+    ['truncate A 8192', '0'],
+    ['map M A 0 8192 shared', '0'],
+    ['store M 0 text', '0'],
+    ['msync M 0 8192', '0'],
+    ['store M 0 more', '0'],
+  ]);
+  const log = openSync(join(dir, 'log'), 'w');
+  const page = Buffer.alloc(4096, 'x');
+  writeSync(log, page);
+  const action = { do: 'delay', delayMs: 600_000 } as const;
+  await mount.fault.add({ op: 'point', path: 'f', point: 'writeBack: flush', nth: 1, action });
+  const held = mapper.call('msync M 0 8192');
+  while ((await mount.info()).daemon.dax?.waiting !== 1) await sleep(5);
+  fsyncSync(log); // and there is room for what is written next
+  await mount.fault.clear();
+  t.equal(await held, '0');
+  writeSync(log, page);
+  await mapper.check(t, [['msync M 0 8192', '0']]);
+  await mount.kill();
+  closeSync(log);
+  await mounted(t, place);
+  t.equal(statSync(join(dir, 'log')).size, 8192);
 });
 
 t.test('what was queued and synced survives kill -9', { skip: cannotMap }, async (t) => {

@@ -188,7 +188,10 @@ t.test('pages that are synced again and again stay storable for a tick, and note
     peer.session.takeTouched();
     server.settled(5);
     await client.ask('sync 0 64');
-    t.ok(await isCaught(), 'nor is kept what was stored before, whose time may have been taken over');
+    t.ok(
+      await isCaught(),
+      'nor is kept what was stored before, whose time may have been taken over',
+    );
     peer.protect(3, 0, 64);
     server.takeDirtied(5);
   }
