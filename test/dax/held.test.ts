@@ -154,3 +154,100 @@ t.test('a mount ends in order while tasks are held, and keeps what was stored', 
   await mounted(t, place);
   t.equal(readFileSync(join(place.dir, 'f'), 'latin1').slice(0, 4), 'kept');
 });
+
+interface Growing {
+  place: DaxPlace;
+  /** Of these, the first two pages of the file f are written, and are F. */
+  writer: Mapper;
+  mapper: Mapper;
+  /** Of the process that maps all of f as F. */
+  mapperPid: number;
+  /** The write that is going to give the file a room behind those two pages waits; now it goes on. */
+  goOn: () => Promise<void>;
+}
+
+const PAGE = 4096;
+const NO_COLLAPSE = `fallocate F 8 ${64 * PAGE + 1} ${PAGE}`;
+
+/**
+ * A file of so many bytes, and a write to it that waits for a fault that is held: who comes next finds
+ * what native service has not told yet, since no event and no request comes in between.
+ */
+async function growing(t: Test, sizeBytes: number): Promise<Growing> {
+  const place = await daxMount(t, { commitSeconds: 3600 });
+  const mapper = Mapper.direct(t, place.dir);
+  await mapper.check(t, [
+    ['open F f rw+creat', '0'],
+    [`truncate F ${sizeBytes}`, '0'],
+    [`map F F 0 ${16 * PAGE} shared`, '0'],
+  ]);
+  const [mapperPid = 0] = mapperPids(place.dir);
+  const holder = Mapper.direct(t, place.dir);
+  const writer = Mapper.plain(t, place.dir);
+  await writer.check(t, [
+    ['open F f rw', '0'],
+    [`write F 1 ${PAGE - 1}`, '1'],
+  ]);
+  await holder.check(t, [
+    ['open F f rw', '0'],
+    [`map F F 0 ${PAGE} shared`, '0'],
+  ]);
+  const { id } = await place.mount.fault.add(held('lock the entry', 'f'));
+  const store = holder.call('store F 0 held');
+  await waiting(place, 1);
+  const write = writer.call(`write F 2 ${2 * PAGE - 1}`);
+  await waiting(place, 2);
+  const goOn = async (): Promise<void> => {
+    await place.mount.fault.clear(id);
+    t.same([await store, await write], ['0', '1']);
+  };
+  return { place, writer, mapper, mapperPid, goOn };
+}
+
+async function nativeWrites({ mount }: DaxPlace): Promise<number> {
+  return (await mount.info()).daemon.counters?.nativeWrites ?? 0;
+}
+
+t.test('a page that a file gets natively while a fault waits is no SIGBUS', skip, async (t) => {
+  const { place, writer, mapper, goOn } = await growing(t, 0);
+  // A change that is held before it does anything, and then refused, keeps the fault waiting.
+  await place.mount.fault.add({ ...held('change the map', 'f'), nth: 2 });
+  const shifter = Mapper.direct(t, place.dir);
+  await shifter.check(t, [['open F f rw', '0']]);
+  const shift = shifter.call(NO_COLLAPSE);
+  await waiting(place, 3);
+  const load = mapper.call(`load F ${2 * PAGE} 6`);
+  await waiting(place, 4);
+  await goOn();
+  await waiting(place, 2);
+  const before = await nativeWrites(place);
+  await writer.check(t, [[`write F native ${2 * PAGE}`, '6']]);
+  t.equal((await nativeWrites(place)) - before, 1);
+  await place.mount.fault.clear();
+  t.equal(await shift, 'EINVAL');
+  t.equal(await load, 'native');
+});
+
+t.test('a fault that fills a hole ends the room that the file has there', skip, async (t) => {
+  const { place, writer, mapper, mapperPid, goOn } = await growing(t, 8 * PAGE);
+  const store = mapper.call(`store F ${3 * PAGE} stored`);
+  await waiting(place, 3);
+  // It is told to show the page, and does not answer.
+  process.kill(mapperPid, 'SIGSTOP');
+  await goOn();
+  let areWritten = false;
+  const writes = Promise.all([
+    writer.call(`write F before ${2 * PAGE}`),
+    writer.call(`write F behind ${3 * PAGE + 100}`),
+  ]).finally(() => {
+    areWritten = true;
+  });
+  const waits = async () => (await place.mount.info()).daemon.dax?.waiting === 2;
+  while (!areWritten && !(await waits())) await sleep(5);
+  process.kill(mapperPid, 'SIGCONT');
+  t.same([await store, await writes], ['0', ['6', '6']]);
+  await writer.check(t, [[`read F 6 ${2 * PAGE}`, 'before']]);
+  const page = `stored<.*94>behind<.*${PAGE - 106}>`;
+  await writer.check(t, [[`read F ${PAGE} ${3 * PAGE}`, page]]);
+  await mapper.check(t, [[`load F ${3 * PAGE} ${PAGE}`, page]]);
+});

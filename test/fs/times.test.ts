@@ -80,6 +80,25 @@ t.test('a write that nobody looks at has a time of its tick', async (t) => {
   }
 });
 
+t.test('where the power can be cut, every write has its own time', async (t) => {
+  const place = makePlace(t);
+  const fs = await mounted(t, place, { crashable: true, commitSeconds: 3600 });
+  const files = ['a', 'b'].map((name) => openSync(join(place.dir, name), 'w+'));
+  const nativeWrites = async () => (await fs.info()).daemon.counters?.nativeWrites ?? 0;
+  const page = Buffer.alloc(4096, 'x');
+  const mtimes: bigint[] = [];
+  for (const fd of files) writeSync(fd, page, 0, 4096, 0);
+  const before = await nativeWrites();
+  for (let look = 0; look < LOOKS; look += 1) {
+    // Only the first since a look would have its own in any case.
+    for (const fd of [...files, ...files]) writeSync(fd, page, 0, 4096, 0);
+    for (const fd of files) mtimes.push(fstatSync(fd, { bigint: true }).mtimeNs);
+  }
+  t.equal((await nativeWrites()) - before, LOOKS * 4);
+  t.ok(mtimes.every((mtimeNs, index) => index === 0 || mtimeNs > mtimes[index - 1]!));
+  for (const fd of files) closeSync(fd);
+});
+
 t.test('a time that was set stays until the next write, which has its own', async (t) => {
   const file = await opened(t);
   for (let i = 0; i < 10; i += 1) {

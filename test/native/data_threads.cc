@@ -159,6 +159,33 @@ void ServeTogether(Region* region) {
   CHECK(data.counters().reads > 100 && data.counters().writes > 100, "both were served");
 }
 
+// One thread touches a file while another takes the times of all that were touched.
+void TakeWhatIsTouched() {
+  FileTable files;
+  files.Add(1, 0);
+  FileMap* const file = files.Find(1);
+  std::atomic<int> begun{0};
+  std::atomic<int> ended{0};
+  std::thread toucher([&] {
+    for (int round = 1; round <= kRounds; round++) {
+      while (begun != round) std::this_thread::yield();
+      for (int touch = 0; touch < 5; touch++) {
+        if (file->TouchMtimeFinely(files.clock())) files.NoteTouched(file);
+      }
+      ended = round;
+    }
+  });
+  for (int round = 1; round <= kRounds; round++) {
+    begun = round;
+    while (ended != round) files.TakeTouched();
+    files.TakeTouched();
+    int64_t atime, mtime;
+    file->TakeTimes(&atime, &mtime);
+    CHECK(mtime == kTimeNone, "what was touched was there to be taken");
+  }
+  toucher.join();
+}
+
 // Every page of the map as ForEachPiece() tells it: the region page + 1, or 0 when not written.
 std::vector<uint64_t> Pages(const FileMap& file) {
   std::vector<uint64_t> pages;
@@ -207,6 +234,7 @@ int main(int argc, char** argv) {
   std::unique_ptr<Region> region;
   CHECK(Region::Open(argv[1], kRegionPages, false, &region) == 0, "the region opens");
   ServeTogether(region.get());
+  TakeWhatIsTouched();
   SpliceLikeAnArray();
   std::puts("done");
   return 0;
