@@ -1,7 +1,9 @@
 // Where a file ends, for who appends to it, when that moved past the kernel's FUSE.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import type { FaultOp } from '../../fs/faults.js';
 import { cannotMap, daxMount, Mapper } from './place.js';
 
 const PAGE = 4096;
@@ -32,6 +34,46 @@ t.test(
     t.equal(await mapper.end(), 0);
     const wanted = `${'\0'.repeat(2 * PAGE)}${'b'.repeat(PAGE)}collapsedinserted`;
     t.equal(readFileSync(path, 'latin1') === wanted, true, 'as another process reads it');
+  },
+);
+
+t.test(
+  'a new size is known also where an answer with it was under way when the kernel was told',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t);
+    const path = join(dir, 'f');
+    writeFileSync(path, Buffer.concat([Buffer.alloc(PAGE, 'a'), Buffer.alloc(PAGE, 'b')]));
+    // What the kernel is told waits for a page of another file to be written back.
+    const other = Mapper.plain(t, dir);
+    await other.check(t, [
+      ['open Q q rw+creat', '0'],
+      [`truncate Q ${PAGE}`, '0'],
+      [`map Q Q 0 ${PAGE} shared`, '0'],
+      ['store Q 0 dirty', '0'],
+    ]);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw', '0'],
+      ['open B f rw,append', '0'],
+    ]);
+    const delay = (op: FaultOp, path: string, delayMs: number, nth: number) =>
+      mount.fault.add({ op, path, nth, action: { do: 'delay', delayMs } });
+    await delay('write', 'q', 4000, 1);
+    const seek = other.call('seek Q data 0');
+    while ((await mount.fault.list())[0]!.fired === 0) await sleep(5);
+    await mount.fault.clear();
+    // A read moves atime, so the kernel asks what f is, and after the call once more.
+    t.equal(readFileSync(path).length, 2 * PAGE);
+    await delay('getattr', 'f', 5000, 2);
+    await mapper.check(t, [
+      [`fallocate A ${COLLAPSE} 0 ${PAGE}`, '0'],
+      ['write B appended 0', '8'],
+    ]);
+    t.equal(await seek, '0');
+    t.match(await mount.fault.list(), [{ matched: 2, fired: 1 }]);
+    await mount.fault.clear();
+    t.equal(readFileSync(path, 'latin1') === `${'b'.repeat(PAGE)}appended`, true);
   },
 );
 
