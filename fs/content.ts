@@ -5,7 +5,7 @@
  */
 import { Errno } from '../lib/errno.js';
 import { type Inode, isDirectory, isRegular } from '../lib/metadata/inode.js';
-import { WRITTEN } from '../lib/space/extent_list.js';
+import { isWritten } from '../lib/space/pieces.js';
 import type { ForceKind } from '../lib/trace/event.js';
 import { pageOf, pagesFor } from '../lib/units.js';
 import { touchModified, touchRead } from './attributes.js';
@@ -180,13 +180,8 @@ export function seek(fs: Filesystem, ino: number, offset: number, whence: number
  */
 export function seekNeedsWriteback(fs: Filesystem, ino: number, offset: number): boolean {
   const inode = fs.inode(ino);
-  const endPage = pagesFor(inode.sizeBytes);
-  let page = pageOf(offset);
-  for (const extent of fs.metadata.extents(inode).slice(page, endPage)) {
-    if (extent.filePage > page || extent.state !== WRITTEN) return true;
-    page = extent.filePage + extent.pageCount;
-  }
-  return page < endPage;
+  const list = fs.metadata.extents(inode);
+  return !isWritten(list, pageOf(offset), pagesFor(inode.sizeBytes));
 }
 
 /** copy_file_range(2) inside the filesystem; holes stay holes. @returns bytes copied */

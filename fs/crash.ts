@@ -15,6 +15,9 @@ import type { Session } from '../lib/addon/session.js';
 import type { CrashCount, Keep } from '../lib/region.js';
 import type { Filesystem } from './filesystem.js';
 
+/** What is answered to calls that a power cut overtakes. */
+export const POWER_CUT = new Errno('EIO', 'power cut').errno;
+
 export interface CrashReport extends CrashCount {
   keep: string;
   /** Operations of the running transaction when the power went. */

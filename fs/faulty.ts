@@ -8,14 +8,13 @@ import type { Keep } from '../lib/region.js';
 import { LINE_BYTES, pageOf, pagesFor } from '../lib/units.js';
 import { type Call, type Operation, statusOf } from './call.js';
 import * as content from './content.js';
-import type { PowerSwitch } from './crash.js';
+import { POWER_CUT, type PowerSwitch } from './crash.js';
 import type { Requests } from './dax/requests.js';
 import type { FaultAction, FaultOp } from './faults.js';
 import type { Filesystem } from './filesystem.js';
 
 const FATTR_SIZE = 1 << 3;
-/** The caller's machine died under it, or a rule says so. */
-const EIO = new Errno('EIO', 'power cut').errno;
+const TORN = new Errno('EIO', 'fault rule: torn write');
 
 export class Faulty {
   readonly #fs: Filesystem;
@@ -61,8 +60,8 @@ export class Faulty {
         return run();
       case 'torn':
         call.request[sizeSlot] = Math.min(size, action.bytes ?? tornBytes(size));
-        if (run() !== DEFERRED) throw new Errno('EIO', 'fault rule: torn write');
-        this.#requests.answerAs(call.in(Q.unique), EIO);
+        if (run() !== DEFERRED) throw TORN;
+        this.#requests.answerAs(call.in(Q.unique), TORN.errno);
         return DEFERRED;
       case 'poison':
         this.#poison(call.in(Q.nodeid), call.in(REQUEST.read.offset), size);
@@ -127,7 +126,7 @@ export class Faulty {
    */
   #crash(keep: Keep): number {
     this.#power.crash(keep).catch((error: unknown) => this.#power.failed(error));
-    return EIO;
+    return POWER_CUT;
   }
 }
 

@@ -9,7 +9,7 @@ import { DEFERRED, OP, Q, REPLY, REQUEST } from '../../lib/frame.js';
 import { isWritten } from '../../lib/space/pieces.js';
 import { pageOf, pagesFor } from '../../lib/units.js';
 import { type Call, type Operation, statusOf } from '../call.js';
-import type { PowerSwitch } from '../crash.js';
+import { POWER_CUT, type PowerSwitch } from '../crash.js';
 import type { Filesystem } from '../filesystem.js';
 import { isDirect, syncOf, syncOfFlags } from '../handles.js';
 import { ALL_PAGES, fallocatePlan, pagesOf, type Plan, runPlan, truncatePlan } from './plans.js';
@@ -17,7 +17,6 @@ import { ALL_PAGES, fallocatePlan, pagesOf, type Plan, runPlan, truncatePlan } f
 const FATTR_SIZE = 1 << 3;
 const O_TRUNC = 0o1000;
 const REPLY_SLOTS = Math.max(...Object.values(REPLY)) + 1;
-const POWER_CUT = new Errno('EIO', 'power cut').errno;
 
 export class Requests {
   readonly #fs: Filesystem;

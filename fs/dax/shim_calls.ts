@@ -10,12 +10,12 @@ import type { MappingCall, Recorder } from '../../lib/addon/recorder.js';
 import type { Session } from '../../lib/addon/session.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import * as content from '../content.js';
+import { POWER_CUT } from '../crash.js';
 import type { Filesystem } from '../filesystem.js';
 import type { Clients } from './clients.js';
 import { fallocatePlan, runPlan } from './plans.js';
 import type { LiveScheduler } from './scheduler.js';
 
-const POWER_CUT = new Errno('EIO', 'power cut').errno;
 export const NOT_DAX = new Errno('EOPNOTSUPP', 'not a DAX file').errno;
 
 interface Served {
