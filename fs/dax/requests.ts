@@ -59,12 +59,6 @@ export class Requests {
       if ((this.#call.in(REQUEST.open.flags) & O_TRUNC) === 0) return undefined;
       return { ino, change: { ...ALL_PAGES, dropOwn: true } };
     },
-    [OP.RELEASE]: (ino) => {
-      // Of a process that has ended: its mapping held the file open. The pages are freed.
-      const isLast = this.#fs.nodes.get(ino)?.opens === 1;
-      if (!isLast || this.#fs.metadata.inode(ino)?.nlink !== 0) return undefined;
-      return { ino, change: { ...ALL_PAGES, dropOwn: true } };
-    },
     [OP.WRITE]: (ino) => this.#planWrite(ino),
     [OP.FSYNC]: (ino) => ({ ino, writeback: ALL_PAGES }),
     [OP.FALLOCATE]: (ino) => {
