@@ -97,6 +97,30 @@ print(os.fstat(fd).st_mtime_ns)
 });
 
 t.test(
+  'a store after an msync moves mtime, also where no file is served natively',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['truncate A 8192', '0'],
+      ['map M A 0 8192 shared', '0'],
+    ]);
+    await mount.fault.add({ op: 'read', path: 'no', action: { do: 'delay', delayMs: 0 } });
+    const mtimes: bigint[] = [];
+    for (let round = 0; round < 3; round++) {
+      await mapper.check(t, [
+        ['store M 0 text', '0'],
+        ['msync M 0 8192', '0'],
+      ]);
+      mtimes.push(statSync(join(dir, 'f'), { bigint: true }).mtimeNs);
+    }
+    t.ok(mtimes.every((mtimeNs, round) => round === 0 || mtimeNs > mtimes[round - 1]!));
+  },
+);
+
+t.test(
   'a store after a look at mtime moves it, however often the page is synced',
   { skip: cannotMap },
   async (t) => {
