@@ -25,6 +25,8 @@ const QUEUE_WRITES = 16;
 const TELL_CACHED = 32;
 /** An fsync has nothing to write back. */
 const SERVE_SYNCS = 64;
+/** The processes may queue writes into the file's room, too. */
+const QUEUE_ROOM = 128;
 
 export class Sharing implements MapPort {
   readonly #metadata: Metadata;
@@ -147,6 +149,8 @@ export class Sharing implements MapPort {
     const isCached = this.#isCached(inode.ino);
     const isMapped = this.#isMapped(inode.ino);
     if (!isCached && !isMapped) bits |= QUEUE_WRITES;
+    // Of a room no mapping shows a page, and a fault ends it before anything is looked at.
+    if (!isCached) bits |= QUEUE_ROOM;
     if (!isMapped) bits |= SERVE_SYNCS;
     if (!isCached && this.#isDax(inode.ino)) bits |= TELL_CACHED;
     this.#session?.setService(inode.ino, bits);

@@ -12,6 +12,7 @@ namespace {
 
 static_assert(kServeReads == WIRE_FILE_READS && kReadsTouchAtime == WIRE_FILE_ATIME);
 static_assert(kServeWrites == WIRE_FILE_WRITES && kQueueWrites == WIRE_FILE_QUEUES);
+static_assert(kQueueRoom == WIRE_FILE_QUEUES_ROOM);
 static_assert(kNothingToKill == WIRE_FILE_NOTHING_TO_KILL);
 
 constexpr int64_t kDayNsec = int64_t{24} * 60 * 60 * 1'000'000'000;
@@ -103,11 +104,13 @@ void FileMap::OfferRoom(const MapExtent& room) {
   extents_.reserve(extents_.size() + 1);
   room_ = room;
   room_taken_ = 0;
+  ShowMap();
 }
 
 uint64_t FileMap::EndRoom() {
   const Gate::Hold hold(&gate_);
   room_ = {};
+  ShowMap();
   return room_taken_;
 }
 
@@ -154,6 +157,8 @@ void FileMap::ShowMap() {
   wire_file* const slot = slot_.load(std::memory_order_relaxed);
   if (slot == nullptr) return;
   Show(slot, &wire_file::size_bytes, size_bytes_);
+  Show(slot, &wire_file::room_page, room_.page_count == 0 ? 0 : room_.file_page);
+  Show(slot, &wire_file::room_end_page, room_.page_count == 0 ? 0 : room_.end_page());
   uint64_t count = 0;
   for (const MapExtent& extent : extents_) {
     if (!extent.written) continue;

@@ -35,10 +35,11 @@ enum Service : uint32_t {
   kServeWrites = 1 << 1,
   kReadsTouchAtime = 1 << 2,  // relatime; without it reads leave atime alone
   kNothingToKill = 1 << 3,    // no set-id bits: FUSE_WRITE_KILL_SUIDGID is moot
-  kQueueWrites = 1 << 4,      // processes may queue writes, where the others allow them
+  kQueueWrites = 1 << 4,      // processes may queue writes in place, where the others allow them
   kTellCached = 1 << 5,       // a read into the page cache is left to the script
   kServeSyncs = 1 << 6,       // no process maps it, or has stored what is not written back
-  kServiceBits = (1 << 7) - 1,
+  kQueueRoom = 1 << 7,        // processes may queue writes into the room
+  kServiceBits = (1 << 8) - 1,
 };
 
 constexpr int64_t kTimeNone = std::numeric_limits<int64_t>::min();

@@ -56,4 +56,23 @@ int StoreInRoom(Region* region, FileMap* file, uint64_t offset, const uint8_t* b
   return error;
 }
 
+int StorePagesInRoom(Region* region, FileMap* file, uint64_t offset, const uint8_t* bytes,
+                     uint64_t length_bytes) {
+  const MapExtent room = file->room();
+  const uint64_t size_bytes = file->size_bytes();
+  const uint64_t room_start = room.file_page << kPageShift;
+  const bool are_pages = length_bytes > 0 && (offset | length_bytes) % kPageBytes == 0;
+  if (!are_pages || length_bytes > size_bytes || offset > size_bytes - length_bytes) return EAGAIN;
+  const uint64_t end = offset + length_bytes;
+  if (offset < room_start || end > room.end_page() << kPageShift) return EAGAIN;
+  const uint64_t to_start = room.region_page << kPageShift;
+  if (region->Poisoned(to_start, end - room_start)) return EAGAIN;
+  int error = 0;
+  if (offset > room_start) error = region->ZeroFlushed(to_start, offset - room_start);
+  if (error == 0)
+    error = region->StoreFlushed(to_start + (offset - room_start), bytes, length_bytes);
+  if (error == 0) file->Grow((end - room_start) >> kPageShift, size_bytes);
+  return error;
+}
+
 }  // namespace fauxdax

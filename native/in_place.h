@@ -22,6 +22,11 @@ namespace fauxdax {
 [[nodiscard]] int StoreInRoom(Region* region, FileMap* file, uint64_t offset, const uint8_t* bytes,
                               uint64_t length_bytes);
 
+// The same for whole pages anywhere in the room and inside the file's size: those before them are
+// the file's as well then, zeroes.
+[[nodiscard]] int StorePagesInRoom(Region* region, FileMap* file, uint64_t offset,
+                                   const uint8_t* bytes, uint64_t length_bytes);
+
 }  // namespace fauxdax
 
 #endif  // FAUXDAX_IN_PLACE_H_

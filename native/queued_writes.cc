@@ -171,7 +171,9 @@ void QueuedWrites::Take(const Committed& committed, FileMap* file, uint64_t chan
   }
   const uint64_t length_bytes = std::min<uint64_t>(asked.length, WIRE_WRITE_BYTES_MAX);
   // A page that was poisoned since loses these bytes with the others.
-  (void)StoreInPlace(region_, *file, asked.offset, committed.bytes, length_bytes);
+  if (StoreInPlace(region_, *file, asked.offset, committed.bytes, length_bytes) == EAGAIN) {
+    (void)StorePagesInRoom(region_, file, asked.offset, committed.bytes, length_bytes);
+  }
   const int64_t time = std::min(asked.time, FileClock::Realtime());
   if (file->TouchMtimeAt(files_->clock(), time)) files_->NoteTouched(file);
   __atomic_fetch_add(&slot->settled, 1, __ATOMIC_RELEASE);

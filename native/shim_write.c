@@ -1,7 +1,8 @@
 // Writes without the kernel: pwrite and pwritev, and write and writev (shim_position.c), put the
 // bytes into the process's queue, and the daemon stores them before it does anything else
 // (wire_writes.h). That is for bytes that the file
-// has already: written pages, inside its size, that no process has mapped. All else goes to the
+// has already: written pages, inside its size, that no process has mapped; and for whole pages
+// that fill a hole in order, where the daemon has set storage aside. All else goes to the
 // kernel as ever: what would append, grow, allocate, take set-id bits away, is to be durable at
 // once, meets a limit, is larger than a place of the queue, or finds none free.
 //
@@ -18,7 +19,7 @@
 
 enum {
   kTries = 3,
-  kServices = WIRE_FILE_WRITES | WIRE_FILE_NOTHING_TO_KILL | WIRE_FILE_QUEUES | WIRE_FILE_READS,
+  kServices = WIRE_FILE_WRITES | WIRE_FILE_NOTHING_TO_KILL | WIRE_FILE_READS,
 };
 
 static ssize_t (*next_pwrite)(int, const void*, size_t, off64_t);
@@ -46,6 +47,32 @@ static bool IsInPlace(const struct wire_file* file, uint64_t offset, uint64_t en
     offset = limit;
   }
   return offset >= end;
+}
+
+// Of the pages of the file's room, while its changes are so many: those that are claimed already,
+// and the storage of the next. An order is kept so that a hole is not filled with zeroes.
+static bool IsNextInRoom(const struct shim_file* file, uint64_t changes, uint64_t offset,
+                         uint64_t end, uint64_t* next) {
+  const struct wire_file* slot = file->slot;
+  const uint64_t room_page = FilesLoad(&slot->room_page);
+  if ((offset | end) % PAGE != 0 || end > FilesLoad(&slot->size_bytes)) return false;
+  if (offset / PAGE < room_page || end / PAGE > FilesLoad(&slot->room_end_page)) return false;
+  // What a poisoned page does to a write, the daemon says.
+  if (FilesLoad(&shim_files.table->poisoned_pages) != 0) return false;
+  *next = __atomic_load_n(&shim_files.counts->next[FilesIndex(file)], __ATOMIC_SEQ_CST);
+  const uint64_t claimed = *next - (changes << WIRE_NEXT_PAGE_BITS);
+  const bool is_claimed = claimed < UINT64_C(1) << WIRE_NEXT_PAGE_BITS && claimed > room_page;
+  return offset / PAGE == (is_claimed ? claimed : room_page);
+}
+
+// Nobody else writes these pages of the room by the queue from here on.
+static bool ClaimInRoom(const struct shim_file* file, uint64_t changes, uint64_t offset,
+                        uint64_t end) {
+  uint64_t next;
+  if (!IsNextInRoom(file, changes, offset, end, &next)) return false;
+  return __atomic_compare_exchange_n(&shim_files.counts->next[FilesIndex(file)], &next,
+                                     (changes << WIRE_NEXT_PAGE_BITS) + end / PAGE, false,
+                                     __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 // Beyond it the kernel sends SIGXFSZ, also for bytes that are there.
@@ -115,8 +142,15 @@ bool FilesWrite(int fd, const struct iovec* from, size_t from_count, uint64_t le
     if (offset < 0 || (uint64_t)offset > (uint64_t)INT64_MAX - length) return false;
     const uint64_t start = (uint64_t)offset;
     const uint64_t changes = __atomic_load_n(&file.slot->changes, __ATOMIC_ACQUIRE);
-    if ((FilesLoad(&file.slot->service) & kServices) != kServices) return false;
-    if (!IsInPlace(file.slot, start, start + length)) return false;
+    const uint64_t service = FilesLoad(&file.slot->service);
+    if ((service & kServices) != kServices) return false;
+    const bool is_in_place =
+        (service & WIRE_FILE_QUEUES) != 0 && IsInPlace(file.slot, start, start + length);
+    uint64_t next;
+    if (!is_in_place && ((service & WIRE_FILE_QUEUES_ROOM) == 0 ||
+                         !IsNextInRoom(&file, changes, start, start + length, &next))) {
+      return false;
+    }
     const enum shim_confirmed confirmed = FilesConfirm(fd, &file);
     if (confirmed == kFileNone) return false;
     if (confirmed == kFileOther) continue;
@@ -138,9 +172,10 @@ bool FilesWrite(int fd, const struct iovec* from, size_t from_count, uint64_t le
       if (end >= (int64_t)length) *at = end - (int64_t)length;
     }
     // Otherwise somebody else was here in between, and this is another place.
-    const bool is_here = *at == offset;
-    if (!is_here) LeavePlace(place);
-    const bool is_done = is_here && Commit(place, &file, changes, start, length);
+    const bool is_free =
+        *at == offset && (is_in_place || ClaimInRoom(&file, changes, start, start + length));
+    if (!is_free) LeavePlace(place);
+    const bool is_done = is_free && Commit(place, &file, changes, start, length);
     if (is_moved) RestoreSignals(signals);
     if (is_done) return true;
   }

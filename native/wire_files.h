@@ -44,7 +44,11 @@ struct wire_file {
   uint64_t extent_count;
   uint64_t changes;  // of map, size, service and inode: counted before each. Bytes do not count
   uint64_t settled;  // of `queued` (wire_writes.h): fewer, and bytes are elsewhere still
-  uint64_t reserved[7];
+  // File pages that nobody is shown, with storage but in no extent: from where the next of them is
+  // taken to the end; both 0 where there are none.
+  uint64_t room_page;
+  uint64_t room_end_page;
+  uint64_t reserved[5];
   struct wire_extent extents[WIRE_FILE_EXTENTS_MAX];  // sorted by file_page, apart
   struct wire_kept kept;
 };
@@ -54,7 +58,8 @@ struct wire_file {
 #define WIRE_FILE_WRITES 2u
 #define WIRE_FILE_ATIME 4u
 #define WIRE_FILE_NOTHING_TO_KILL 8u
-#define WIRE_FILE_QUEUES 16u
+#define WIRE_FILE_QUEUES 16u        // over pages that are there
+#define WIRE_FILE_QUEUES_ROOM 128u  // into the room
 
 // How this machine flushes a line.
 enum wire_flush_instruction { WIRE_CLFLUSH = 1, WIRE_CLFLUSHOPT = 2, WIRE_CLWB = 3 };

@@ -8,6 +8,9 @@
 // daemon stores what is committed before it does anything else, and before it changes a map, which
 // it announces in `changes` first; it looks once more at a queue that it has called over. Else the
 // process takes the write back, unless the daemon has taken it.
+//
+// Whole pages may be written to the file's room, one after the other: who does so first moves
+// `next` of the slot over them. What was claimed and never written reads as zeroes.
 #ifndef FAUXDAX_WIRE_WRITES_H_
 #define FAUXDAX_WIRE_WRITES_H_
 
@@ -17,6 +20,7 @@
 
 #define WIRE_QUEUE_WRITES 128u
 #define WIRE_WRITE_BYTES_MAX 16384u
+#define WIRE_NEXT_PAGE_BITS 40u
 
 enum wire_write_state {
   WIRE_WRITE_FREE = 0,
@@ -48,6 +52,9 @@ struct wire_counts {
   uint64_t pending;   // 0: all that is committed has been stored, or is being stored
   uint64_t reserved[6];
   uint64_t queued[WIRE_FILE_SETS * WIRE_FILE_WAYS];  // writes begun for the files of each slot
+  // Of each slot: the page after those that were claimed, of the room that was there when its
+  // changes were so many; file page | changes << WIRE_NEXT_PAGE_BITS.
+  uint64_t next[WIRE_FILE_SETS * WIRE_FILE_WAYS];
 };
 
 #endif  // FAUXDAX_WIRE_WRITES_H_

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { FaultOp } from '../../fs/faults.js';
+import { mounted } from '../fs/image.js';
 import { cannotMap, daxMount, Mapper } from './place.js';
 
 const PAGE = 4096;
@@ -122,3 +123,52 @@ t.test('what is appended natively is seen through mappings', { skip: cannotMap }
   ]);
   t.equal(await mapper.end(), 0);
 });
+
+t.test(
+  'a hole that is filled page by page by the queue shows what was written, whoever looks',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t, { commitSeconds: 3600 });
+    const { dir, mount } = place;
+    const path = join(dir, 'f');
+    const mapper = Mapper.direct(t, dir);
+    const queued = async () => (await mount.info()).daemon.dax?.queuedWrites ?? 0;
+    const letter = (page: number) => String.fromCharCode(97 + (page % 26));
+    const write = (page: number) =>
+      mapper.check(t, [[`write A ${letter(page).repeat(PAGE)} ${page * PAGE}`, String(PAGE)]]);
+    const load = (page: number, seen: string) =>
+      mapper.check(t, [[`load M ${page * PAGE} ${PAGE}`, `<${seen}*${PAGE}>`]]);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      [`truncate A ${400 * PAGE}`, '0'],
+      [`map M A 0 ${400 * PAGE} shared`, '0'],
+    ]);
+    for (let page = 0; page < 60; page++) await write(page);
+    const before = await queued();
+    for (let page = 60; page < 100; page++) await write(page);
+    const bytes = readFileSync(path);
+    t.ok(
+      bytes.subarray(0, 100 * PAGE).every((byte, at) => byte === 97 + (Math.floor(at / PAGE) % 26)),
+    );
+    t.ok(bytes.subarray(100 * PAGE).every((byte) => byte === 0));
+    t.ok((await queued()) - before > 20, 'they were in the queue');
+    for (let page = 100; page < 200; page++) {
+      await write(page);
+      if (page % 9 === 0) await load(page, letter(page));
+      if (page % 31 === 0) await load(page + 2, '.');
+    }
+    for (let page = 0; page < 200; page += 7) await load(page, letter(page));
+    t.ok((await queued()) - before > 60, 'between looks too');
+    for (let page = 200; page < 300; page++) await write(page);
+    await mapper.check(t, [['fsync A', '0']]);
+    await mount.kill();
+    await mapper.end();
+    await mounted(t, place);
+    const kept = readFileSync(path);
+    t.equal(kept.length, 400 * PAGE);
+    t.ok(
+      kept.subarray(0, 300 * PAGE).every((byte, at) => byte === 97 + (Math.floor(at / PAGE) % 26)),
+    );
+    t.ok(kept.subarray(300 * PAGE).every((byte) => byte === 0));
+  },
+);

@@ -77,8 +77,8 @@ class Process {
   uint32_t Begin(uint64_t changes, uint64_t offset) {
     const uint32_t place = next_++ % WIRE_QUEUE_WRITES;
     CHECK(State(place) == WIRE_WRITE_FREE, "the place is free");
-    queue_->writes[place] = {WIRE_WRITE_FILLING, daemon_->index(), kIno, changes, offset,
-                             sizeof(uint64_t),   1000,             0};
+    queue_->writes[place] = {
+        WIRE_WRITE_FILLING, daemon_->index(), kIno, changes, offset, sizeof(uint64_t), 1000, 0};
     __atomic_fetch_add(&daemon_->counts->queued[daemon_->index()], 1, __ATOMIC_SEQ_CST);
     return place;
   }
@@ -167,6 +167,51 @@ void ChangesComeBetween(Region* region) {
   CHECK(daemon.files.TakeTouched().size() == 1, "and its time");
 }
 
+// Whole pages behind the last extent, inside the size.
+void RoomsAreFilled(Region* region) {
+  constexpr uint64_t kRoomPage = 32;  // of the region
+  Daemon daemon(region);
+  Process process(&daemon, 1);
+  const auto commit = [&](uint64_t page, uint64_t word) {
+    const uint32_t place = process.Commit(daemon.changes(), page * kPageBytes, word);
+    process.write(place)->length = kPageBytes;
+    return place;
+  };
+  const auto word_at = [&](uint64_t page) {
+    return WordAt(*region, (kRoomPage - 1 + page) * kPageBytes);
+  };
+  const std::vector<uint8_t> junk(8 * kPageBytes, 0xaa);
+  CHECK(region->StoreFlushed(kRoomPage << kPageShift, junk.data(), junk.size()) == 0, "stored");
+  daemon.file()->SetSize((kFilePages + 6) * kPageBytes);
+  daemon.file()->OfferRoom({kFilePages, kRoomPage, 5, true});
+  CHECK(daemon.slot->room_page == kFilePages && daemon.slot->room_end_page == kFilePages + 5,
+        "processes are told");
+  commit(kFilePages, 50);
+  CHECK(daemon.queued->Store() && word_at(0) == 50, "the first page is stored");
+  CHECK(daemon.slot->room_page == kFilePages + 1, "and the file's");
+  commit(kFilePages + 2, 52);
+  CHECK(daemon.queued->Store() && word_at(2) == 52, "a later page is stored");
+  CHECK(word_at(1) == 0, "what lies before it is zeroes");
+  commit(kFilePages + 1, 51);
+  CHECK(daemon.queued->Store() && word_at(1) == 51, "until it is written");
+  process.write(commit(kFilePages + 3, 53))->length = kPageBytes - 1;
+  process.write(commit(kFilePages + 3, 53))->offset += 1;
+  commit(kFilePages + 5, 55);
+  process.write(commit(kFilePages + 4, 54))->length = 2 * kPageBytes;
+  CHECK(daemon.queued->Store() && daemon.slot->room_page == kFilePages + 3,
+        "parts of pages are not, nor what the room does not have");
+  commit(kFilePages + 3, 53);
+  CHECK(daemon.file()->EndRoom() == 4 && word_at(3) == 53, "what came before the end is stored");
+  CHECK(daemon.slot->room_end_page == 0, "processes are told of the end");
+  CHECK(daemon.file()->extent_count() == 2, "it is the file's, in one piece");
+  daemon.file()->OfferRoom({kFilePages + 4, kRoomPage + 4, 4, true});
+  process.write(commit(kFilePages + 4, 54))->length = 2 * kPageBytes;
+  CHECK(daemon.queued->Store() && word_at(4) == 54, "up to the end of the file");
+  commit(kFilePages + 6, 56);
+  CHECK(daemon.queued->Store() && word_at(6) != 56, "and not behind it");
+  CHECK(daemon.file()->EndRoom() == 2, "the rest is left");
+}
+
 void EndedProcess(Region* region) {
   Daemon daemon(region);
   Process process(&daemon, 1);
@@ -252,6 +297,7 @@ int main(int argc, char** argv) {
   CHECK(Region::Open(argv[1], kRegionPages, false, &region) == 0, "the region opens");
   StoredInOrder(region.get());
   ChangesComeBetween(region.get());
+  RoomsAreFilled(region.get());
   EndedProcess(region.get());
   KilledProcess(region.get());
   WritersAgainstChanges(region.get());

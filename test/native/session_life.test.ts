@@ -102,7 +102,7 @@ t.test('arguments that cannot be are refused', (t) => {
   t.throws(() => session.setMap(2, 0, 4, extents([0, 1e9, 1, 1]), 1), 'outside the region');
   t.throws(() => session.setMap(2, 0, 4, extents([1, 1, 1, 1, 0, 2, 1, 1]), 2), 'not sorted');
   t.throws(() => session.setMap(2, 0, 4, extents([0, 1, 2, 1, 1, 4, 1, 1]), 2), 'overlapping');
-  t.throws(() => session.setService(2, 128));
+  t.throws(() => session.setService(2, 256));
   t.end();
 });
 

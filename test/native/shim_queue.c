@@ -1,5 +1,6 @@
-// native/shim_write.c (and shim_copy.c) alone, beside a daemon that is only memory: what of a write goes
-// into the queue, and when the kernel makes it after all. Prints a line for each thing that holds.
+// native/shim_write.c (and shim_copy.c) alone, beside a daemon that is only memory: what of a write
+// goes into the queue, and when the kernel makes it after all. Prints a line for each thing that
+// holds.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,8 @@ static struct {
 static struct wire_queue* const queue = &shared.after;
 static _Atomic uint32_t owner;
 static struct wire_file* const slot = &table.files[0][0] + kSlot;
-static int changes_to_come;  // before each of the next looks at the generation
+static int changes_to_come;    // before each of the next looks at the generation
+static uint64_t next_to_come;  // what somebody else claims before the next look
 static bool is_served = true;
 
 bool FilesAreReady(int fd) { return fd >= 0; }
@@ -45,6 +47,8 @@ bool FilesIsSame(const struct shim_file* file) {
     changes_to_come--;
     slot->changes++;
   }
+  if (next_to_come > 0) counts.next[kSlot] = next_to_come;
+  next_to_come = 0;
   return file->slot == slot;
 }
 
@@ -68,6 +72,89 @@ static size_t CountOf(enum wire_write_state state) {
 static bool Has(int fd, const char* bytes) {
   char seen[8] = "";
   return pread(fd, seen, strlen(bytes), 100) == (ssize_t)strlen(bytes) && strcmp(seen, bytes) == 0;
+}
+
+// Whole pages where nothing is yet, of a file whose other pages somebody may be shown.
+static void Rooms(int fd) {
+  static const char large[2 * PAGE];
+  *slot = (struct wire_file){.ino = kIno,
+                             .size_bytes = 12 * PAGE,
+                             .service = ~(uint64_t)WIRE_FILE_QUEUES,
+                             .extent_count = 1,
+                             .room_page = 4,
+                             .room_end_page = 10,
+                             .changes = slot->changes + 1};
+  slot->extents[0] = (struct wire_extent){.page_count = 4};
+  enum { kNothing, kChange, kTaken, kNewRoom, kShrunk, kPoison, kHeal, kClaim, kNoRoom, kAgain };
+  static const struct {
+    int before;
+    uint64_t page;
+    size_t length;
+    bool is_queued;
+    const char* name;
+  } kWrites[] = {
+      {kNothing, 3, PAGE, false, "before a room"},
+      {kNothing, 5, PAGE, false, "into a room, but not its first page"},
+      {kNothing, 4, PAGE - 1, false, "less than a page of a room"},
+      {kNothing, 4, PAGE, true, "the first page of a room"},
+      {kNothing, 4, PAGE, false, "the same page again"},
+      {kNothing, 5, 2 * PAGE, true, "the next two pages"},
+      {kNothing, 8, PAGE, false, "the next page but one"},
+      {kChange, 7, PAGE, false, "the next page, while there is a change"},
+      {kNothing, 4, PAGE, true, "the first page again, after the change"},
+      {kTaken, 5, PAGE, false, "a page that the daemon has taken for others"},
+      {kNothing, 7, PAGE, true, "the page behind those"},
+      {kNothing, 8, 2 * PAGE, true, "the last pages of a room"},
+      {kNothing, 10, PAGE, false, "behind a room"},
+      {kNewRoom, 10, 2 * PAGE, true, "the first pages of the next room, up to the end"},
+      {kShrunk, 10, 2 * PAGE, false, "what would make the file longer"},
+      {kPoison, 10, PAGE, false, "while a page is poisoned"},
+      {kHeal, 10, PAGE, true, "when none is"},
+      {kClaim, 11, PAGE, false, "a page that somebody else claims at the same time"},
+      {kNoRoom, 10, PAGE, false, "where no room is to be written so"},
+      {kAgain, 10, PAGE, true, "and where it is"},
+  };
+  for (size_t i = 0; i < sizeof(kWrites) / sizeof(kWrites[0]); i++) {
+    switch (kWrites[i].before) {
+      case kChange:
+        changes_to_come = 1;
+        break;
+      case kTaken:
+        slot->room_page = 7;
+        break;
+      case kNewRoom:
+        slot->changes++;
+        slot->room_page = 10;
+        slot->room_end_page = 14;
+        break;
+      case kShrunk:
+        slot->changes++;
+        slot->size_bytes = 12 * PAGE - 1;
+        break;
+      case kPoison:
+      case kHeal:
+        table.poisoned_pages = kWrites[i].before == kPoison;
+        break;
+      case kClaim:
+        slot->size_bytes = 12 * PAGE;
+        next_to_come = (slot->changes << WIRE_NEXT_PAGE_BITS) + 12;
+        break;
+      case kNoRoom:
+        slot->changes++;
+        slot->service = ~(uint64_t)(WIRE_FILE_QUEUES | WIRE_FILE_QUEUES_ROOM);
+        break;
+      case kAgain:
+        slot->service = ~(uint64_t)WIRE_FILE_QUEUES;
+        break;
+      default:
+        break;
+    }
+    for (size_t place = 0; place < WIRE_QUEUE_WRITES; place++) queue->writes[place].state = 0;
+    (void)!pwrite(fd, large, kWrites[i].length, (off_t)(kWrites[i].page * PAGE));
+    Ok((CountOf(WIRE_WRITE_COMMITTED) == 1) == kWrites[i].is_queued &&
+           CountOf(WIRE_WRITE_FILLING) == 0,
+       kWrites[i].name);
+  }
 }
 
 int main(void) {
@@ -172,6 +259,7 @@ int main(void) {
     Ok((CountOf(WIRE_WRITE_FREE) == 0) == kPlaces[i].is_queued, kPlaces[i].name);
     queue->writes[0].state = WIRE_WRITE_FREE;
   }
+  Rooms(fd);
   puts("end");
   return 0;
 }
