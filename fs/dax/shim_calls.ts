@@ -116,10 +116,11 @@ export class ShimCalls {
     this.recorded(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
       this.#answering(ino, runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
         ended(error);
-        // Size and times changed behind the kernel's back. It takes no size from an answer that was
-        // under way meanwhile, and the process is about to ask for one (LearnSize in shim_file.c).
+        // Size, times and bytes changed behind the kernel's back: pages that sendfile(2) left in its
+        // cache go. It takes no size from an answer that was under way meanwhile, and the process is
+        // about to ask for one (LearnSize in shim_file.c).
         const { session, failed } = this.#parts;
-        session.invalidateInode(ino, -1, 0);
+        session.invalidateInode(ino, 0, 0);
         session.notificationsDone().then(() => server.reply(call, error), failed);
       });
     });

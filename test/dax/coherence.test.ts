@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { cannotMap, daxMount, Mapper } from './place.js';
+import { cannotMap, daxMount, fauxdax, Mapper } from './place.js';
 
 type Row = readonly [call: string, answer: string];
 
@@ -332,3 +332,25 @@ t.test(
     ]);
   },
 );
+
+t.test('sendfile finds what collapse and insert moved', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const script = `
+import ctypes, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+os.pwrite(fd, b'a' * 4096 + b'b' * 4096, 0)
+fallocate = ctypes.CDLL(None).fallocate
+fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+def first():
+    out, into = os.pipe()
+    os.sendfile(into, fd, 0, 4096)
+    return os.read(out, 4)
+assert first() == b'aaaa'
+assert fallocate(fd, 8, 0, 4096) == 0
+assert first() == b'bbbb', first()
+assert fallocate(fd, 32, 0, 4096) == 0
+assert first() == bytes(4), first()
+`;
+  const done = fauxdax('run', dir, '--', 'python3', '-c', script, join(dir, 'f'));
+  t.equal(done.status, 0, done.text);
+});
