@@ -30,6 +30,9 @@ static _Atomic uint32_t calls_seen;
 // Wrong, they cost time.
 static _Atomic uint64_t inodes[kHintsMax];
 static _Atomic uint8_t others[kHintsMax];
+// Calls that this thread is inside of. Who left one by a jump out of a handler is inside for ever,
+// which only makes its children slower.
+static __thread uint32_t inside __attribute__((tls_model("initial-exec")));
 
 static long MapShared(long fd, uint64_t length, int prot) {
   const long address = SysMmap(0, length, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -134,20 +137,39 @@ static void Start(void) {
   RestoreSignals(signals);
 }
 
+// Memory of nobody in place of what was mapped there.
+static void Hollow(const void* address, uint64_t length, int prot) {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  SysMmap((uint64_t)address, length, prot, flags, -1, 0);
+}
+
 void FilesBury(void) {
   // Whoever is under way may wait for nothing of ours any more.
   Lock(&shim_change_lock);
-  if (shim_files.region != NULL) {
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-    SysMmap((uint64_t)shim_files.region, shim_files.region_bytes, PROT_READ, flags, -1, 0);
-  }
+  if (shim_files.region != NULL) Hollow(shim_files.region, shim_files.region_bytes, PROT_READ);
   Unlock(&shim_change_lock);
 }
 
+// A handler forked in the middle of a call, which goes on in the child, too. There it finds no file
+// any more and a queue that is over, and goes to the kernel or the daemon.
+static void HollowAll(void) {
+  Hollow(shim_files.table, sizeof(*shim_files.table), PROT_READ);
+  Hollow(shim_files.region, shim_files.region_bytes, PROT_READ);
+  Hollow(shim_files.counts, sizeof(*shim_files.counts), PROT_READ | PROT_WRITE);
+  Hollow(shim_files.queue, sizeof(*shim_files.queue), PROT_READ | PROT_WRITE);
+  shim_files.queue->is_over = 1;
+}
+
 void FilesForget(void) {
-  if (atomic_load(&state) == kReady) UnmapAll();
+  const bool was_ready = atomic_load(&state) == kReady;
+  const bool is_inside = was_ready && inside > 0;
+  if (is_inside) {
+    HollowAll();
+  } else if (was_ready) {
+    UnmapAll();
+  }
   atomic_store(&calls_seen, 0);
-  atomic_store(&state, kIdle);
+  atomic_store(&state, is_inside ? kNever : kIdle);
 }
 
 static bool HasHint(int fd) { return fd >= 0 && fd < kHintsMax; }
@@ -257,16 +279,30 @@ static bool IsAttached(void) {
          FilesLoad(&shim_files.table->poisoned_pages) == 0;
 }
 
-bool FilesAreReady(int fd) {
+static bool Enter(void) {
+  // First: who forks after it was found attached is inside.
+  inside++;
+  atomic_signal_fence(memory_order_seq_cst);
+  if (IsAttached()) return true;
+  FilesLeave();
+  return false;
+}
+
+bool FilesEnter(int fd) {
   if (!MayBeServed()) return false;
   uint64_t ino;
   const bool is_idle = atomic_load_explicit(&state, memory_order_relaxed) == kIdle;
   if (is_idle && !IsProbablyOther(fd) && IsOurs(fd, &ino)) NoteCall();
-  return IsAttached();
+  return Enter();
 }
 
-bool FilesAreReadyToSync(void) {
+bool FilesEnterToSync(void) {
   if (!MayBeServed()) return false;
   if (atomic_load_explicit(&state, memory_order_relaxed) == kIdle) NoteCall();
-  return IsAttached();
+  return Enter();
+}
+
+void FilesLeave(void) {
+  atomic_signal_fence(memory_order_seq_cst);
+  inside--;
 }

@@ -35,12 +35,12 @@ extern struct shim_files shim_files;
 #define FILES_BYTES_MAX (UINT64_C(1) << 20)  // in one call
 enum { kFilesVectorsMax = 16 };              // of the program, in one call
 
-// Whether `shim_files` is there. False until the process has made enough calls that it could have
-// served: this one is noted.
-bool FilesAreReady(int fd);
-
+// Whether `shim_files` is there, until FilesLeave(). False until the process has made enough calls
+// that it could have served: this one is noted. Nests, for handlers of signals make calls as well.
+bool FilesEnter(int fd);
 // The same for a thread that syncs a mapping.
-bool FilesAreReadyToSync(void);
+bool FilesEnterToSync(void);
+void FilesLeave(void);
 
 // A file in a generation, and how the descriptor was opened.
 struct shim_file {

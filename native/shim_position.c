@@ -63,7 +63,7 @@ static ssize_t ReadByKernel(int fd, void* buffer, size_t length) {
 }
 
 SHIM_PUBLIC ssize_t read(int fd, void* buffer, size_t length) {
-  if (!FilesAreReady(fd)) return ReadByKernel(fd, buffer, length);
+  if (!FilesEnter(fd)) return ReadByKernel(fd, buffer, length);
   pthread_testcancel();
   const struct iovec to = {buffer, length};
   ssize_t result;
@@ -73,6 +73,7 @@ SHIM_PUBLIC ssize_t read(int fd, void* buffer, size_t length) {
     result = ReadByKernel(fd, buffer, length);
   }
   FilesClean(&to, 1, result, dirty);
+  FilesLeave();
   return result;
 }
 
@@ -91,11 +92,14 @@ static ssize_t ReadVectorsByKernel(int fd, const struct iovec* vectors, int coun
 }
 
 SHIM_PUBLIC ssize_t readv(int fd, const struct iovec* from, int count) {
-  if (!FilesAreReady(fd)) return ReadVectorsByKernel(fd, from, count);
+  if (!FilesEnter(fd)) return ReadVectorsByKernel(fd, from, count);
   pthread_testcancel();
   struct iovec to[kFilesVectorsMax];
   uint64_t length;
-  if (!FilesTakeVectors(from, count, to, &length)) return ReadVectorsByKernel(fd, from, count);
+  if (!FilesTakeVectors(from, count, to, &length)) {
+    FilesLeave();
+    return ReadVectorsByKernel(fd, from, count);
+  }
   ssize_t result;
   uint64_t dirty = 0;
   if (!Read(fd, to, (size_t)count, length, &result, &dirty)) {
@@ -103,6 +107,7 @@ SHIM_PUBLIC ssize_t readv(int fd, const struct iovec* from, int count) {
     result = ReadVectorsByKernel(fd, from, count);
   }
   FilesClean(to, (size_t)count, result, dirty);
+  FilesLeave();
   return result;
 }
 
@@ -130,11 +135,13 @@ static ssize_t WriteByKernel(int fd, const void* buffer, size_t length) {
 
 SHIM_PUBLIC ssize_t write(int fd, const void* buffer, size_t length) {
   OutputLook();
-  if (!FilesAreReady(fd)) return WriteByKernel(fd, buffer, length);
+  if (!FilesEnter(fd)) return WriteByKernel(fd, buffer, length);
   pthread_testcancel();
   const struct iovec from = {(void*)buffer, length};
   ssize_t result;
-  return Write(fd, &from, 1, length, &result) ? result : WriteByKernel(fd, buffer, length);
+  const bool is_done = Write(fd, &from, 1, length, &result);
+  FilesLeave();
+  return is_done ? result : WriteByKernel(fd, buffer, length);
 }
 
 static ssize_t WriteVectorsByKernel(int fd, const struct iovec* vectors, int count) {
@@ -144,12 +151,13 @@ static ssize_t WriteVectorsByKernel(int fd, const struct iovec* vectors, int cou
 
 SHIM_PUBLIC ssize_t writev(int fd, const struct iovec* vectors, int count) {
   OutputLook();
-  if (!FilesAreReady(fd)) return WriteVectorsByKernel(fd, vectors, count);
+  if (!FilesEnter(fd)) return WriteVectorsByKernel(fd, vectors, count);
   pthread_testcancel();
   struct iovec from[kFilesVectorsMax];
   uint64_t length;
   ssize_t result;
   const bool is_done = FilesTakeVectors(vectors, count, from, &length) &&
                        Write(fd, from, (size_t)count, length, &result);
+  FilesLeave();
   return is_done ? result : WriteVectorsByKernel(fd, vectors, count);
 }

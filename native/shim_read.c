@@ -6,7 +6,7 @@
 // A buffer that is not there is EFAULT and no signal (shim_copy.c). What is copied counts only if
 // the file's generation is the same before and after: pages that were taken away meanwhile may have
 // held anything. No lock is taken and nobody is told, so a reader that is stopped, killed or forked
-// in between harms nobody.
+// in between harms nobody (FilesForget() is for the child).
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -154,7 +154,7 @@ static ssize_t ReadByKernel(int fd, void* buffer, size_t length, off64_t offset)
 }
 
 SHIM_PUBLIC ssize_t pread64(int fd, void* buffer, size_t length, off64_t offset) {
-  if (!FilesAreReady(fd)) return ReadByKernel(fd, buffer, length, offset);
+  if (!FilesEnter(fd)) return ReadByKernel(fd, buffer, length, offset);
   const struct iovec to = {buffer, length};
   struct shim_file file;
   ssize_t result;
@@ -165,6 +165,7 @@ SHIM_PUBLIC ssize_t pread64(int fd, void* buffer, size_t length, off64_t offset)
     result = ReadByKernel(fd, buffer, length, offset);
   }
   FilesClean(&to, 1, result, dirty);
+  FilesLeave();
   if (is_done) pthread_testcancel();
   return result;
 }
@@ -193,10 +194,11 @@ static ssize_t ReadVectorsByKernel(int fd, const struct iovec* vectors, int coun
 }
 
 SHIM_PUBLIC ssize_t preadv64(int fd, const struct iovec* from, int count, off64_t offset) {
-  if (!FilesAreReady(fd)) return ReadVectorsByKernel(fd, from, count, offset);
+  if (!FilesEnter(fd)) return ReadVectorsByKernel(fd, from, count, offset);
   struct iovec to[kFilesVectorsMax];
   uint64_t length;
   if (!FilesTakeVectors(from, count, to, &length)) {
+    FilesLeave();
     return ReadVectorsByKernel(fd, from, count, offset);
   }
   struct shim_file file;
@@ -208,6 +210,7 @@ SHIM_PUBLIC ssize_t preadv64(int fd, const struct iovec* from, int count, off64_
     result = ReadVectorsByKernel(fd, from, count, offset);
   }
   FilesClean(to, (size_t)count, result, dirty);
+  FilesLeave();
   if (is_done) pthread_testcancel();
   return result;
 }

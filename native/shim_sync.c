@@ -39,7 +39,7 @@ static bool TakeKept(const struct shim_file* file, uint64_t file_page, uint64_t 
 
 static bool FlushKept(const struct shim_piece* piece) {
   struct shim_file file = {.ino = piece->anchor.ino};
-  if (!FilesAreReadyToSync() || !FilesFind(&file) || FilesHasQueued(&file)) return false;
+  if (!FilesFind(&file) || FilesHasQueued(&file)) return false;
   const uint64_t offset = piece->part.offset + (piece->start - piece->part.start);
   const uint64_t end = offset + (piece->end - piece->start);
   const struct wire_kept* kept = &file.slot->kept;
@@ -56,10 +56,9 @@ static bool FlushKept(const struct shim_piece* piece) {
 
 // False when the daemon has to do it.
 static bool SyncHere(const struct shim_piece* piece) {
-  // A handler may fork, and what the child goes on with once that returns is not mapped there.
-  const uint64_t signals = BlockSignals();
+  if (!FilesEnterToSync()) return false;
   const bool is_done = FlushKept(piece);
-  RestoreSignals(signals);
+  FilesLeave();
   return is_done;
 }
 

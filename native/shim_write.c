@@ -188,10 +188,12 @@ static ssize_t WriteByKernel(int fd, const void* buffer, size_t length, off64_t 
 }
 
 SHIM_PUBLIC ssize_t pwrite64(int fd, const void* buffer, size_t length, off64_t offset) {
-  if (!FilesAreReady(fd)) return WriteByKernel(fd, buffer, length, offset);
+  if (!FilesEnter(fd)) return WriteByKernel(fd, buffer, length, offset);
   const struct iovec from = {(void*)buffer, length};
   int64_t at = offset;
-  if (offset < 0 || !FilesWrite(fd, &from, 1, length, &at)) {
+  const bool is_done = offset >= 0 && FilesWrite(fd, &from, 1, length, &at);
+  FilesLeave();
+  if (!is_done) {
     FilesForgetGuess(fd);
     return WriteByKernel(fd, buffer, length, offset);
   }
@@ -210,12 +212,13 @@ static ssize_t WriteVectorsByKernel(int fd, const struct iovec* vectors, int cou
 }
 
 SHIM_PUBLIC ssize_t pwritev64(int fd, const struct iovec* vectors, int count, off64_t offset) {
-  if (!FilesAreReady(fd)) return WriteVectorsByKernel(fd, vectors, count, offset);
+  if (!FilesEnter(fd)) return WriteVectorsByKernel(fd, vectors, count, offset);
   struct iovec from[kFilesVectorsMax];
   uint64_t length;
   int64_t at = offset;
   const bool is_done = offset >= 0 && FilesTakeVectors(vectors, count, from, &length) &&
                        FilesWrite(fd, from, (size_t)count, length, &at);
+  FilesLeave();
   if (!is_done) {
     FilesForgetGuess(fd);
     return WriteVectorsByKernel(fd, vectors, count, offset);

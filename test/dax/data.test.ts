@@ -16,6 +16,7 @@ const CASES = [
   ['times', 'a read after a write changes atime'],
   ['cancel', 'a thread that does nothing but read is cancelled'],
   ['fork', 'children, made by fork or without its handlers'],
+  ['inside', 'children of a handler that forked in the middle of a call go on with it'],
   ['whole', 'a write of another process is seen whole, and stays'],
   ['torture', 'never bytes of another file, or beyond the end'],
 ] as const;

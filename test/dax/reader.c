@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -292,6 +293,79 @@ static int CaseFork(void) {
   return 0;
 }
 
+static volatile sig_atomic_t forks;
+static volatile sig_atomic_t failures;
+static volatile sig_atomic_t is_child;
+static pid_t last_child;
+
+/* Once, at some time soon. */
+static void AlarmSoon(void) {
+  static unsigned seed = 1;
+  const struct itimerval soon = {{0, 0}, {0, 100 + rand_r(&seed) % 2000}};
+  setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+/* In the child the call that was interrupted goes on. */
+static void ForkInHandler(int number) {
+  (void)number;
+  const int saved = errno;
+  int status;
+  if (is_child) return;
+  if (last_child > 0 && waitpid(last_child, &status, 0) == last_child && status != 0) failures++;
+  last_child = fork();
+  if (last_child == 0) is_child = 1;
+  forks++;
+  if (!is_child) AlarmSoon();
+  errno = saved;
+}
+
+static int ForkInside(int fd, uint64_t file, int writes) {
+  enum { kForks = 60, kPiece = 8 * kPage };
+  forks = failures = 0;
+  last_child = 0;
+  struct sigaction action = {.sa_handler = ForkInHandler, .sa_flags = SA_RESTART};
+  sigaction(SIGALRM, &action, NULL);
+  AlarmSoon();
+  int is_right = 1;
+  while (is_right && forks < kForks && !is_child) {
+    memset(buffer, 0xee, kPiece);
+    ssize_t bytes = pread(fd, buffer, kPiece, 0);
+    for (size_t page = 0; page < kPiece / kPage; page++) {
+      uint64_t word;
+      memcpy(&word, buffer + page * kPage, 8);
+      if (word != Stamp(file, page)) is_right = 0;
+    }
+    if (bytes != kPiece) is_right = 0;
+    /* The same bytes again. */
+    if (writes) bytes = pwrite(fd, buffer, 2 * kPage, 0);
+    if (writes && bytes != 2 * kPage) is_right = 0;
+  }
+  const struct itimerval never = {{0, 0}, {0, 0}};
+  setitimer(ITIMER_REAL, &never, NULL);
+  if (is_child) _exit(is_right && pread(fd, buffer, kPage, 0) == kPage ? 0 : 1);
+  signal(SIGALRM, SIG_DFL);
+  int status = 0;
+  waitpid(last_child, &status, 0);
+  if (status != 0) failures++;
+  EXPECT(is_right && forks >= kForks);
+  if (failures > 0) return Wrong("%d of %d children", (int)failures, (int)forks);
+  return 0;
+}
+
+static int CaseForkInside(void) {
+  const int written = OpenWarm("written inside", 13, O_RDWR);
+  EXPECT(written >= 0);
+  if (ForkInside(written, 13, 1) != 0) return 1;
+  /* Who has a mapping is attached at once in the child, too. */
+  const int fd = OpenWarm("read inside", 14, O_RDWR);
+  EXPECT(fd >= 0);
+  void* const mapped = mmap(NULL, kPage, PROT_READ, MAP_SHARED, fd, 0);
+  EXPECT(mapped != MAP_FAILED);
+  const int result = ForkInside(fd, 14, 0);
+  munmap(mapped, kPage);
+  return result;
+}
+
 /* ---- others change the file meanwhile ---- */
 
 static _Atomic int is_over;
@@ -447,6 +521,7 @@ static int CaseHealed(void) {
 static const struct served_case cases[] = {
     {"served", CaseServed}, {"same", CaseSame},         {"vectors", CaseVectors},
     {"errors", CaseErrors}, {"coherent", CaseCoherent}, {"descriptors", CaseDescriptors},
+    {"inside", CaseForkInside},
     {"times", CaseTimes},   {"fork", CaseFork},         {"torture", CaseTorture},
     {"whole", CaseWhole},   {"poisoned", CasePoisoned}, {"healed", CaseHealed},
     {"dead", CaseDead},     {"cancel", CaseCancel},     {"elsewhere", CaseElsewhere},
