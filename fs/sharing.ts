@@ -105,7 +105,6 @@ export class Sharing implements MapPort {
     this.#growth.synced(session, this.#metadata.existingInode(ino));
   }
 
-  /** The metadata has what files have grown natively. Not inside an operation. */
   collectGrowth(): void {
     if (this.#session !== undefined) this.#growth.endAll(this.#session);
   }

@@ -6,7 +6,7 @@ import type { DaxEngine } from '../../lib/dax/engine.js';
 import type { BusError } from '../../lib/dax/mmu.js';
 import { Errno } from '../../lib/errno.js';
 import type { FaultServer, FaultServerEvent } from '../../lib/addon/fault_server.js';
-import { PAGE_BYTES, pagesFor } from '../../lib/units.js';
+import { PAGE_BYTES } from '../../lib/units.js';
 import type { Filesystem } from '../filesystem.js';
 import type { BusPages } from './bus_pages.js';
 import type { Clients } from './clients.js';
@@ -60,7 +60,7 @@ export class PageFaults {
       scheduler.start(mapping.ino, engine.fault(mapping, filePage, kind, isWrite, event.tid), {
         done: (why) => {
           recorded(why === undefined ? 0 : NO_PAGE);
-          if (why === undefined || this.#hasGrown(mapping.ino, filePage, why)) wake();
+          if (why === undefined) wake();
           else bus(why);
         },
         failed: (error) => {
@@ -81,12 +81,5 @@ export class PageFaults {
       { operation: 'DAX_FAULT', tid: event.tid, flags: 1, ...place },
       start,
     );
-  }
-
-  /** Whether a page that was found beyond the end is inside by now: then the thread faults again. */
-  #hasGrown(ino: number, filePage: number, why: BusError): boolean {
-    if (why !== 'beyond-end') return false;
-    this.#fs.sharing.collectGrowth();
-    return filePage < pagesFor(this.#fs.metadata.inode(ino)?.sizeBytes ?? 0);
   }
 }

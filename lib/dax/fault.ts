@@ -66,6 +66,8 @@ export class Fault {
     const { file } = this;
     yield* file.gate.enter('shared');
     try {
+      // What it is about to be shown must not change but through the gate.
+      this.parts.fileData.mapPort?.collectGrowth();
       const error = yield* this.untilDone();
       if (error !== undefined && this.isWanted()) {
         this.view.mark({ filePage: this.filePage, pageCount: 1 }, 'bus');

@@ -22,7 +22,10 @@ import { PageSource } from './page_source.js';
 
 const COPY_BYTES = 1024 * 1024;
 
-/** Told of every change of a file's map or size, while its gate is closed. */
+/**
+ * Told of every change of a file's map or size, while its gate is closed; asked for those that it
+ * makes by itself.
+ */
 export interface MapPort {
   /** Waits for native operations on the file to leave, then keeps new ones out. Not nested. */
   closeGate(ino: number): void;
@@ -30,6 +33,8 @@ export interface MapPort {
   /** Pages [filePage, endPage) may be mapped otherwise now. */
   mapChanged(inode: Inode, filePage: number, endPage: number): void;
   sizeChanged(inode: Inode): void;
+  /** The metadata has what files have grown natively, and they grow no more. Not inside an operation. */
+  collectGrowth(): void;
 }
 
 export interface FileDataParts {

@@ -228,6 +228,25 @@ t.test('a page that a file gets natively while a fault waits is no SIGBUS', skip
   t.equal(await load, 'native');
 });
 
+t.test('a load that waited while its file got a room shows what comes there', skip, async (t) => {
+  const { writer, mapper, mapperPid, place, goOn } = await growing(t, 8 * PAGE);
+  const load = mapper.call(`load F ${2 * PAGE} 6`);
+  await waiting(place, 3);
+  // It is told to show the page, and does not answer.
+  process.kill(mapperPid, 'SIGSTOP');
+  await goOn();
+  let isWritten = false;
+  const write = writer.call(`write F native ${2 * PAGE}`).finally(() => {
+    isWritten = true;
+  });
+  const waits = async () => (await place.mount.info()).daemon.dax?.waiting === 2;
+  while (!isWritten && !(await waits())) await sleep(5);
+  process.kill(mapperPid, 'SIGCONT');
+  t.equal(await write, '6');
+  await load;
+  await mapper.check(t, [[`load F ${2 * PAGE} 6`, 'native']]);
+});
+
 t.test('a fault that fills a hole ends the room that the file has there', skip, async (t) => {
   const { place, writer, mapper, mapperPid, goOn } = await growing(t, 8 * PAGE);
   const store = mapper.call(`store F ${3 * PAGE} stored`);

@@ -302,6 +302,7 @@ t.test('the gate is closed around every change of map or size and never otherwis
       t.ok(closed);
       told.push(`map ${filePage} ${endPage}`);
     },
+    collectGrowth: () => {},
     sizeChanged: (changed) => {
       t.ok(closed);
       told.push(`size ${changed.sizeBytes}`);
