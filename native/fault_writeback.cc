@@ -170,7 +170,8 @@ uint64_t FaultServer::Unkeep(uint64_t ino, Caught* caught) {
   caught->is_settled = false;
   HideKept(ino, caught);
   const IntervalSet kept = std::exchange(caught->kept, {});
-  if (kept.empty()) return 0;
+  // What was kept until just now is storable until the thread has protected it.
+  if (kept.empty()) return caught->protecting.empty() ? 0 : last_change_;
   const bool was_idle = changes_.empty();
   const uint64_t number = AppendProtection(ino, kept);
   if (was_idle && number != 0) Kick();

@@ -198,7 +198,6 @@ void FileMap::ShowKept(const IntervalSet& pages, uint64_t number) {
 
 void FileMap::HideKept() {
   wire_file* const slot = slot_.load(std::memory_order_relaxed);
-  // A slot that is another file's by now only asks for one sync more.
   if (slot != nullptr) __atomic_store_n(&slot->kept.number, uint64_t{0}, __ATOMIC_SEQ_CST);
 }
 
