@@ -185,7 +185,8 @@ function isRunning(pid) {
 /** A mount whose daemon is killed. */
 class Mounted {
   constructor(image, size, mountOptions) {
-    this.image = image ?? join(mkdtempSync(join(tmpdir(), 'kill9-')), 'image');
+    this.folder = image === undefined ? mkdtempSync(join(tmpdir(), 'kill9-')) : undefined;
+    this.image = image ?? join(this.folder, 'image');
     this.dir = mkdtempSync(join(tmpdir(), 'kill9-mount-'));
     this.options = mountOptions === undefined ? [] : ['-o', mountOptions];
     fauxdax('mkfs', this.image, '--size', size, '--force');
@@ -213,7 +214,7 @@ class Mounted {
   finish(keep) {
     fauxdax('umount', this.dir);
     fauxdax('fsck', this.image);
-    if (!keep) rmSync(this.image, { recursive: true, force: true });
+    if (!keep) rmSync(this.folder ?? this.image, { recursive: true, force: true });
     rmSync(this.dir, { recursive: true, force: true });
   }
 
