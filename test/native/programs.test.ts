@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { lacking } from './compiler.js';
 import { writeTraceHead } from './raw_trace.js';
 import { scratchFile, scratchFolder } from './scratch.js';
 
@@ -32,13 +33,6 @@ const PROGRAMS = [
   'queued_writes',
 ];
 
-/** The reason when the compiler cannot do what `flag` asks for. */
-function lacking(flag: string): string | false {
-  const words = ['-x', 'c++', '-', flag, '-o', '/dev/null'];
-  const { status } = spawnSync(COMPILER, words, { input: 'int main() { return 0; }' });
-  return status !== 0 && `${COMPILER} ${flag} does not work here`;
-}
-
 function compile(t: Test, cwd: string, words: string[]): void {
   const { status, stderr } = spawnSync(COMPILER, [...FLAGS, ...INCLUDED, ...words], { cwd });
   t.equal(status, 0, `compiles: ${stderr}`);
@@ -65,7 +59,7 @@ for (const [what, flag] of [
   ['threads that use native parts at once have no data race', '-fsanitize=thread'],
   ['native parts keep inside their memory', '-fsanitize=address,undefined'],
 ] as const) {
-  t.test(what, { skip: lacking(flag) }, async (t) => {
+  t.test(what, { skip: lacking(COMPILER, flag) }, async (t) => {
     const folder = scratchFolder(t);
     compile(t, folder, [flag, '-c', ...SOURCES]);
     const objects = SOURCES.map((path) => path.replace(/.*\/(\w+)\.cc$/, '$1.o'));

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { builtFolder } from '../../lib/native.js';
+import { lacking } from './compiler.js';
 import { scratchFolder } from './scratch.js';
 import { TinyFaults } from './tiny_faults.js';
 import { type Outcome, TinyMount } from './tiny_mount.js';
@@ -29,18 +30,19 @@ const TIMEOUT_MS = 30_000;
 // A region whose pages can be write-protected lies on shared memory.
 process.env['TMPDIR'] = '/dev/shm';
 
-function compile(test: Test): string {
+function compile(test: Test, ...more: string[]): string {
   const program = join(scratchFolder(test), 'shim_program');
   const names = ['program', ...CASES.map((name) => `cases_${name}`)];
   const sources = names.map((name) => join(FOLDER, `shim_${name}.c`));
   const flags = '-std=gnu17 -O1 -g -Wall -Wextra -Werror -pthread'.split(' ');
-  const made = spawnSync(COMPILER, [...flags, ...sources, '-o', program]);
+  const made = spawnSync(COMPILER, [...flags, ...more, ...sources, '-o', program]);
   test.equal(made.status, 0, `${made.stderr}`);
   return program;
 }
 
 interface Place {
-  program: string;
+  /** What starts it, and its path. */
+  words: [string, ...string[]];
   mount: TinyMount;
   /** st_dev of the mount. */
   device: string;
@@ -48,14 +50,15 @@ interface Place {
 
 /** Runs a group; `whenReady` is called when the program says so, and it reads a line after. */
 function runGroup(
-  { program, mount, device }: Place,
+  { words, mount, device }: Place,
   group: string,
   socketPath: string,
   whenReady: () => void = () => {},
 ): Promise<Outcome> {
   const other = join(mount.imageDir, 'other');
   writeFileSync(other, Buffer.alloc(16 * 4096, 'o'));
-  const child = spawn(program, [group, mount.path, other], {
+  const [executable, ...before] = words;
+  const child = spawn(executable, [...before, group, mount.path, other], {
     cwd: mount.imageDir,
     timeout: TIMEOUT_MS,
     killSignal: 'SIGKILL',
@@ -100,7 +103,7 @@ t.test('programs under the shim', async (t) => {
   t.teardown(() => mount.close());
   mount.openFlags = OPEN_DIRECT_IO;
   const look = await mount.client('process.stdout.write(String(fs.statSync(dir).dev))');
-  const place = { program, mount, device: look.stdout };
+  const place: Place = { words: [program], mount, device: look.stdout };
   const faults = new TinyFaults(mount);
   t.teardown(() => faults.close());
 
@@ -116,6 +119,18 @@ t.test('programs under the shim', async (t) => {
       if (group === 'change') t.equal(faults.countOf('sync'), 6, 'what was to be synced was told');
     });
   }
+
+  // The sanitizer has functions of libc of its own, also in what the shim calls.
+  const noSanitizer = lacking(COMPILER, '-fsanitize=thread');
+  await t.test('a program with the thread sanitizer', { skip: noSanitizer }, async (t) => {
+    const words: Place['words'] = ['setarch', '-R', compile(t, '-fsanitize=thread')];
+    for (const group of ['change', 'private', 'moving', 'fork']) {
+      faults.forget();
+      const outcome = await runGroup({ ...place, words }, group, faults.socketPath);
+      judge(t, outcome);
+      t.equal(outcome.stderr, '', group);
+    }
+  });
 
   const skip = process.getuid?.() === 0 ? false : 'needs to become another user';
   await t.test('processes that have less rights than who attached', { skip }, async (t) => {
