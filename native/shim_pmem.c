@@ -86,11 +86,12 @@ SHIM_PUBLIC int pmem_deep_drain(const void* address, size_t length) {
 }
 
 SHIM_PUBLIC int pmem_deep_persist(const void* address, size_t length) {
-  pmem_deep_flushOwn()(address, length);
-  const int result = pmem_deep_drainOwn()(address, length);
-  shim_barrier(address, length, WIRE_FLUSH_DRAIN);
-  return result;
+  pmem_deep_flush(address, length);
+  return pmem_deep_drain(address, length);
 }
+
+// Before a copy: what was stored until then is a value of its own, also of lines that it changes.
+static void BeforeCopy(void) { shim_barrier(NULL, 0, 0); }
 
 // What a copy with these flags has made durable when it returns.
 static void Copied(const void* target, size_t length, unsigned flags) {
@@ -98,53 +99,62 @@ static void Copied(const void* target, size_t length, unsigned flags) {
   shim_barrier(target, length, (flags & NO_DRAIN) != 0 ? 0 : WIRE_FLUSH_DRAIN);
 }
 
+// The three functions of a kind. The library's own would drain by the name of pmem_drain, and so
+// us, before the flush is told.
 #define COPY(name, third)                                                           \
   OWN(PMEM, void*, name, (void*, third, size_t, unsigned))                          \
   SHIM_PUBLIC void* name(void* target, third what, size_t length, unsigned flags) { \
-    void* result = name##Own()(target, what, length, flags);                        \
+    BeforeCopy();                                                                   \
+    name##Own()(target, what, length, flags | NO_DRAIN);                            \
+    if ((flags & (NO_DRAIN | NO_FLUSH)) == 0) pmem_drainOwn()();                    \
     Copied(target, length, flags);                                                  \
-    return result;                                                                  \
-  }
-
-#define COPY_NAMED(name, third, flags)                              \
-  OWN(PMEM, void*, name, (void*, third, size_t))                    \
-  SHIM_PUBLIC void* name(void* target, third what, size_t length) { \
-    void* result = name##Own()(target, what, length);               \
-    Copied(target, length, flags);                                  \
-    return result;                                                  \
+    return target;                                                                  \
+  }                                                                                 \
+  SHIM_PUBLIC void* name##_persist(void* target, third what, size_t length) {       \
+    return name(target, what, length, 0);                                           \
+  }                                                                                 \
+  SHIM_PUBLIC void* name##_nodrain(void* target, third what, size_t length) {       \
+    return name(target, what, length, NO_DRAIN);                                    \
   }
 
 COPY(pmem_memmove, const void*)
 COPY(pmem_memcpy, const void*)
 COPY(pmem_memset, int)
-COPY_NAMED(pmem_memmove_persist, const void*, 0)
-COPY_NAMED(pmem_memcpy_persist, const void*, 0)
-COPY_NAMED(pmem_memset_persist, int, 0)
-COPY_NAMED(pmem_memmove_nodrain, const void*, NO_DRAIN)
-COPY_NAMED(pmem_memcpy_nodrain, const void*, NO_DRAIN)
-COPY_NAMED(pmem_memset_nodrain, int, NO_DRAIN)
 
 // libpmem2 gives pointers to functions that fit the mapping. A mapping of a recorded mount gets
 // ours, which need no flush instruction: what is durable there is what the recording says. Where
 // the granularity is a page, the library's own msync does all of it.
 
+// A flush instruction has its page shown, as a load has. What another mapping or process, or a
+// write, stored there is flushed too.
+static void Touch(const void* address, size_t length) {
+  const uint64_t end = (uint64_t)address + length;
+  for (uint64_t at = (uint64_t)address; at < end; at = (at | (PAGE - 1)) + 1) {
+    (void)*(const volatile uint8_t*)at;
+  }
+}
+
 static void Flush2(const void* address, size_t length) {
+  Touch(address, length);
   if (length > 0) shim_barrier(address, length, 0);
 }
 
 static void Drain2(void) { shim_barrier(NULL, 0, WIRE_FLUSH_DRAIN); }
 
 static void Persist2(const void* address, size_t length) {
+  Touch(address, length);
   shim_barrier(address, length, WIRE_FLUSH_DRAIN);
 }
 
 static void* Memmove2(void* target, const void* source, size_t length, unsigned flags) {
+  BeforeCopy();
   memmove(target, source, length);
   Copied(target, length, flags);
   return target;
 }
 
 static void* Memset2(void* target, int byte, size_t length, unsigned flags) {
+  BeforeCopy();
   memset(target, byte, length);
   Copied(target, length, flags);
   return target;

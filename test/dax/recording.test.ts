@@ -118,6 +118,44 @@ t.test('recordings of mappings', { skip: missing() }, async (t) => {
     ]);
   });
 
+  t.test('what was stored before a copy to its line is a value of that line', async (t) => {
+    const body = `at[64] = 'a'; pmem_memcpy_persist(at + 65, "xy", 2);
+      at[128] = 'b'; pmem_memset(at + 129, 1, 2, PMEM_F_MEM_NODRAIN); pmem_drain();`;
+    t.same(record(t, body).seen, [
+      ...[store(64), store(64), flush(65, 2), 'drain()'],
+      ...[store(128), store(128), flush(129, 2), 'drain()', END],
+    ]);
+    const body2 = `at[64] = 'a'; copy(at + 65, "xy", 2, 0); at[128] = 'b'; set(at + 129, 1, 2, 0);`;
+    t.same(record(t, body2, [], PMEM2).seen, [
+      ...[store(64), store(64), flush(65, 2), 'drain()'],
+      ...[store(128), store(128), flush(129, 2), 'drain()', END],
+    ]);
+  });
+
+  t.test('each way to copy and persist flushes once, and then drains once', async (t) => {
+    const body = `pmem_memcpy_persist(at + 64, "xy", 2); pmem_memmove_persist(at + 128, "xy", 2);
+      pmem_memset_persist(at + 192, 1, 2); pmem_memcpy(at + 256, "xy", 2, 0);
+      pmem_memset_nodrain(at + 320, 1, 2); pmem_drain(); at[384] = 'a'; puts("stored");
+      pmem_deep_persist(at + 384, 1);`;
+    const { seen, trace } = record(t, body);
+    const copied = (at: number) => [store(at), flush(at, 2), 'drain()'];
+    t.same(seen, [
+      ...[64, 128, 192, 256, 320].flatMap(copied),
+      ...[store(384), "prints 'stored'", flush(384, 1), 'drain()', END],
+    ]);
+    t.notMatch(run('lint', trace).stdout, /redundant/);
+  });
+
+  t.test('a mapping of libpmem2 flushes what was stored through another', async (t) => {
+    const body = `struct pmem2_map* other;
+      if (pmem2_map_new(&other, config, source) != 0) return 9;
+      char* there = pmem2_map_get_address(other);
+      at[64] = 'a'; persist(there + 64, 1); at[4160] = 'b'; flush(there + 4095, 66); drain();`;
+    t.same(record(t, body, [], PMEM2).seen, [
+      ...[store(64), flush(64, 1), 'drain()', store(4160), flush(4095, 66), 'drain()', END],
+    ]);
+  });
+
   t.test('what libpmemobj persists is flushed and drained', async (t) => {
     const body = `root->line[1][0] = 'a'; pmemobj_persist(pool, root->line[1], 8); puts("done");`;
     const { status, stderr, seen, before } = record(t, body, [], PMEMOBJ);
