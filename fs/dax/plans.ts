@@ -10,8 +10,13 @@ import { FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE } from '../content.js';
 
 export interface Plan {
   ino: number;
-  /** Flushed first: fsync, and writes to files that were opened with O_DSYNC. */
+  /** Flushed first: fsync. */
   writeback?: PageRange;
+  /**
+   * Flushed afterwards: what a write through O_DSYNC is about, as in generic_write_sync(). Until then
+   * what mappings stored there is undecided, as what is written is.
+   */
+  synced?: PageRange;
   /**
    * Shown to nobody meanwhile. Pages that a private mapping made its own by a store stay, unless
    * `dropOwn`: only a truncation takes them away (and COLLAPSE those beyond the new end).
@@ -57,8 +62,10 @@ export function truncatePlan(ino: number, sizeBytes: number, oldSizeBytes: numbe
 
 /** Carries out `run` after what the plan says. */
 export function* runPlan(engine: DaxEngine, plan: Plan, run: () => number): Task<number> {
-  const { ino, writeback, change } = plan;
+  const { ino, writeback, change, synced } = plan;
   if (writeback !== undefined) yield* engine.writeback(ino, writeback);
-  if (change === undefined) return run();
-  return yield* engine.change(ino, change, change.dropOwn, run);
+  const status =
+    change === undefined ? run() : yield* engine.change(ino, change, change.dropOwn, run);
+  if (synced !== undefined) yield* engine.writeback(ino, synced);
+  return status;
 }

@@ -62,11 +62,9 @@ export class Requests {
     [OP.WRITE]: (ino) => this.#planWrite(ino),
     [OP.FSYNC]: (ino) => ({ ino, writeback: ALL_PAGES }),
     [OP.FALLOCATE]: (ino) => {
-      const { fh, offset, length, mode } = REQUEST.fallocate;
+      const { offset, length, mode } = REQUEST.fallocate;
       const range = { offset: this.#call.in(offset), lengthBytes: this.#call.in(length) };
-      const plan = fallocatePlan(ino, this.#call.in(mode), range);
-      if (syncOf(this.#call.in(fh)) !== undefined) plan.writeback = ALL_PAGES;
-      return plan;
+      return fallocatePlan(ino, this.#call.in(mode), range);
     },
     [OP.COPY_FILE_RANGE]: (ino) => this.#planCopy(ino),
     [OP.COPY_FILE_RANGE_64]: (ino) => this.#planCopy(ino),
@@ -84,7 +82,7 @@ export class Requests {
     const syncs = isDirect(this.#call.in(fh)) && syncOfFlags(this.#call.in(flags)) !== undefined;
     if (isInPlace && !syncs) return undefined;
     const plan: Plan = { ino };
-    if (syncs) plan.writeback = pages;
+    if (syncs) plan.synced = pages;
     if (!isInPlace) plan.change = { ...pages, dropOwn: false };
     return plan;
   }
@@ -93,7 +91,7 @@ export class Requests {
     const { fhOut, offOut, len } = REQUEST.copyFileRange;
     const range = { offset: this.#call.in(offOut), lengthBytes: this.#call.in(len) };
     const plan: Plan = { ino, change: { ...pagesOf(range), dropOwn: false } };
-    if (syncOf(this.#call.in(fhOut)) !== undefined) plan.writeback = pagesOf(range);
+    if (syncOf(this.#call.in(fhOut)) !== undefined) plan.synced = pagesOf(range);
     return plan;
   }
 

@@ -3,6 +3,7 @@
  * Each is answered when it has been carried out; in a recording each is a call of its process.
  */
 import type { DaxEngine } from '../../lib/dax/engine.js';
+import type { PageRange } from '../../lib/dax/mmu.js';
 import type { Task } from '../../lib/dax/task.js';
 import { Errno } from '../../lib/errno.js';
 import type { FaultServer, FaultServerEvent } from '../../lib/addon/fault_server.js';
@@ -70,37 +71,30 @@ export class ShimCalls {
     }
   }
 
-  /** msync(2) with MS_SYNC. */
-  sync(
-    { server, engine }: Served,
-    { call, client, tid, parts }: FaultServerEvent & { type: 'sync' },
-  ): void {
+  /** msync(2) with MS_SYNC: of one mapping after the other, each a call of its own, up to an error. */
+  sync(served: Served, { call, client, tid, parts }: FaultServerEvent & { type: 'sync' }): void {
     const mapped = parts.flatMap((part) => {
       const mapping = this.#clients.mapping(part.mapping);
       return mapping === undefined || !mapping.isShared ? [] : [{ ino: mapping.ino, part }];
     });
-    function* sync(fs: Filesystem): Task<number> {
-      for (const { ino, part } of mapped) yield* engine.writeback(ino, part);
-      const inos = new Set(mapped.map(({ ino }) => ino));
-      for (const ino of inos) content.fsync(fs, 'fdatasync', ino);
-      // On the host's disk, only a commit makes stores durable.
-      if (fs.options.durable === 'process' && fs.isCommitted) {
-        for (const ino of inos) engine.settle(ino);
+    const syncFrom = (index: number): void => {
+      const next = mapped[index];
+      if (next === undefined) {
+        served.server.reply(call, 0);
+        return;
       }
-      return 0;
-    }
-    const [first] = mapped;
-    const last = mapped.at(-1);
-    const offset = (first?.part.filePage ?? 0) * PAGE_BYTES;
-    const end = ((last?.part.filePage ?? 0) + (last?.part.pageCount ?? 0)) * PAGE_BYTES;
-    const lengthBytes = Math.max(0, end - offset);
-    const what = { ino: first?.ino ?? 0, offset, lengthBytes, flags: 0 };
-    this.recorded(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
-      this.#answering(what.ino, sync(this.#fs), (error) => {
-        ended(error);
-        server.reply(call, error);
+      const { ino, part } = next;
+      const offset = part.filePage * PAGE_BYTES;
+      const what = { ino, offset, lengthBytes: part.pageCount * PAGE_BYTES, flags: 0 };
+      this.recorded(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
+        this.#answering(ino, syncPart(this.#fs, served.engine, next), (error) => {
+          ended(error);
+          if (error === 0) syncFrom(index + 1);
+          else served.server.reply(call, error);
+        });
       });
-    });
+    };
+    syncFrom(0);
   }
 
   /** What the kernel's FUSE refuses, and MADV_REMOVE. */
@@ -136,4 +130,16 @@ export class ShimCalls {
       abandoned: () => answer(POWER_CUT),
     });
   }
+}
+
+function* syncPart(
+  fs: Filesystem,
+  engine: DaxEngine,
+  { ino, part }: { ino: number; part: PageRange },
+): Task<number> {
+  yield* engine.writeback(ino, part);
+  content.fsync(fs, 'fdatasync', ino);
+  // On the host's disk, only a commit makes stores durable.
+  if (fs.options.durable === 'process' && fs.isCommitted) engine.settle(ino);
+  return 0;
 }

@@ -302,6 +302,28 @@ t.test(
   },
 );
 
+t.test(
+  'sector, posix: a sync with a range leaves the other pages of its file undecided',
+  async (t) => {
+    const image = new RecordedImage();
+    image.create('a');
+    image.write('a', 0, full('1') + full('2'));
+    image.force('fsync', '');
+    image.force('fsync', 'a');
+    image.write('a', 0, 'x');
+    image.write('a', PAGE_BYTES, 'y');
+    const { ino } = image.lookup('a');
+    const about = { pid: 1, timeNs: 0, ino, offset: PAGE_BYTES, lengthBytes: PAGE_BYTES };
+    image.record({ type: 'call', callId: 99, operation: 'DAX_MSYNC', ...about });
+    image.record({ type: 'force', callId: 99, kind: 'fdatasync', ino });
+    image.record({ type: 'return', callId: 99, error: 0 });
+    const ends = (model: ModelName) =>
+      seen(image, model, 2 * PAGE_BYTES).map((text) => `${text[2]}${text[2 + PAGE_BYTES]}`);
+    t.same(ends('sector'), ['1y', 'xy']);
+    t.same(ends('posix'), ['1y', 'xy']);
+  },
+);
+
 t.test('posix: what is in a directory that is lost is lost', async (t) => {
   const image = new RecordedImage();
   image.mkdir('d');

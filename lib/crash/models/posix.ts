@@ -9,9 +9,9 @@
  * freed a page may be lost long after the page was given to another file.
  */
 import assert from 'node:assert/strict';
-import type { TraceEvent } from '../../trace/event.js';
-import { extentOf } from '../fold/catalog.js';
+import type { ForceEvent, TraceEvent } from '../../trace/event.js';
 import type { Fold, FoldOperation, Operation } from '../fold/fold.js';
+import { ForcedPages } from '../fold/forced_pages.js';
 import type { MetadataChoice, PointSpace } from './model.js';
 import { LINES_PER_SECTOR } from '../fold/page_history.js';
 import {
@@ -35,6 +35,7 @@ class Posix implements Persistence {
   private readonly open = new Map<number, FoldOperation>();
   /** Numbers of undecided operations by what makes them durable: `name/7`, `inode/7`. */
   private readonly bySubject = new Map<string, Set<number>>();
+  private readonly forcedPages = new ForcedPages();
   private operationCount = 0;
 
   constructor(private readonly fold: Fold) {
@@ -53,13 +54,14 @@ class Posix implements Persistence {
   settle(event: TraceEvent): void {
     for (const operation of this.fold.operations(this.operationCount)) this.add(operation);
     this.operationCount = this.fold.operationCount;
+    this.forcedPages.take(event);
     if (event.type !== 'force') return;
     if (event.kind === 'syncfs') {
       this.open.clear();
       this.bySubject.clear();
       this.fold.pages.force(this.fold.position, this.fold.pages.undecidedPages());
     } else {
-      this.force(event.ino);
+      this.force(event);
     }
     const [firstOpen] = this.open.keys();
     this.fold.retireTenures(firstOpen ?? this.operationCount);
@@ -90,16 +92,17 @@ class Posix implements Persistence {
     }
   }
 
-  private force(ino: number): void {
+  private force(force: ForceEvent): void {
     const { fold } = this;
+    const { ino } = force;
     for (const subject of [`name/${ino}`, `inode/${ino}`]) {
       for (const number of this.bySubject.get(subject) ?? []) this.open.delete(number);
       this.bySubject.delete(subject);
     }
     const inode = fold.catalog(fold.operationCount).inode(ino);
     if (inode === undefined) return;
-    const isOwn = (page: number) => extentOf(inode, page) !== undefined;
-    fold.pages.force(fold.position, fold.pages.undecidedPages().filter(isOwn));
+    const pages = this.forcedPages.of(force, inode, fold.pages.undecidedPages());
+    fold.pages.force(fold.position, pages);
   }
 }
 

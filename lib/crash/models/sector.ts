@@ -8,9 +8,9 @@
  * last sync of their file.
  */
 import { UNWRITTEN, WRITTEN } from '../../space/extent_list.js';
-import type { TraceEvent } from '../../trace/event.js';
-import { extentOf } from '../fold/catalog.js';
+import type { ForceEvent, TraceEvent } from '../../trace/event.js';
 import type { Fold, FoldOperation, Operation } from '../fold/fold.js';
+import { ForcedPages } from '../fold/forced_pages.js';
 import type { MetadataChoice, PointSpace } from './model.js';
 import { LINES_PER_SECTOR } from '../fold/page_history.js';
 import { LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, pageOf, pagesFor } from '../../units.js';
@@ -44,6 +44,7 @@ class Sector implements Persistence {
   /** Which operations brought bytes of an undecided page into their file, oldest first. */
   private readonly ordered = new Map<number, Ordered[]>();
   private readonly calls = new Map<number, string>();
+  private readonly forcedPages = new ForcedPages();
   private operationCount = 0;
 
   constructor(private readonly fold: Fold) {}
@@ -59,6 +60,7 @@ class Sector implements Persistence {
 
   settle(event: TraceEvent): void {
     const { fold } = this;
+    this.forcedPages.take(event);
     if (event.type === 'call') this.calls.set(event.callId, event.operation);
     if (event.type === 'return') this.calls.delete(event.callId);
     for (const operation of fold.operations(this.operationCount)) this.classify(operation);
@@ -67,7 +69,7 @@ class Sector implements Persistence {
       this.isDelayed.clear();
       for (const { number } of [...this.delayed.values()].flat()) this.isDelayed.add(number);
     }
-    if (event.type === 'force') this.force(event.kind === 'syncfs' ? undefined : event.ino);
+    if (event.type === 'force') this.force(event);
   }
 
   undecided(): Operation[] {
@@ -206,16 +208,16 @@ class Sector implements Persistence {
     return isGrowth ? file : undefined;
   }
 
-  /** @param ino undefined for everything */
-  private force(ino: number | undefined): void {
+  private force(force: ForceEvent): void {
     const { fold } = this;
-    if (ino === undefined) this.delayed.clear();
-    else this.delayed.delete(ino);
-    const now = fold.catalog(fold.operationCount);
-    const inode = ino === undefined ? undefined : now.inode(ino);
-    const pages = fold.pages.undecidedPages().filter((page) => {
-      return ino === undefined || (inode !== undefined && extentOf(inode, page) !== undefined);
-    });
+    let pages = fold.pages.undecidedPages();
+    if (force.kind === 'syncfs') {
+      this.delayed.clear();
+    } else {
+      this.delayed.delete(force.ino);
+      const inode = fold.catalog(fold.operationCount).inode(force.ino);
+      pages = inode === undefined ? [] : this.forcedPages.of(force, inode, pages);
+    }
     for (const page of pages) this.ordered.delete(page);
     fold.pages.force(fold.position, pages);
   }
