@@ -31,6 +31,9 @@ static bool ReadEnvironment(struct shim_settings* settings) {
   for (const char* at = flags; at != NULL && *at >= '0' && *at <= '9'; at++) {
     settings->flags = settings->flags * 10 + (uint32_t)(*at - '0');
   }
+  // It preloads libraries of its own before ours.
+  const char* preloaded = getenv("LD_PRELOAD");
+  settings->is_valgrind = preloaded != NULL && strstr(preloaded, "/vgpreload_core") != NULL;
   return true;
 }
 
@@ -80,6 +83,10 @@ void ShimSay(const char* const words[], size_t count) {
     }
   }
   line[length++] = '\n';
+  if (!ThreadIsOurs()) {
+    Sys3(SYS_write, STDERR_FILENO, (long)line, (long)length);
+    return;
+  }
   const long process = Sys3(SYS_pidfd_open, Sys3(SYS_getpid, 0, 0, 0), 0, 0);
   if (process < 0) return;
   const long fd = Sys3(SYS_pidfd_getfd, process, STDERR_FILENO, 0);

@@ -45,6 +45,7 @@ struct shim_settings {
   char socket_path[4096];  // absolute
   uint64_t device;         // st_dev of the mount
   uint32_t flags;          // WIRE_RUN_*
+  bool is_valgrind;        // the program runs under valgrind
 };
 
 extern struct shim_settings shim_settings;
@@ -139,6 +140,9 @@ struct shim_job {
 // of libc that may. `has_own_files`: it begins with no descriptors, in a table of its own.
 // 0 or an errno.
 int ThreadStart(int (*run)(void*), void* argument, bool has_own_files);
+
+// Whether the calling thread is one of those.
+bool ThreadIsOurs(void);
 
 // Starts the first thread that does jobs, with its channel to the daemon; called by the helper,
 // whose descriptors they share.

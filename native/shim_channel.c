@@ -62,6 +62,16 @@ long ChannelConnect(void) {
   return result;
 }
 
+// Closes the descriptors that a message brought.
+static void CloseTaken(const struct cmsghdr* header) {
+  const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < count; i++) {
+    int fd;
+    memcpy(&fd, CMSG_DATA(header) + i * sizeof(fd), sizeof(fd));
+    SysClose(fd);
+  }
+}
+
 int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
                 int* fds, size_t fd_count) {
   request->magic = WIRE_MAGIC;
@@ -97,6 +107,10 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
   } while (result == -EINTR);
   if (result != sizeof(*reply)) return EIO;
   if (fd_count == 0 || reply->error != 0) return 0;
+  if (message.msg_flags & MSG_CTRUNC) {  // RLIMIT_NOFILE: there is room for some, or for none
+    if (message.msg_controllen >= sizeof(struct cmsghdr)) CloseTaken(&control.header);
+    return EMFILE;
+  }
   if (message.msg_controllen < sizeof(struct cmsghdr) ||
       control.header.cmsg_len != CMSG_LEN(fd_count * sizeof(int))) {
     return EPROTO;

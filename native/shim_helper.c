@@ -91,10 +91,10 @@ static int OpenProc(struct shim_helper* helper, long calls) {
 
 static int Attach(struct shim_helper* helper, long* calls) {
   const struct shim_offer offer = OfferTake(helper->is_child ? helper->offer : -1);
-  int error = Open(&helper->uffd, OpenUffd(offer.device));
-  if (error != 0) return error;
-  error = Open(&helper->channel, offer.channel >= 0 ? offer.channel : ChannelConnect());
+  // First: who may not attach has nothing of being allowed userfaultfd.
+  int error = Open(&helper->channel, offer.channel >= 0 ? offer.channel : ChannelConnect());
   if (error == ECONNREFUSED) return EIO;
+  if (error == 0) error = Open(&helper->uffd, OpenUffd(offer.device));
   if (error == 0) error = SayHello(helper, calls);
   return error != 0 ? error : OpenProc(helper, *calls);
 }
@@ -207,6 +207,8 @@ static const char* Reason(int error) {
       return "its daemon serves the user who mounted it, and this process is not (or no more) that";
     case ENOSYS:
       return "this kernel's userfaultfd lacks what is needed (6.7 has it)";
+    case EOPNOTSUPP:
+      return "valgrind does not run the threads that serve them";
     case EPERM:
       return "userfaultfd is not allowed (sysctl vm.unprivileged_userfaultfd)";
     default:
@@ -218,7 +220,7 @@ int HelperStart(void) {
   uint32_t state = kHelperNone;
   if (atomic_compare_exchange_strong(&shim_helper.state, &state, kHelperStarting)) {
     atomic_store(&is_over, 0);
-    const int error = ThreadStart(HelperMain, NULL, true);
+    const int error = shim_settings.is_valgrind ? EOPNOTSUPP : ThreadStart(HelperMain, NULL, true);
     if (error != 0) Settle(kHelperFailed, error);
     while (atomic_load(&shim_helper.state) == kHelperStarting) {
       FutexWait(&shim_helper.state, kHelperStarting);

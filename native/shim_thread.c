@@ -89,6 +89,14 @@ int ThreadStart(int (*run)(void*), void* argument, bool has_own_files) {
   return tid < 0 ? EAGAIN : 0;
 }
 
+bool ThreadIsOurs(void) {
+  const uint64_t here = (uint64_t)__builtin_frame_address(0);
+  for (size_t i = 0; i < kThreadsMax; i++) {
+    if (threads[i].stack != 0 && here - threads[i].stack < kStackBytes + PAGE) return true;
+  }
+  return false;
+}
+
 static void Finish(struct shim_job* job, int error) {
   job->error = error;
   atomic_store(&job->is_done, 1);

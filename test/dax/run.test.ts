@@ -156,6 +156,44 @@ t.test(
   },
 );
 
+/** What a mapping of a file of `dir` gives under a run, and what is said. @param before a shell's line */
+function mappedAfter(before: string, dir: string): { outcome: string; said: string } {
+  const input = 'open A f rw,creat\ntruncate A 4096\nmap M A 0 4096 shared\n';
+  const line = `${before}exec "$@"`;
+  const words = ['run', dir, '--', 'sh', '-c', line, 'sh', compiled('mapper'), dir];
+  const done = spawnSync(process.execPath, [program, ...words], { input, encoding: 'utf8' });
+  return { outcome: done.stdout.trim().split('\n').at(-1) ?? '', said: done.stderr };
+}
+
+t.test('why files cannot be mapped is said', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  t.same(mappedAfter('', dir), { outcome: '0', said: '' });
+  const few = mappedAfter('ulimit -n 4; ', dir);
+  t.equal(few.outcome, 'EMFILE');
+  t.match(few.said, /^fauxdax: files of the mount cannot be mapped: threads, descriptors or .*\n$/);
+
+  const core = join(scratch(t), 'vgpreload_core-amd64-linux.so');
+  execFileSync('gcc', ['-shared', '-o', core, '-x', 'c', '/dev/null']);
+  const checked = mappedAfter(`export LD_PRELOAD=${core}:$LD_PRELOAD; `, dir);
+  t.equal(checked.outcome, 'EOPNOTSUPP');
+  t.match(checked.said, /^fauxdax: files of the mount cannot be mapped: valgrind .*\n$/);
+});
+
+t.test('a program that is no more of the user who mounted', { skip: cannotMap }, async (t) => {
+  const user = 'setpriv --reuid 65534 --regid 65534 --clear-groups';
+  if (spawnSync('sh', ['-c', `${user} test -x ${compiled('mapper')}`]).status !== 0) {
+    t.pass('another user', { skip: 'needs root, and a build that others may read' });
+    return;
+  }
+  const { dir } = await daxMount(t, { allowOther: true });
+  chmodSync(join(dir, '..'), 0o755);
+  writeFileSync(join(dir, 'f'), '');
+  chmodSync(join(dir, 'f'), 0o666);
+  const { outcome, said } = mappedAfter(`set -- ${user} "$@"; `, dir);
+  t.equal(outcome, 'EACCES');
+  t.match(said, /^fauxdax: files of the mount cannot be mapped: its daemon serves the user .*\n$/);
+});
+
 t.test('the mount of an ordinary user is for that user', { skip: cannotMap }, async (t) => {
   const allowed = readFileSync('/proc/sys/vm/unprivileged_userfaultfd', 'latin1').trim();
   if (process.geteuid?.() !== 0 || allowed !== '0') {
