@@ -374,6 +374,25 @@ t.test('a failure is at its earliest moment, and names nothing that came later',
   t.equal(choice.position, printed + 1);
 });
 
+t.test('what a file shows after a crash is said of the lines that differ', async (t) => {
+  const program = (p: Program): void => {
+    zeroedLog(p);
+    p.write('log', 0, 'first');
+    p.write('log', 64, 'second');
+    p.fsync('log');
+    p.print('done');
+  };
+  const check: Check = (files) => {
+    const log = files.has('log') ? files.read('log') : '';
+    if (log.includes('second') && !log.includes('first')) throw new Error('out of order');
+  };
+  const { failures } = await explore(traceOf(program), new FunctionRunner(check), OPTIONS);
+  t.match(
+    failures[0]!.explanation.text,
+    /`log` shows zeroes in one 64-byte line, from offset 0 on/,
+  );
+});
+
 t.test('a missing order is enforced wherever the program does the same', async (t) => {
   const options = { ...OPTIONS, models: ['posix' as const] };
   const runner = new FunctionRunner(acked);

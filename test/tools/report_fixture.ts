@@ -174,6 +174,7 @@ function torn(): Result['failures'][number] {
         wantedHex: wanted.subarray(64, 304).toString('hex'),
         foundHex: found.subarray(64, 304).toString('hex'),
         lines: [1, 2, 70, 71, 72, 140],
+        isZero: true,
       },
       {
         path: 'conf.json.tmp',
@@ -183,6 +184,7 @@ function torn(): Result['failures'][number] {
         wantedHex: '',
         foundHex: Buffer.from('hello world\n').toString('hex'),
         lines: [0],
+        isZero: false,
       },
     ],
     similar: 5,
@@ -221,6 +223,7 @@ function hostile(): Result['failures'][number] {
         wantedHex: '68656c6c6f',
         foundHex: '',
         lines: [0],
+        isZero: false,
       },
     ],
     similar: 1,

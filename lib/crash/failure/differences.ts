@@ -85,10 +85,13 @@ function compare(
   const isSameSize = found?.sizeBytes === wanted?.sizeBytes;
   if (isSameSize && a.equals(b)) return undefined;
   const lines: number[] = [];
+  let isZero = true;
   const end = Math.max(a.length, b.length);
   for (let from = 0; from < end && lines.length < LINES_MAX; from += LINE_BYTES) {
     const piece = a.subarray(from, from + LINE_BYTES);
-    if (!piece.equals(b.subarray(from, from + LINE_BYTES))) lines.push(from / LINE_BYTES);
+    if (piece.equals(b.subarray(from, from + LINE_BYTES))) continue;
+    lines.push(from / LINE_BYTES);
+    isZero &&= piece.every((byte) => byte === 0);
   }
   const offset = (lines[0] ?? 0) * LINE_BYTES;
   return {
@@ -99,5 +102,6 @@ function compare(
     wantedHex: b.subarray(offset, offset + SHOWN_BYTES_MAX).toString('hex'),
     foundHex: a.subarray(offset, offset + SHOWN_BYTES_MAX).toString('hex'),
     lines,
+    isZero,
   };
 }

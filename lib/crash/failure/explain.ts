@@ -288,7 +288,7 @@ function inOrderOfBlame(
 function afterCrash(files: readonly FileDifference[]): string {
   const [first] = files;
   if (first === undefined) return '';
-  const { path, sizeFound, sizeWanted, lines, offset, foundHex } = first;
+  const { path, sizeFound, sizeWanted, lines, offset, isZero } = first;
   const others = files.length > 1 ? ` ${otherFiles(files.length - 1)}` : '';
   if (sizeFound === null) return `After the crash ${quote(path)} is not there.${others}`;
   if (sizeWanted === null) return `After the crash ${quote(path)} is there again.${others}`;
@@ -300,7 +300,6 @@ function afterCrash(files: readonly FileDifference[]): string {
   if (sizeFound < sizeWanted && isCutOnly(first)) {
     return `After the crash ${quote(path)} has ${sizeFound} of ${sizeWanted} bytes.${others}`;
   }
-  const isZero = /^0*$/.test(foundHex);
   const count = lines.length === 1 ? 'one 64-byte line' : `${lines.length} 64-byte lines`;
   const bytes = isZero ? 'zeroes' : 'other bytes';
   return `After the crash ${quote(path)}${size} shows ${bytes} in ${count}, from offset ${offset} on.${others}`;

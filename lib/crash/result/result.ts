@@ -128,6 +128,8 @@ export interface FileDifference {
   foundHex: string;
   /** 64-byte lines of the file that differ, by index in the file; the first 4096. */
   lines: number[];
+  /** All that the file has in those lines are zeroes. */
+  isZero: boolean;
 }
 
 export type LintName =
