@@ -241,5 +241,13 @@ void ScanObjects(void) {
   if (scan.pmem != NULL && !scan.is_linked) RefuseUnlinked(scan.pmem);
 }
 
+// What was loaded and is gone again before the next barrier.
+SHIM_PUBLIC int dlclose(void* handle) {
+  static __typeof__(&dlclose) own;
+  if (own == NULL) own = (__typeof__(&dlclose))(uintptr_t)dlsym(RTLD_NEXT, "dlclose");
+  ScanObjects();
+  return own(handle);
+}
+
 // What was loaded after the last barrier.
 __attribute__((destructor)) static void ScanLast(void) { ScanObjects(); }

@@ -1,7 +1,10 @@
 // Scans itself as the shim does in a recording, without a mount. Built once for each thing to find:
-// FLUSH is the instruction. Prints `passed` when nothing was found.
+// FLUSH is the instruction. Prints `passed` when nothing was found. Arguments: `ignore`, or libraries,
+// which are loaded and gone again before.
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "shim.h"
 
@@ -16,7 +19,7 @@ void ShimSay(const char* const words[], size_t count) {
 
 #ifdef FLUSH
 __attribute__((noinline)) void FlushLine(char* line) {
-  __asm__ volatile(FLUSH ::"r"(line) : "memory");
+  __asm__ volatile(FLUSH ::"r"(line) : "r12", "memory");
 }
 #endif
 
@@ -30,13 +33,18 @@ __attribute__((noinline)) unsigned long Numbers(unsigned long seed) {
 }
 
 int main(int argc, char** argv) {
-  (void)argv;
   char line[64] = {0};
 #ifdef FLUSH
   FlushLine(line);
 #endif
   if (Numbers((unsigned long)argc) == 0) puts(line);
-  if (argc > 1) shim_settings.flags = WIRE_RUN_OWN_FLUSHES;
+  for (int i = 1; i < argc; i++) {
+    if (strcmp(argv[i], "ignore") == 0) {
+      shim_settings.flags = WIRE_RUN_OWN_FLUSHES;
+    } else if (dlclose(dlopen(argv[i], RTLD_NOW)) != 0) {
+      return 1;
+    }
+  }
   ScanObjects();
   ScanObjects();
   puts("passed");

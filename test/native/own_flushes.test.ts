@@ -1,6 +1,6 @@
 /** Programs that flush by themselves are told from those that do not (native/shim_scan.c). */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { scratchFolder } from './scratch.js';
@@ -56,6 +56,17 @@ for (const [instruction, text] of FLUSHES) {
 
 t.test('bytes of a flush inside other instructions are none', async (t) => {
   t.match(run(compile(t, [])), { status: 0, stdout: 'passed\n', stderr: '' });
+});
+
+t.test('so is a library that is gone before the next barrier', async (t) => {
+  const program = compile(t, []);
+  const [source, library] = [`${program}-library.c`, `${program}-library.so`];
+  writeFileSync(source, 'void FlushAll(char* line) { __builtin_ia32_clflush(line); }\n');
+  build(t, ['-shared', '-fPIC', source, '-o', library]);
+  const { status, stderr } = run(program, library);
+  t.equal(status, 3);
+  t.match(stderr, `${library}: flushes by itself (clflush at FlushAll+0x`);
+  t.match(run(program, 'ignore', library), { status: 0, stdout: 'passed\n', stderr: '' });
 });
 
 t.test('without tables for unwinding such bytes count', async (t) => {
