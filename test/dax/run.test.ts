@@ -37,6 +37,9 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
   const isStatic = compiled('mapper', '-static');
   copyFileSync('/bin/true', join(at, 'setuid'));
   chmodSync(join(at, 'setuid'), 0o4755);
+  const go = join(at, 'go');
+  copyFileSync('/bin/true', go);
+  execFileSync('objcopy', ['--add-section', `.go.buildinfo=${isStatic}`, go]);
   // An ELF file for another machine, as far as its header goes.
   const foreign = Buffer.alloc(64);
   foreign.write('\x7fELF\x02\x01\x01', 'latin1');
@@ -53,6 +56,7 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
     [join(at, 'by-env-s'), 3, /statically linked/],
     [join(at, 'by-none'), 127, /no-such-command: no such command/],
     [join(at, 'setuid'), 3, /set-user-ID.* run a copy/],
+    [go, 3, /a Go program/],
     [join(at, 'arm'), 3, /64-bit x86/],
     [join(at, 'none'), 127, /no such command/],
     ['no-such-command', 127, /no such command/],
@@ -65,6 +69,15 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
     t.match(done.text, reason);
     t.match(done.text, /^fauxdax: run: [^\n]+\n$/, 'one line');
   }
+});
+
+t.test('a kernel that is too old is refused', { skip: cannotMap }, async (t) => {
+  const { dir } = await daxMount(t);
+  const words = ['--uname-2.6', process.execPath, program, 'run', dir, '--', 'echo', 'started'];
+  const done = spawnSync('setarch', words, { encoding: 'utf8' });
+  t.equal(done.status, 3);
+  t.equal(done.stdout, '');
+  t.match(done.stderr, /^fauxdax: run: this is Linux 2\.6\..* need Linux 6\.7 or newer\n$/);
 });
 
 /** Gives a program CAP_NET_RAW, capabilities(7), where setcap(8) is there and allowed. */

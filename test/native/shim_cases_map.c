@@ -36,6 +36,8 @@ void MapCases(void) {
   Ok(sync != MAP_FAILED && sync[5] == 'x', "MAP_SHARED_VALIDATE with MAP_SYNC");
   sync = mmap(NULL, PAGE, RW, MAP_SHARED | MAP_SYNC, fd, 0);
   Ok(sync != MAP_FAILED && sync[5] == 'x', "MAP_SHARED with MAP_SYNC");
+  char* wide = mmap64(NULL, PAGE, RW, MAP_SHARED, fd, 0);
+  Ok(wide != MAP_FAILED && wide[5] == 'x', "mmap64");
   char* odd = mmap(NULL, PAGE + 1, RW, MAP_SHARED, fd, PAGE);
   Ok(odd != MAP_FAILED && odd[0] == 'y' && Load(odd + 2 * PAGE - 1) == 0,
      "a length that is no multiple of pages");

@@ -1,12 +1,15 @@
 // Flags of mmap(2), and who sees whose stores.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <linux/mman.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -205,9 +208,33 @@ static void Tear(void) {
   Row("64 KiB preads that saw half of a 64 KiB pwrite, of 2000", "0", "%d", torn);
 }
 
+// Memory that the kernel or another is to serve or to keep.
+static void Kept(void) {
+  int file = NewWritten("f", kPage, 'a');
+  volatile char* map = MapShared(file, kPage);
+  if (map[0] != 'a') Fail("load");
+  // EINVAL on a real one; here it has the daemon's userfaultfd already, EBUSY.
+  long faults = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  struct uffdio_api api = {.api = UFFD_API};
+  if (faults >= 0 && ioctl(faults, UFFDIO_API, &api) == 0) {
+    struct uffdio_register wanted = {{(uintptr_t)map, kPage}, UFFDIO_REGISTER_MODE_MISSING, 0};
+    Row("userfaultfd register on a mapping", "refused", "%s",
+        ioctl(faults, UFFDIO_REGISTER, &wanted) == 0 ? "taken" : "refused");
+  } else {
+    NotHere("userfaultfd register on a mapping", strerror(errno));
+  }
+  struct io_uring_params parameters = {0};
+  long ring = syscall(SYS_io_uring_setup, 2, &parameters);
+  if (ring < 0) {
+    NotHere("io_uring fixed buffer", strerror(errno));
+    return;
+  }
+  struct iovec buffer = {(void*)map, kPage};
+  long kept = syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1);
+  Row("io_uring fixed buffer", "EOPNOTSUPP", "%s", kept == 0 ? "OK" : strerrorname_np(errno));
+}
+
 static void NotAsked(void) {
-  NotHere("userfaultfd register on a mapping: EINVAL; io_uring fixed buffer: EOPNOTSUPP",
-          "mappings are made of memory that allows both; programs that want them may");
   NotHere("pwritev2 RWF_NOWAIT: OK or EAGAIN",
           "FUSE files are not opened for it: EOPNOTSUPP before the filesystem is asked");
   NotHere("fault-around on written pages: 64 faults for 64 loads",
@@ -224,6 +251,7 @@ const struct probe kMappingProbes[] = {
     {"O_DIRECT", Direct},
     {"splice", Splice},
     {"tearing", Tear},
+    {"memory that is kept", Kept},
     {"what is not asked", NotAsked},
     {0},
 };
