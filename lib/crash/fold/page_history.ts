@@ -251,7 +251,7 @@ export class PageHistories {
     const isAll = entries.every((entry) => entry.bytes === null || isWhole(entry));
     const last = entries.findLast((entry) => entry.bytes !== null);
     let content: Uint8Array;
-    if (isAll && last !== undefined && last.start === 0 && last.end === PAGE_BYTES) {
+    if (isAll && last !== undefined && isWholePage(last) && isNewest(last, durableAt)) {
       content = last.bytes!.subarray(last.bytesStart, last.bytesStart + PAGE_BYTES);
     } else {
       content = Uint8Array.prototype.slice.call(durable);
@@ -346,6 +346,15 @@ export function linesOf({ start, end }: Entry): number[] {
   const lines: number[] = [];
   for (let line = Math.floor(start / LINE_BYTES); line * LINE_BYTES < end; line++) lines.push(line);
   return lines;
+}
+
+function isWholePage({ start, end }: Entry): boolean {
+  return start === 0 && end === PAGE_BYTES;
+}
+
+/** No line of the entry is durable with what was stored after it. */
+function isNewest(entry: Entry, durableAt: (line: number) => number): boolean {
+  return linesOf(entry).every((line) => durableAt(line) < entry.position);
 }
 
 export function touches(entry: Entry, line: number): boolean {
