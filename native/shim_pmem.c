@@ -4,7 +4,8 @@
 //
 // Where the mount is not recorded, each is the library's own. Where it is, the barrier is told when
 // the library has done its work: lines that were flushed, and a drain, which is a fence of the
-// calling thread. Nothing has to be said about msync, which these libraries call by its name.
+// calling thread. Nothing has to be said about msync, which these libraries call by its name, as
+// pmem2_deep_flush does.
 //
 // A program that asks dlsym for a function of the library itself passes by. Where nothing is linked
 // with the library, shim_scan.c refuses it; else its flushes are not seen, and count as never made.
@@ -179,11 +180,3 @@ GETTER(pmem2_get_drain_fn, Drain2)
 GETTER(pmem2_get_memmove_fn, Memmove2)
 GETTER(pmem2_get_memcpy_fn, Memmove2)
 GETTER(pmem2_get_memset_fn, Memset2)
-
-OWN(PMEM2, int, pmem2_deep_flush, (struct pmem2_map*, void*, size_t))
-
-SHIM_PUBLIC int pmem2_deep_flush(struct pmem2_map* map, void* address, size_t length) {
-  const int result = pmem2_deep_flushOwn()(map, address, length);
-  if (IsRecordedMap(map)) shim_barrier(address, length, WIRE_FLUSH_DRAIN);
-  return result;
-}

@@ -71,7 +71,7 @@ export function recordBuilt(
   const lines = shown.stdout.split('\n').map((line) => line.slice(43).trim());
   const start = lines.indexOf("prints 'start'");
   const seen = lines.slice(start + 1);
-  const isOfMapping = (line: string) => /^(store|flush|drain|prints|end)/.test(line);
+  const isOfMapping = (line: string) => /^(store|flush|drain|msync|prints|end)/.test(line);
   const before = lines[start - 1] ?? '';
   return { status, stderr, seen: seen.filter(isOfMapping), before, trace, dir };
 }
