@@ -34,8 +34,12 @@ print(count, lost, flush=True)
   const fs = await mounted(t, place, QUIET);
   const client = spawn('python3', ['-c', program, join(place.dir, 'file')]);
   let said = '';
+  let complained = '';
   client.stdout.setEncoding('utf8').on('data', (text: string) => {
     said += text;
+  });
+  client.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complained += text;
   });
   const ended = new Promise((resolve) => client.once('close', resolve));
   while (!said.includes('ready')) await sleep(5);
@@ -49,4 +53,5 @@ print(count, lost, flush=True)
   const [count, lost] = said.split('\n')[1]?.split(' ').map(Number) ?? [];
   t.ok((count ?? 0) > 100, `${count} msyncs`);
   t.equal(lost, 0);
+  t.equal(complained, '');
 });
