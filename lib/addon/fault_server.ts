@@ -84,8 +84,9 @@ export type ShowKind = 'trap' | 'zero' | 'region' | 'bus';
 export interface FaultCounters {
   clients: number;
   mappings: number;
-  /** Faults told to JavaScript, and stores caught natively. */
+  /** Told to JavaScript. */
   faults: number;
+  /** Besides those: of stores that were only noted, natively. */
   caughtStores: number;
   /** Stores that had to wait for a command under way; then they are tried again. */
   heldStores: number;

@@ -88,6 +88,6 @@ export class Thread {
   }
 }
 
-export function isPoint(step: Step): step is Point {
+function isPoint(step: Step): step is Point {
   return 'point' in step;
 }

@@ -106,11 +106,12 @@ function describeDax(dax: NonNullable<Daemon['dax']>): [string, string | number]
   const { queuedWrites, collisions } = dax;
   const { pteUnderPmd, pmdOverPte, found } = collisions;
   const who = `${plural(runs, 'run')}, ${plural(clients, 'process', 'processes')}`;
+  const all = faults + caughtStores;
   const isClean = pteUnderPmd + pmdOverPte + found === 0;
   const collided = `${pteUnderPmd} PTE under PMD, ${pmdOverPte} PMD over PTE, ${found} found by processes`;
   return [
     ['direct', `${who}, ${plural(mappings, 'mapping')}, ${plural(files, 'file')}`],
-    ['faults', `${faults}, ${caughtStores} of them stores only noted; ${waiting} wait`],
+    ['faults', `${all}, ${caughtStores} of them stores only noted; ${waiting} wait`],
     ['mapping commands', commands],
     ['queued writes', queuedWrites],
     ['collisions', isClean ? 0 : `${collided}: a bug of fauxdax`],

@@ -45,7 +45,7 @@ interface Fork {
   child: string;
 }
 
-export function forksOf(scenario: Scenario): Fork[] {
+function forksOf(scenario: Scenario): Fork[] {
   return scenario.threads.flatMap(({ process, script }) =>
     script.flatMap((op) => {
       if (op.op !== 'fork') return [];
