@@ -4,6 +4,7 @@
  * unknown commands and options itself.
  */
 import { Command, CommanderError, Help, type OutputConfiguration } from 'commander';
+import { assertUnchanged } from './arguments.js';
 import { crashCommand } from './commands/crash.js';
 import { demoCommand } from './commands/demo.js';
 import { exploreCommand } from './commands/explore.js';
@@ -29,6 +30,7 @@ import { version } from './version.js';
 /** @param args without node and script; @returns the exit status */
 export async function runProgram(args: string[]): Promise<number> {
   try {
+    assertUnchanged(args);
     await makeProgram().parseAsync(withDirLast(args), { from: 'user' });
     return Number(process.exitCode ?? 0);
   } catch (error) {

@@ -8,7 +8,7 @@ const MAIN = resolve('dist/tools/fauxdax.js');
 const HELPER = resolve('dist/tools/mount_helper.js');
 const COMMANDS = [
   ...['mkfs', 'mount', 'umount', 'info', 'map', 'fsck', 'crash', 'fault', 'demo'],
-  ...['test', 'record', 'explore', 'replay', 'merge', 'mark', 'trace', 'lint'],
+  ...['test', 'record', 'explore', 'replay', 'merge', 'mark', 'trace', 'lint', 'run', 'race'],
 ];
 const base = mkdtempSync(join(tmpdir(), 'fauxdax-test-'));
 t.teardown(() => rmSync(base, { recursive: true, force: true }));
@@ -46,6 +46,16 @@ t.test('each command has a help text with an example, and it is no error', async
   for (const name of COMMANDS) t.match(stdout, new RegExp(`^ {2}${name} `, 'm'), name);
   t.match(fauxdax('help', 'mkfs'), { status: 0, stdout: /^Usage: fauxdax mkfs/ });
   t.match(fauxdax('fault', '/mnt', 'add', '--help').stdout, 'Usage: fauxdax fault <DIR> add');
+});
+
+t.test('an argument that is not UTF-8 is refused, not changed', async (t) => {
+  const sh = (args: string) => spawnSync('sh', ['-c', `"$0" "$1" ${args}`, process.execPath, MAIN]);
+  const refused = sh(`map /nowhere "$(printf 'a\\377b')"`);
+  t.equal(refused.status, 2);
+  t.match(String(refused.stderr), /^fauxdax: argument 3 is not UTF-8: .*\n$/);
+  const ordinary = sh(`map "$(printf '/nowhere/\\357\\277\\275')"`);
+  t.equal(ordinary.status, 1);
+  t.match(String(ordinary.stderr), /no such file/, 'the character that stands for one is one');
 });
 
 t.test('the version is that of the package', async (t) => {
