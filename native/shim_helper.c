@@ -209,6 +209,8 @@ static const char* Reason(int error) {
       return "this kernel's userfaultfd lacks what is needed (6.7 has it)";
     case EOPNOTSUPP:
       return "valgrind does not run the threads that serve them";
+    case EAGAIN:
+      return "its daemon serves 1024 processes already, or there may be no more threads";
     case EPERM:
       return "userfaultfd is not allowed (sysctl vm.unprivileged_userfaultfd)";
     default:
