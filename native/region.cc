@@ -214,7 +214,7 @@ void Region::Flush(uint64_t offset, uint64_t length_bytes, uint32_t thread) {
     const std::lock_guard lock(seen_mutex_);
     FindStoresTo(offset, length_bytes);
     persist_.Flush(base_ + offset, length_bytes);
-    if (tracks_undecided()) undecided_->AfterFlush(offset, length_bytes);
+    if (tracks_undecided()) undecided_->AfterFlush(offset, length_bytes, thread);
   }
   if (recorder_) recorder_->Flush(offset, length_bytes, thread);
 }
@@ -228,7 +228,7 @@ void Region::Fence(uint32_t thread) {
   Persist::Fence();
   if (tracks_undecided()) {
     const std::lock_guard lock(seen_mutex_);
-    undecided_->Fence();
+    undecided_->Fence(thread);
   }
   if (recorder_) recorder_->Fence(thread);
 }

@@ -49,6 +49,14 @@ void ForEachRun(uint64_t lines, Run run) {
   }
 }
 
+// Calls run(line) for each set bit, a line of the page, with its number in the region; ascending.
+template <typename Run>
+void ForEachLine(uint64_t page, uint64_t lines, Run run) {
+  for (; lines != 0; lines &= lines - 1) {
+    run(page * kLinesPerPage + static_cast<uint64_t>(std::countr_zero(lines)));
+  }
+}
+
 uint64_t CountLines(uint64_t lines) { return static_cast<uint64_t>(std::popcount(lines)); }
 
 }  // namespace
@@ -57,7 +65,7 @@ uint64_t CountLines(uint64_t lines) { return static_cast<uint64_t>(std::popcount
 struct Undecided::PageRecord {
   uint64_t page = 0;
   uint64_t undecided = 0;        // lines with a value in `durable`
-  uint64_t flushed_newest = 0;   // of those, lines whose newest value is flushed
+  uint64_t flushed_newest = 0;   // of those, lines whose newest value the filesystem flushed
   uint64_t flushed_earlier = 0;  // of the others, lines with a flushed value in `flushed`
   bool awaits_fence = false;     // listed in flushed_slots_
   uint32_t slot = 0;
@@ -111,27 +119,41 @@ void Undecided::SaveBeforeStore(PageRecord* record, uint64_t lines, const uint8_
   line_count_ += CountLines(fresh);
 }
 
-void Undecided::AfterFlush(uint64_t offset, uint64_t length_bytes) {
+void Undecided::AfterFlush(uint64_t offset, uint64_t length_bytes, uint32_t thread) {
   if (length_bytes == 0) return;
   const uint64_t end = offset + length_bytes;
   CHECK(end >= offset && end <= page_count_ * kPageBytes, "the flush is inside the region");
   for (uint64_t page = offset >> kPageShift; page << kPageShift < end; ++page) {
     PageRecord* record = Find(page);
-    if (record != nullptr) FlushLines(record, LinesIn(page, offset, end));
+    if (record == nullptr) continue;
+    const uint64_t lines = LinesIn(page, offset, end) & record->undecided;
+    if (thread == 0) {
+      FlushLines(record, lines);
+    } else {
+      FlushLinesBy(thread, *record, lines);
+    }
   }
 }
 
 void Undecided::FlushLines(PageRecord* record, uint64_t lines) {
-  lines &= record->undecided;
   if (lines == 0) return;
   record->flushed_newest |= lines;
   record->flushed_earlier &= ~lines;
+  if (!threads_.empty()) {
+    ForEachLine(record->page, lines, [&](uint64_t line) { threads_.FlushByFilesystem(line); });
+  }
   if (record->awaits_fence) return;
   record->awaits_fence = true;
   flushed_slots_.push_back(record->slot);
 }
 
-void Undecided::Fence() {
+void Undecided::FlushLinesBy(uint32_t thread, const PageRecord& record, uint64_t lines) {
+  ForEachLine(record.page, lines,
+              [&](uint64_t line) { threads_.Flush(thread, line, base_ + line * kLineBytes); });
+}
+
+void Undecided::Fence(uint32_t thread) {
+  if (thread != 0) return DrainThread(thread);
   for (const uint32_t slot : flushed_slots_) {
     PageRecord* record = records_[slot].get();
     CHECK(record != nullptr && record->awaits_fence, "a listed record awaits a fence");
@@ -145,6 +167,10 @@ void Undecided::Fence() {
 void Undecided::Drain(PageRecord* record) {
   CHECK((record->flushed_newest & record->flushed_earlier) == 0, "one flushed value a line");
   uint64_t settled = record->flushed_newest;
+  if (!threads_.empty()) {
+    ForEachLine(record->page, record->flushed_newest | record->flushed_earlier,
+                [&](uint64_t line) { threads_.FenceByFilesystem(line); });
+  }
   const uint8_t* bytes = base_ + (record->page << kPageShift);
   for (uint64_t left = record->flushed_earlier; left != 0; left &= left - 1) {
     const uint64_t line = static_cast<uint64_t>(std::countr_zero(left));
@@ -161,11 +187,34 @@ void Undecided::Drain(PageRecord* record) {
   line_count_ -= CountLines(settled);
 }
 
+void Undecided::DrainThread(uint32_t thread) {
+  for (const uint64_t line : threads_.TakeLines(thread)) {
+    const auto fenced = threads_.Fence(thread, line);
+    PageRecord* record = Find(line / kLinesPerPage);
+    const uint64_t bit = uint64_t{1} << (line % kLinesPerPage);
+    if (!fenced || record == nullptr || (record->undecided & bit) == 0) continue;
+    uint8_t* durable = record->durable.get() + line % kLinesPerPage * kLineBytes;
+    std::memcpy(durable, fenced->bytes.data(), kLineBytes);
+    if (!fenced->is_before_filesystem) {
+      record->flushed_newest &= ~bit;
+      record->flushed_earlier &= ~bit;
+    }
+    const bool is_newest = std::memcmp(durable, base_ + line * kLineBytes, kLineBytes) == 0;
+    if (!is_newest || (record->flushed_earlier & bit) != 0 || threads_.Has(line)) continue;
+    record->flushed_newest &= ~bit;
+    record->undecided &= ~bit;
+    --line_count_;
+    // A listed record is released by the fence that walks the list.
+    if (record->undecided == 0 && !record->awaits_fence) Release(record);
+  }
+}
+
 void Undecided::Settle(uint64_t page, uint64_t page_count) {
   for (uint64_t end = page + page_count; page < end; ++page) {
     PageRecord* record = Find(page);
     if (record == nullptr) continue;
     line_count_ -= CountLines(record->undecided);
+    ForEachLine(page, record->undecided, [&](uint64_t line) { threads_.Forget(line); });
     record->undecided = record->flushed_newest = record->flushed_earlier = 0;
     // A listed record is released by the fence that walks the list.
     if (!record->awaits_fence) Release(record);
@@ -183,6 +232,7 @@ void Undecided::KeepLimits() {
     if (record) FlushLines(record.get(), record->undecided);
   }
   Fence();
+  threads_.Clear();
   CHECK(line_count_ == 0 && record_count_ == 0, "an eviction of everything leaves nothing");
 }
 
@@ -198,6 +248,7 @@ CrashCount Undecided::Crash(const Keep& keep) {
   }
   CHECK(crashed_lines == count.undecided_lines, "the line count agrees with the records");
   flushed_slots_.clear();
+  threads_.Clear();
   line_count_ = 0;
   CHECK(record_count_ == 0, "nothing is undecided after a crash");
   return count;
@@ -211,14 +262,19 @@ uint64_t Undecided::CrashPage(PageRecord* record, const Keep& keep) {
     const uint64_t line = static_cast<uint64_t>(std::countr_zero(left));
     const uint8_t* durable = record->durable.get() + line * kLineBytes;
     const bool earlier = ((record->flushed_earlier >> line) & 1) != 0;
+    const uint8_t* newest = bytes + line * kLineBytes;
+    const uint8_t* flushed = threads_.Last(record->page * kLinesPerPage + line);
+    if (flushed != nullptr && std::memcmp(flushed, newest, kLineBytes) == 0) flushed = nullptr;
+    if (earlier) flushed = record->flushed.get() + line * kLineBytes;
     // 0 the durable value, 1 the newest, 2 the one flushed before the newest was stored.
     uint64_t choice = keep.kind == Keep::Kind::kAll ? 1 : 0;
     if (keep.kind == Keep::Kind::kSeed) {
-      choice = PickForLine(keep.seed, record->page * kLinesPerPage + line, earlier ? 3 : 2);
+      choice =
+          PickForLine(keep.seed, record->page * kLinesPerPage + line, flushed != nullptr ? 3 : 2);
     }
     if (choice != 0) ++kept;
     if (choice == 1) continue;
-    const uint8_t* value = choice == 0 ? durable : record->flushed.get() + line * kLineBytes;
+    const uint8_t* value = choice == 0 ? durable : flushed;
     persist_.CopyFlushed(bytes + line * kLineBytes, value, kLineBytes);
   }
   if (keep.kind != Keep::Kind::kNone) persist_.Flush(bytes, kPageBytes);

@@ -1,5 +1,7 @@
 // The lines of a region that are stored but not durable, and what each may hold after a power cut:
 // its durable value, the value of its last flush that no fence has made durable yet, or its newest.
+// A fence is for what its own thread flushed: the filesystem's are here, threads of programs have
+// ThreadFlushes.
 //
 // Not thread safe: Region holds its mutex around every call. Offsets and lengths are bytes. A
 // record covers one page; three 64-bit words say which of its lines are undecided, which are
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "persist.h"
+#include "thread_flushes.h"
 #include "units.h"
 
 namespace fauxdax {
@@ -57,10 +60,10 @@ class Undecided {
   void BeforeStore(uint64_t offset, uint64_t length_bytes);
   // These lines (a bit each) of a page were stored to, and were as in `before`, page-shaped.
   void StoreFound(uint64_t page, uint64_t lines, const uint8_t* before);
-  // Every line of the range was flushed with its current value.
-  void AfterFlush(uint64_t offset, uint64_t length_bytes);
-  // Flushed values become durable.
-  void Fence();
+  // Every line of the range was flushed with its current value. `thread` 0: by the filesystem.
+  void AfterFlush(uint64_t offset, uint64_t length_bytes, uint32_t thread = 0);
+  // The values that the thread flushed become durable.
+  void Fence(uint32_t thread = 0);
   // The current bytes of whole pages are declared durable.
   void Settle(uint64_t page, uint64_t page_count);
   // Gives every undecided line its value and forgets it. kSeed takes value number
@@ -80,7 +83,9 @@ class Undecided {
   // `bytes`: of the page, before the store.
   void SaveBeforeStore(PageRecord* record, uint64_t lines, const uint8_t* bytes);
   void FlushLines(PageRecord* record, uint64_t lines);
+  void FlushLinesBy(uint32_t thread, const PageRecord& record, uint64_t lines);
   void Drain(PageRecord* record);
+  void DrainThread(uint32_t thread);
   void Release(PageRecord* record);
   void KeepLimits();
   uint64_t CrashPage(PageRecord* record, const Keep& keep);
@@ -91,7 +96,9 @@ class Undecided {
   uint32_t* slot_of_page_;  // 1 + index into records_, 0 when the page has no undecided line
   std::vector<std::unique_ptr<PageRecord>> records_;
   std::vector<uint32_t> free_slots_;
-  std::vector<uint32_t> flushed_slots_;  // records that a fence has something to do for
+  std::vector<uint32_t>
+      flushed_slots_;  // records that the filesystem's fence has something to do for
+  ThreadFlushes threads_;
   uint64_t line_count_ = 0;
   uint64_t record_count_ = 0;
   UndecidedCounters counters_{};

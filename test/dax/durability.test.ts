@@ -1,11 +1,21 @@
 // What a power cut keeps of stores through direct mappings, and that programs go on after it.
-import { statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { mounted } from '../fs/image.js';
 import { FaultClient } from '../native/fault_peer.js';
-import { cannotMap, compiled, daxMount, Mapper } from './place.js';
+import { cannotMap, compiled, daxMount, Mapper, program } from './place.js';
+import { missing, scratchFolder } from './recorded.js';
 
 const CRASHABLE = { crashable: true, commitSeconds: 3600 };
 
@@ -259,3 +269,45 @@ t.test(
     t.equal(await mapper.call('read A 4 0'), '\u0002...');
   },
 );
+
+t.test('a fence keeps what its own thread flushed, nobody else', { skip: missing() }, async (t) => {
+  const { dir, mount } = await daxMount(t, CRASHABLE);
+  const folder = scratchFolder(t);
+  const [source, flusher] = [join(folder, 'flusher.c'), join(folder, 'flusher')];
+  writeFileSync(
+    source,
+    `#include <fcntl.h>
+    #include <libpmem.h>
+    #include <pthread.h>
+    #include <sys/mman.h>
+    #include <unistd.h>
+    static char* at;
+    static void* Drain(void* none) { pmem_drain(); return none; }
+    static void* Persist(void* none) { at[256] = 'e'; pmem_persist(at + 256, 1); return none; }
+    static void Run(void* (*what)(void*)) {
+      pthread_t thread;
+      pthread_create(&thread, NULL, what, NULL);
+      pthread_join(thread, NULL);
+    }
+    int main(void) {
+      int f = open("f", O_RDWR), g = open("g", O_RDWR | O_CREAT, 0600);
+      at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+      at[0] = 'a'; pmem_flush(at, 1); pmem_drain();
+      at[64] = 'b'; pmem_flush(at + 64, 1); Run(Drain);
+      at[128] = 'c'; pmem_flush(at + 128, 1); fsync(g);
+      at[192] = 'd'; pmem_flush(at + 192, 1);
+      Run(Persist);
+      return 0;
+    }`,
+  );
+  execFileSync('cc', [source, '-o', flusher, '-lpmem', '-pthread']);
+  const file = openSync(join(dir, 'f'), 'w');
+  writeSync(file, Buffer.alloc(4096));
+  fsyncSync(file);
+  closeSync(file);
+  execFileSync(process.execPath, [program, 'run', dir, '--', 'sh', '-c', `cd ${dir}; ${flusher}`]);
+  await mount.crash({ keep: 'none' });
+  const bytes = readFileSync(join(dir, 'f'));
+  const lines = [0, 64, 128, 192, 256].map((at) => String.fromCharCode(bytes[at] ?? 0));
+  t.same(lines, ['a', '\0', '\0', '\0', 'e']);
+});

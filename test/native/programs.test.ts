@@ -18,7 +18,7 @@ const INCLUDED = ['-I', join(ROOT, 'native')];
 const SOURCES = [
   'data_service device file_clock file_map file_table in_place page_watch persist poison published_files',
   'queued_writes region shared_memory',
-  'recorder trace_file crc32 output processes undecided last_words',
+  'recorder trace_file crc32 output processes undecided thread_flushes last_words',
 ]
   .join(' ')
   .split(' ')
@@ -31,6 +31,7 @@ const PROGRAMS = [
   'data_threads',
   'file_times',
   'queued_writes',
+  'thread_flushes',
 ];
 
 function compile(t: Test, cwd: string, words: string[]): void {
