@@ -33,8 +33,7 @@ enum wire_run_flags {
 enum wire_call {
   // First on the helper channel, with the userfaultfd as its one descriptor. `flags`: 0.
   // Reply: values[0] WIRE_MODE_*; with three descriptors, the region (read-write), a file of no
-  // bytes
-  // (a mapping of it is SIGBUS everywhere) and the first call channel.
+  // bytes (a mapping of it is SIGBUS everywhere) and the first call channel.
   WIRE_HELLO = 1,
   // Reply: with one descriptor, a further call channel.
   WIRE_CHANNEL = 2,
