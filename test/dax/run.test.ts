@@ -71,13 +71,33 @@ t.test('programs that a preload does not reach are refused', { skip: cannotMap }
   }
 });
 
-t.test('a kernel that is too old is refused', { skip: cannotMap }, async (t) => {
+t.test('a kernel that lacks something is refused', { skip: cannotMap }, async (t) => {
   const { dir } = await daxMount(t);
-  const words = ['--uname-2.6', process.execPath, program, 'run', dir, '--', 'echo', 'started'];
-  const done = spawnSync('setarch', words, { encoding: 'utf8' });
-  t.equal(done.status, 3);
-  t.equal(done.stdout, '');
-  t.match(done.stderr, /^fauxdax: run: this is Linux 2\.6\..* need Linux 6\.7 or newer\n$/);
+  const preload = compiled('lacking', '-shared', '-fPIC');
+  const cases: [command: string, ...args: string[]][] = [
+    ['setarch', '--uname-2.6'],
+    ['env', `LD_PRELOAD=${preload}`, 'LACKING=all'],
+    ['env', `LD_PRELOAD=${preload}`, 'LACKING=feature'],
+    ['env', `LD_PRELOAD=${preload}`],
+  ];
+  const [old, without, feature, nothing] = cases.map(([command, ...args]) => {
+    const words = [...args, process.execPath, program, 'run', dir, '--', 'echo', 'started'];
+    return spawnSync(command, words, { encoding: 'utf8' });
+  });
+  const refused = { status: 3, stdout: '' };
+  t.match(old, {
+    ...refused,
+    stderr: /^fauxdax: run: this is Linux 2\.6\..* need Linux 6\.7 or newer\n$/,
+  });
+  t.match(without, {
+    ...refused,
+    stderr: /^fauxdax: run: .* no userfaultfd \(ENOSYS\): build it with .*\n$/,
+  });
+  t.match(feature, {
+    ...refused,
+    stderr: /^fauxdax: run: .* lacks features 0x2000: build it with .*\n$/,
+  });
+  t.match(nothing, { status: 0, stdout: 'started\n' });
 });
 
 /** Gives a program CAP_NET_RAW, capabilities(7), where setcap(8) is there and allowed. */
