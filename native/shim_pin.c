@@ -1,12 +1,14 @@
 // Buffers that io_uring keeps: the kernel would go on writing to the pages that a mapping showed
 // when they were registered, also when those have become another file's. A DAX filesystem refuses
 // them (EOPNOTSUPP), and so does this, where a program registers through libc or through liburing
-// as a shared library. What makes the system call by itself is not seen, see SPEC.md.
+// as a shared library. What makes the system call by itself is not seen, see SPEC.md. Other calls
+// that go through libc's syscall() and are the shim's are passed on to it here.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/io_uring.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -52,6 +54,8 @@ SHIM_PUBLIC long syscall(long number, ...) {
       PinsOurs((unsigned)words[1], (const void*)words[2], (size_t)words[3])) {
     return ShimResult(-EOPNOTSUPP);
   }
+  // To the kernel our mappings are memory, of which it has nothing to sync.
+  if (number == SYS_msync) return msync((void*)words[0], (size_t)words[1], (int)words[2]);
   SandboxNote(number, words[0]);
   return ShimResult(Sys6(number, words[0], words[1], words[2], words[3], words[4], words[5]));
 }

@@ -13,6 +13,7 @@ const START = `#define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 int main(void) {
   int f = open("f", O_RDWR), dsync = open("f", O_RDWR | O_DSYNC), g = open("g", O_RDWR);
@@ -57,6 +58,11 @@ t.test('syncs of a part', { skip: missing() }, async (t) => {
     const all = `test "${byte('f', 0)}${byte('g', 8192)}${byte('f', 8192)}" = abc`;
     t.same(brokenUnder(t, body, `! ${PRINTED} || ${all}`), []);
     t.same(brokenUnder(t, body, `! ${PRINTED} || test "${byte('f', 12288)}" = d`), MODELS);
+  });
+
+  t.test('msync by way of syscall() is one', async (t) => {
+    const body = `at[0] = 'a'; if (syscall(SYS_msync, at, 4096L, MS_SYNC) != 0) return 1;`;
+    t.same(brokenUnder(t, body, `! ${PRINTED} || test "${byte('f', 0)}" = a`, ['dax']), []);
   });
 
   t.test('a write through O_DSYNC makes durable what mappings stored to its pages', async (t) => {
