@@ -27,19 +27,25 @@ const byte = (file: string, at: number) =>
   `$(tail -c +${at + 1} ${file} | head -c 1 | tr -d '\\0')`;
 const PRINTED = 'grep -q done "$FAUXDAX_ACKED"';
 
-/** The models under which a crash breaks the check. */
-function brokenUnder(t: Test, body: string, check: string, models = MODELS): string[] {
+/** What `fauxdax test` says of a program, under each of the models. */
+function explored(t: Test, body: string, check: string, models = MODELS) {
   const dir = scratchFolder(t);
   const [source, program] = [join(dir, 'p.c'), join(dir, 'p')];
   writeFileSync(source, `${START}\n${body}\n  puts("done");\n  return 0;\n}\n`);
   const built = spawnSync('cc', ['-O1', source, '-o', program], { encoding: 'utf8' });
   t.equal(built.status, 0, built.stderr);
-  return models.filter((model) => {
+  return models.map((model) => {
     const what = ['--setup', SETUP, '--workload', program, '--check', check, '--model', model];
-    const { status, stderr } = run('test', '--dax', ...what, '--keep', join(dir, 'kept'));
+    const { status, stdout, stderr } = run('test', '--dax', ...what, '--keep', join(dir, 'kept'));
     t.ok(status === 0 || status === 1, `${model}: status ${status} ${stderr}`);
-    return status === 1;
+    return { model, status, text: stdout.replace(/\s+/g, ' ') };
   });
+}
+
+/** The models under which a crash breaks the check. */
+function brokenUnder(t: Test, body: string, check: string, models = MODELS): string[] {
+  const broken = explored(t, body, check, models).filter(({ status }) => status === 1);
+  return broken.map(({ model }) => model);
 }
 
 t.test('syncs of a part', { skip: missing() }, async (t) => {
@@ -76,6 +82,17 @@ t.test('syncs of a part', { skip: missing() }, async (t) => {
     const body = `at[0] = 'a'; pwrite(dsync, "c", 1, 1024);`;
     const inOrder = `test "${byte('f', 1024)}" != c || test "${byte('f', 0)}" = a`;
     t.same(brokenUnder(t, body, inOrder), MODELS);
+  });
+
+  t.test('of a store that a later sync was to flush, that sync is named', async (t) => {
+    const inOrder = `test "${byte('f', 4096)}" != b || test "${byte('f', 0)}" = a`;
+    for (const [sync, name] of [
+      ['msync((void*)at, 8192, MS_SYNC)', 'msync\\(f, offset 0, 8192 bytes\\)'],
+      ['fsync(f)', 'fsync\\(f\\)'],
+    ] as const) {
+      const [found] = explored(t, `at[0] = 'a'; at[4096] = 'b'; ${sync};`, inOrder, ['dax']);
+      t.match(found?.text, new RegExp(`had not been flushed when .*: \`${name}\` comes later`));
+    }
   });
 
   t.test('fallocate through O_DSYNC makes nothing durable that mappings stored', async (t) => {

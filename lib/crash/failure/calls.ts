@@ -36,8 +36,10 @@ export type StoreFate =
   | { kind: 'never-flushed' }
   /** The last flush of the line came before the store, when there was nothing to flush. */
   | { kind: 'flushed-early'; flush: KnownCall }
-  /** After the crash. */
+  /** After the crash; also by msync or fsync. */
   | { kind: 'flushed-late'; flush: KnownCall }
+  /** The crash came inside the msync or fsync. */
+  | { kind: 'sync-under-way'; flush: KnownCall }
   /** Whoever flushed it had not drained. */
   | { kind: 'not-drained'; flush: KnownCall }
   | { kind: 'drained-by-another'; flush: KnownCall };
@@ -128,6 +130,7 @@ export class CallBook {
     let early: KnownCall | undefined;
     let flush: KnownCall | undefined;
     let late: KnownCall | undefined;
+    let underWay: KnownCall | undefined;
     let drain: KnownCall | undefined;
     for (const call of this.calls.values()) {
       const { operation } = call.event;
@@ -138,9 +141,16 @@ export class CallBook {
         else if (position < crash) flush = call;
         else late ??= call;
       }
+      const isFsync = operation === 'FSYNC' && call.event.ino === ino;
+      const isSync = isFsync || (operation === 'DAX_MSYNC' && touches(call));
+      if (isSync && position > stored) {
+        if (position < crash) underWay = call;
+        else late ??= call;
+      }
       if (operation === 'DAX_DRAIN' && flush !== undefined && position < crash) drain = call;
     }
     if (flush !== undefined) return { kind: drain ? 'drained-by-another' : 'not-drained', flush };
+    if (underWay !== undefined) return { kind: 'sync-under-way', flush: underWay };
     if (early !== undefined) return { kind: 'flushed-early', flush: early };
     return late === undefined ? { kind: 'never-flushed' } : { kind: 'flushed-late', flush: late };
   }

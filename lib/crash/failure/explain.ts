@@ -90,7 +90,7 @@ function notFlushed(
   const isFlushed = fate.kind === 'not-drained' || fate.kind === 'drained-by-another';
   const what = isFlushed
     ? `${drain} after the flush of ${path} at ${where}`
-    : `a flush of ${path} at ${where} after the store, and ${drain} (pmem_persist does both)`;
+    : `a flush of ${path} at ${where} after the store, and ${drain} (pmem_persist does both), or msync`;
   return { text, needs: `${what}${beforeText(survivor)}` };
 }
 
@@ -102,6 +102,8 @@ function fateText(fate: StoreFate): string {
       return `was not flushed: ${quote(fate.flush.text.text)} came before it, at position ${fate.flush.text.position}`;
     case 'flushed-late':
       return `had not been flushed when the power went: ${quote(fate.flush.text.text)} comes later`;
+    case 'sync-under-way':
+      return `had not been flushed when the power went: ${quote(fate.flush.text.text)} was under way`;
     case 'not-drained':
       return 'was flushed, and not drained when the power went';
     case 'drained-by-another':
