@@ -56,6 +56,7 @@ __attribute__((constructor)) static void Prepare(void) {
   const bool is_on = ReadEnvironment(&shim_settings);
   atomic_store(&environment_state, is_on ? kOn : kOff);
   if (!is_on) return;
+  ThreadsPrepare();
   ForkPrepare();
   EndWithParent();
 }

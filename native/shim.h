@@ -136,6 +136,12 @@ struct shim_job {
   uint64_t length;
 };
 
+// First of all in a program, and in a child of fork.
+void ThreadsPrepare(void);
+// Whether threads that are started now would be of the process whose memory this is. Not those of a
+// child of vfork: they would end with it.
+bool ThreadsMayStart(void);
+
 // Starts a thread without thread-local storage: what it runs must not touch errno, nor anything
 // of libc that may. `has_own_files`: it begins with no descriptors, in a table of its own.
 // 0 or an errno.

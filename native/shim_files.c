@@ -270,7 +270,7 @@ static bool MayBeServed(void) {
 
 // Attaches the process once it makes many calls.
 static void NoteCall(void) {
-  if (atomic_fetch_add(&calls_seen, 1) + 1 == kCallsBefore) Start();
+  if (atomic_fetch_add(&calls_seen, 1) + 1 >= kCallsBefore && ThreadsMayStart()) Start();
 }
 
 static bool IsAttached(void) {

@@ -120,6 +120,7 @@ static size_t TellAgain(size_t index, int error) {
 static void InChild(void) {
   shim_table_lock = (struct shim_lock){0};
   shim_change_lock = (struct shim_lock){1};
+  ThreadsPrepare();
   FilesForget();
   BellsForget();
   const uint32_t state = atomic_load(&shim_helper.state);

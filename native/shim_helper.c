@@ -220,6 +220,7 @@ static const char* Reason(int error) {
 
 int HelperStart(void) {
   uint32_t state = kHelperNone;
+  if (atomic_load(&shim_helper.state) == state && !ThreadsMayStart()) return EAGAIN;
   if (atomic_compare_exchange_strong(&shim_helper.state, &state, kHelperStarting)) {
     atomic_store(&is_over, 0);
     const int error = shim_settings.is_valgrind ? EOPNOTSUPP : ThreadStart(HelperMain, NULL, true);

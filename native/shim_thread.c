@@ -33,7 +33,28 @@ static uint32_t idle_agents;
 static uint32_t agent_count;
 // Zeroed in a child that has memory of its own, where none of our threads runs: one that is made
 // past fork's handlers finds it so, and one of vfork does not.
-static _Atomic uint32_t* are_running;
+struct memory {
+  _Atomic uint32_t owner;  // number of the process that our threads are of, or would be
+  _Atomic uint32_t are_running;
+};
+static struct memory* memory;
+
+void ThreadsPrepare(void) {
+  if (memory == NULL) {
+    const long page = SysMmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (IsError(page)) return;
+    SysMadvise((uint64_t)page, PAGE, MADV_WIPEONFORK);
+    memory = (struct memory*)page;
+  }
+  ThreadsMayStart();
+}
+
+bool ThreadsMayStart(void) {
+  if (memory == NULL) return false;
+  const uint32_t process = (uint32_t)Sys3(SYS_getpid, 0, 0, 0);
+  uint32_t owner = 0;
+  return atomic_compare_exchange_strong(&memory->owner, &owner, process) || owner == process;
+}
 
 static int ThreadMain(void* argument) {
   const struct thread* thread = argument;
@@ -155,18 +176,12 @@ static int AgentMain(void* argument) {
 }
 
 int AgentsStart(long channel) {
-  if (are_running == NULL) {
-    const long page = SysMmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (IsError(page)) return ENOMEM;
-    SysMadvise((uint64_t)page, PAGE, MADV_WIPEONFORK);
-    are_running = (_Atomic uint32_t*)page;
-  }
-  atomic_store(are_running, 1);
+  atomic_store(&memory->are_running, 1);
   agent_count = 1;
   return ThreadStart(AgentMain, (void*)channel, false);
 }
 
-bool ThreadsAreRunning(void) { return are_running != NULL && atomic_load(are_running) != 0; }
+bool ThreadsAreRunning(void) { return memory != NULL && atomic_load(&memory->are_running) != 0; }
 
 int JobDo(struct shim_job* job) {
   if (!ThreadsAreRunning()) return EIO;

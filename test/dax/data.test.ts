@@ -17,6 +17,7 @@ const CASES = [
   ['cancel', 'a thread that does nothing but read is cancelled'],
   ['fork', 'children, made by fork or without its handlers'],
   ['inside', 'children of a handler that forked in the middle of a call go on with it'],
+  ['vfork', 'a child of vfork that reads much, and its parent'],
   ['whole', 'a write of another process is seen whole, and stays'],
   ['torture', 'never bytes of another file, or beyond the end'],
 ] as const;

@@ -293,6 +293,28 @@ static int CaseFork(void) {
   return 0;
 }
 
+/* A child of vfork has the memory of its parent, and is gone when that goes on. */
+static int InVforkParent(int fd) {
+  alarm(10);
+  const pid_t pid = vfork();
+  if (pid == 0) _exit(Warm(fd) == 0 ? 0 : 1);
+  int status;
+  EXPECT(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+  const uint64_t* const word = mmap(NULL, kPage, PROT_READ, MAP_SHARED, fd, kPage);
+  EXPECT(word != MAP_FAILED && *word == Stamp(16, 1));
+  return Warm(fd) != 0 || CheckServed(fd, is_served);
+}
+
+static int CaseVfork(void) {
+  const int fd = OpenWarm("vfork", 16, O_RDWR);
+  EXPECT(fd >= 0);
+  const pid_t child = fork();
+  if (child == 0) _exit(InVforkParent(fd));
+  int status;
+  EXPECT(waitpid(child, &status, 0) == child && status == 0);
+  return 0;
+}
+
 static volatile sig_atomic_t forks;
 static volatile sig_atomic_t failures;
 static volatile sig_atomic_t is_child;
@@ -519,12 +541,12 @@ static int CaseHealed(void) {
 }
 
 static const struct served_case cases[] = {
-    {"served", CaseServed}, {"same", CaseSame},         {"vectors", CaseVectors},
-    {"errors", CaseErrors}, {"coherent", CaseCoherent}, {"descriptors", CaseDescriptors},
-    {"inside", CaseForkInside},
-    {"times", CaseTimes},   {"fork", CaseFork},         {"torture", CaseTorture},
-    {"whole", CaseWhole},   {"poisoned", CasePoisoned}, {"healed", CaseHealed},
-    {"dead", CaseDead},     {"cancel", CaseCancel},     {"elsewhere", CaseElsewhere},
+    {"served", CaseServed},     {"same", CaseSame},           {"vectors", CaseVectors},
+    {"errors", CaseErrors},     {"coherent", CaseCoherent},   {"descriptors", CaseDescriptors},
+    {"inside", CaseForkInside}, {"vfork", CaseVfork},         {"times", CaseTimes},
+    {"fork", CaseFork},         {"torture", CaseTorture},     {"whole", CaseWhole},
+    {"poisoned", CasePoisoned}, {"healed", CaseHealed},       {"dead", CaseDead},
+    {"cancel", CaseCancel},     {"elsewhere", CaseElsewhere},
 };
 
 int main(int count, char** words) {
