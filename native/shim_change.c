@@ -87,7 +87,7 @@ void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece) {
 }
 
 static long Punch(const struct shim_piece* piece) {
-  const bool is_writable = piece->anchor.is_shared && (piece->part.prot & PROT_WRITE);
+  const bool is_writable = piece->anchor.is_shared && piece->anchor.may_write;
   if (!is_writable) return -EACCES;
   struct shim_job job = {.request = {.call = WIRE_FALLOCATE}};
   job.request.arguments[0] = piece->anchor.ino;

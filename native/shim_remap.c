@@ -134,7 +134,6 @@ static long RemapOurs(struct remapping* remap) {
   Lock(&shim_table_lock);
   const size_t index = TableFind(remap->old_start);
   const bool is_ours = index < TableCount() && TablePart(index)->start <= remap->old_start;
-  const bool is_one = is_ours && IsOneArea(remap);
   Unlock(&shim_table_lock);
   if (!is_ours) {  // the kernel's; it may land on ours
     const bool is_fixed = (remap->flags & MREMAP_FIXED) != 0;
@@ -153,18 +152,21 @@ static long RemapOurs(struct remapping* remap) {
     AnchorsDrop();
     return result;
   }
-  if (!is_one) return -EFAULT;
   const bool may_move = (remap->flags & MREMAP_MAYMOVE) != 0;
   const bool must_move = (remap->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0;
+  if (remap->length < remap->old_length) {  // what goes may be of several areas
+    const uint64_t old_end = remap->old_start + remap->old_length;
+    const long result = ChangeUnmap(remap->old_start + remap->length, old_end);
+    if (result != 0 || !must_move) return result != 0 ? result : (long)remap->old_start;
+    remap->old_length = remap->length;
+  }
+  Lock(&shim_table_lock);
+  const bool is_one = IsOneArea(remap);
+  Unlock(&shim_table_lock);
+  if (!is_one) return -EFAULT;
   if (remap->old_length == 0) {
     if (!AnchorAt(remap->part.anchor)->is_shared) return -EINVAL;
     return may_move ? MoveAway(remap) : -ENOMEM;
-  }
-  const uint64_t old_end = remap->old_start + remap->old_length;
-  if (remap->length < remap->old_length) {
-    const long result = ChangeUnmap(remap->old_start + remap->length, old_end);
-    if (result != 0) return result;
-    remap->old_length = remap->length;
   }
   if (must_move) return MoveAway(remap);
   if (remap->length == remap->old_length) return (long)remap->old_start;

@@ -25,7 +25,12 @@ static void Advice(void) {
     errno = 0;
     Ok(madvise(a, PAGE, kRefused[i].advice) == -1 && errno == EINVAL, kRefused[i].name);
   }
-  char* reads = Map(1, PROT_READ, MAP_SHARED, 0);
+  char* protected = Map(1, PROT_READ, MAP_SHARED, 3);
+  Ok(protected[0] == 'd' && madvise(protected, PAGE, MADV_REMOVE) == 0 && a[3 * PAGE] == 0,
+     "MADV_REMOVE goes by what the descriptor may");
+  const int reader = OpenFile(O_RDONLY);
+  char* reads = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, reader, 0);
+  Must(reads != MAP_FAILED && close(reader) == 0, "mmap");
   errno = 0;
   Ok(madvise(reads, PAGE, MADV_REMOVE) == -1 && errno == EACCES, "MADV_REMOVE without writing");
   Ok(madvise(a, 8 * PAGE, MADV_HUGEPAGE) == 0, "harmless advice");
@@ -146,4 +151,8 @@ void RemapCases(void) {
      "several areas at once are EFAULT");
   errno = 0;
   Ok(mremap(twin + 1, PAGE, PAGE, 0) == MAP_FAILED && errno == EINVAL, "within a page is EINVAL");
+  char* mixed = Filled(4);
+  Must(mprotect(mixed + 2 * PAGE, PAGE, PROT_READ) == 0, "mprotect");
+  Ok(mremap(mixed, 4 * PAGE, PAGE, 0) == mixed && mixed[0] == 'a' && Load(mixed + PAGE) == SIGSEGV,
+     "shorter, whatever the protection of what goes");
 }
