@@ -90,6 +90,10 @@ void ChangeCases(void) {
   Ok(munmap(a, 0) == -1 && errno == EINVAL, "munmap of nothing is EINVAL");
   Ok(munmap(a + 1, PAGE) == -1 && errno == EINVAL, "munmap within a page is EINVAL");
   Ok(mlock(a, 8 * PAGE) == 0 && a[PAGE] == 'B' && munlock(a, 8 * PAGE) == 0, "mlock");
+  if (mlockall(MCL_CURRENT | MCL_FUTURE) == 0) {
+    Equal(Map(1, RW, MAP_SHARED, 1)[0], 'B', "a mapping after mlockall shows the file");
+    Must(munlockall() == 0, "munlockall");
+  }
   Advice();
   Sync();
 }
