@@ -40,7 +40,22 @@ export class Clients {
   map(client: number, what: Omit<Mapping, 'id' | 'client'>): LiveMapping | undefined {
     const owner = this.#clients.get(client);
     if (owner === undefined) return undefined;
-    const mapping = { ...what, id: this.#nextId, client, pagesLeft: what.pageCount };
+    const { ino, filePage, pageCount, addressPage, isShared, isSync } = what;
+    // Each field by name: a file may have thousands, and objects that are copied whole (`...`) are each
+    // of a kind of their own to V8, to which every look at a field of theirs is a search.
+    const id = this.#nextId;
+    const pagesLeft = pageCount;
+    const mapping: LiveMapping = {
+      id,
+      client,
+      ino,
+      filePage,
+      pageCount,
+      addressPage,
+      isShared,
+      isSync,
+      pagesLeft,
+    };
     this.#nextId += 1;
     owner.mappings.add(mapping);
     this.#mappings.set(mapping.id, mapping);

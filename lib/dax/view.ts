@@ -133,8 +133,11 @@ export class View {
 
   /** Runs of pages in the range that are marked as one of `kinds`, in order. */
   runs(range: PageRange, kinds: readonly Shown[]): PageRange[] {
-    const wanted = MARKS.map((shown) => kinds.includes(shown));
+    const { filePage, pageCount } = this.mapping;
     const endPage = range.filePage + range.pageCount;
+    // Most of a file's, when it has thousands of mappings.
+    if (endPage <= filePage || filePage + pageCount <= range.filePage) return [];
+    const wanted = MARKS.map((shown) => kinds.includes(shown));
     const found: { filePage: number; pageCount: number }[] = [];
     for (const number of this.chunksOf(range, false)) {
       const start = number * PAGES_PER_HUGE;

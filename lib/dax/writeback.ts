@@ -42,8 +42,8 @@ function protect(parts: EngineParts, file: DaxFile, entries: EntryRange): Waitab
   const protections: Waitable[] = [];
   for (const view of file.views.values()) {
     if (!view.mapping.isShared) continue;
-    const hasFirst = view.partAt(entries.filePage) !== undefined;
-    if (parts.bugs.mkcleanOneMapping && entries.isHuge && !hasFirst) continue;
+    const isMissed = parts.bugs.mkcleanOneMapping && entries.isHuge;
+    if (isMissed && view.partAt(entries.filePage) === undefined) continue;
     for (const run of view.runs(entries, ['region'])) {
       protections.push(parts.mmu.protect(view.mapping, run));
     }
