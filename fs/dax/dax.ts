@@ -45,6 +45,9 @@ const SOCKET_NAME = 'dax';
 /** A process that does not do what it is told within this is killed when the mount ends. */
 const END_MS_MAX = 2000;
 
+/** 128 KiB: zeroed in the time that a fault takes that it saves. */
+const AHEAD_PAGES_MAX = 32;
+
 /** Of commands to a process that ended before it carried them out. */
 const GONE = new Errno('ESRCH', 'the process has ended').errno;
 
@@ -208,6 +211,7 @@ export class Dax {
       fileData: image.fileData,
       mmu,
       bugs: options.bugs,
+      aheadPagesMax: watchesStores ? 1 : AHEAD_PAGES_MAX,
       force: () => void this.#fs.commit('fsync'),
       endOperation: () => this.#fs.endOperation(),
       collided: (...what) => this.#collisions.collided(...what),

@@ -7,6 +7,7 @@ import { Entries } from './entries.js';
 import { Gate } from './gate.js';
 import type { Mapping, Mmu, PageRange } from './mmu.js';
 import { RangeLock } from './range_lock.js';
+import { RunAhead } from './run_ahead.js';
 import { allReady } from './signal.js';
 import type { Task, Waitable } from './task.js';
 import type { Shown, View } from './view.js';
@@ -23,11 +24,16 @@ export class DaxFile {
   readonly writebackTurn = new Gate();
   /** By number of the mapping. */
   readonly views = new Map<number, View>();
+  readonly runAhead: RunAhead;
 
+  /** @param aheadPagesMax see EngineParts */
   constructor(
     readonly ino: number,
     private readonly mmu: Mmu,
-  ) {}
+    aheadPagesMax: number,
+  ) {
+    this.runAhead = new RunAhead(aheadPagesMax);
+  }
 
   viewOf(mapping: Mapping): View | undefined {
     return this.views.get(mapping.id);

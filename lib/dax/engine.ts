@@ -35,6 +35,8 @@ export interface EngineParts {
   fileData: FileData;
   mmu: Mmu;
   bugs: Readonly<BugSwitches>;
+  /** What a store into a hole or an unwritten extent allocates at most, when stores come in order. */
+  aheadPagesMax: number;
   /**
    * Makes everything so far durable (fence and commit), for MAP_SYNC.
    * @throws {Errno} the store cannot be promised then, and the fault ends in SIGBUS
@@ -73,7 +75,7 @@ export class DaxEngine {
   attach(mapping: Mapping, hasOwn = false): void {
     let file = this.files.get(mapping.ino);
     if (file === undefined) {
-      file = new DaxFile(mapping.ino, this.parts.mmu);
+      file = new DaxFile(mapping.ino, this.parts.mmu, this.parts.aheadPagesMax);
       this.files.set(mapping.ino, file);
     }
     assert(file.viewOf(mapping) === undefined, `mapping ${mapping.id} is attached`);
@@ -249,9 +251,9 @@ export class DaxEngine {
   text(): string {
     const lines: string[] = [];
     for (const [ino, file] of [...this.files].sort(([a], [b]) => a - b)) {
-      const { gate, locks, writebackTurn, entries, views } = file;
+      const { gate, locks, writebackTurn, entries, views, runAhead } = file;
       const turns = JSON.stringify([gate.state, locks.state, writebackTurn.state]);
-      lines.push(`inode ${ino} ${turns} ${entries.text()}`);
+      lines.push(`inode ${ino} ${turns} ${entries.text()} ahead ${runAhead.text}`);
       for (const [id, view] of views) lines.push(`mapping ${id} ${view.text()}`);
     }
     return lines.join('\n');

@@ -46,6 +46,8 @@ export class Fault {
   /** A store that has to reach the file. */
   private readonly isStore: boolean;
   private readonly isCopy: boolean;
+  /** What a store allocates without an entry of 2 MiB. */
+  private aheadPages = 1;
 
   /** @param isCurrent false once a power cut took back what the fault found */
   constructor(
@@ -84,6 +86,7 @@ export class Fault {
    */
   private *untilDone(): FaultTask {
     let mayBeHuge = true;
+    this.aheadPages = this.aheadPagesMax();
     for (;;) {
       if (!this.isWanted()) return undefined;
       const { filePage, view } = this;
@@ -104,8 +107,10 @@ export class Fault {
       } finally {
         this.file.locks.release(claim);
       }
-      if (outcome === 'again-smaller') mayBeHuge = false;
-      else if (outcome !== 'again') return outcome;
+      if (outcome === 'again-smaller') {
+        mayBeHuge = false;
+        this.aheadPages = 1;
+      } else if (outcome !== 'again') return outcome;
     }
   }
 
@@ -155,18 +160,19 @@ export class Fault {
   private *allocate(found: Found): Task<Outcome> {
     const { parts, file } = this;
     const { fileData, region, bugs } = parts;
-    const { window, isHuge } = found;
+    const { isHuge } = found;
     let extent: Extent | undefined;
     if (found.state === 'hole') {
       try {
-        extent = fileData.backHole(this.inode()!, window.filePage, isHuge);
+        extent = fileData.backHole(this.inode()!, found.window, isHuge);
       } catch (error) {
         return busErrorOf(error);
       }
       if (extent === undefined) return 'again-smaller';
     } else {
-      extent = { ...window, regionPage: found.regionPage!, state: UNWRITTEN };
+      extent = { ...found.window, regionPage: found.regionPage!, state: UNWRITTEN };
     }
+    const window = { filePage: extent.filePage, pageCount: extent.pageCount };
     if (bugs.convertBeforeZero) {
       fileData.convert(this.inode()!, extent);
       parts.force();
@@ -177,8 +183,8 @@ export class Fault {
       region.zeroFlushed(extent.regionPage * PAGE_BYTES, extent.pageCount * PAGE_BYTES);
     } catch (error) {
       parts.endOperation();
-      // Of 2 MiB with one bad page the others serve one by one.
-      if (!bugs.zeroErrorIgnored) return isHuge ? 'again-smaller' : busErrorOf(error);
+      // Where one page of many is bad the others serve one by one.
+      if (!bugs.zeroErrorIgnored) return window.pageCount > 1 ? 'again-smaller' : busErrorOf(error);
     }
     yield { point: 'dax/fault allocate: fence' };
     region.fence();
@@ -197,6 +203,7 @@ export class Fault {
     if (!bugs.faultNoCompletion && !bugs.convertBeforeZero) {
       fileData.convert(this.inode()!, extent);
     }
+    file.runAhead.allocated(window);
     const error = this.beginStore();
     if (error !== undefined) return error;
     return yield* this.installStorable(window, extent.regionPage, isHuge);
@@ -323,10 +330,15 @@ export class Fault {
   }
 
   private look(inode: Inode, mayBeHuge: boolean, within: PageRange): Found {
-    const { view, file, filePage, isStore, isCopy, parts } = this;
-    const { entries } = file;
-    const question = { inode, view, entries, filePage, isStore, isCopy, mayBeHuge, within };
+    const { view, file, filePage, isStore, aheadPages, isCopy, parts } = this;
+    const store = { isStore, aheadPages, isCopy };
+    const question = { inode, view, entries: file.entries, filePage, ...store, mayBeHuge, within };
     return lookUp(question, parts.metadata, parts.region);
+  }
+
+  private aheadPagesMax(): number {
+    const pages = this.file.runAhead.pagesFor(this.filePage);
+    return pages * FREE_PER_AHEAD > this.parts.allocator.freePages ? 1 : pages;
   }
 
   private inode(): Inode | undefined {
@@ -338,6 +350,9 @@ export class Fault {
     return this.isCurrent() && this.view.partAt(this.filePage) !== undefined;
   }
 }
+
+/** A store allocates more than its own page where that is at most one in so many of those free. */
+const FREE_PER_AHEAD = 64;
 
 function chunkAround(filePage: number): PageRange {
   return { filePage: filePage - (filePage % PAGES_PER_HUGE), pageCount: PAGES_PER_HUGE };

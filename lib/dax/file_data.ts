@@ -15,9 +15,10 @@ import type { Region } from '../region.js';
 import type { Allocator } from '../space/allocator.js';
 import { type Extent, UNWRITTEN, WRITTEN } from '../space/extent_list.js';
 import { holePages, isWritten, pieceAt, regionOffset } from '../space/pieces.js';
-import { FILE_BYTES_MAX, PAGE_BYTES, PAGES_PER_HUGE, pageOf, pagesFor } from '../units.js';
+import { FILE_BYTES_MAX, PAGE_BYTES, pageOf, pagesFor } from '../units.js';
 import { type BugSwitches, NO_BUGS } from './bugs.js';
 import { FileWriter } from './file_writer.js';
+import type { PageRange } from './mmu.js';
 import { PageSource } from './page_source.js';
 
 const COPY_BYTES = 1024 * 1024;
@@ -240,14 +241,16 @@ export class FileData {
   }
 
   /**
-   * For a store through a mapping: backs one page of a hole, or with `isHuge` the 2 MiB of a hole
-   * that begin at `filePage`, with an unwritten extent.
-   * @returns undefined, and nothing is changed, when no 2 MiB lie free in one piece
+   * For a store through a mapping: backs pages of a hole, or with `isHuge` its 2 MiB, with an
+   * unwritten extent.
+   * @returns what the first of these pages has now; undefined, and nothing is changed, when no 2 MiB
+   * lie free in one piece
    * @throws {Errno} ENOSPC: nothing is changed
    */
-  backHole(inode: Inode, filePage: number, isHuge: boolean): Extent | undefined {
+  backHole(inode: Inode, hole: PageRange, isHuge: boolean): Extent | undefined {
+    const { filePage } = hole;
     return this.changing(inode, () => {
-      const endPage = filePage + (isHuge ? PAGES_PER_HUGE : 1);
+      const endPage = filePage + hole.pageCount;
       if (!isHuge) this.pages.fillHoles(inode, filePage, endPage);
       else if (this.pages.fillHuge(inode, filePage) === undefined) return undefined;
       this.mapPort?.mapChanged(inode, filePage, endPage);

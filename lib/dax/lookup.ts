@@ -31,8 +31,10 @@ export interface Question {
   readonly view: View;
   readonly entries: Entries;
   readonly filePage: number;
-  /** A store to a shared mapping: needs a written page, and allocates no more than it has to. */
+  /** A store to a shared mapping: needs a written page. */
   readonly isStore: boolean;
+  /** How many pages such a store may allocate, from the page on, without an entry of 2 MiB. */
+  readonly aheadPages: number;
   /** A store to a private mapping: the one page that the kernel is about to copy. */
   readonly isCopy: boolean;
   /** Neither page entries nor a huge wish of the caller stand against one entry of 2 MiB. */
@@ -70,7 +72,8 @@ export function lookUp(question: Question, metadata: Metadata, region: Region): 
     (!needsRegion || regionOf(extent, around)! % PAGES_PER_HUGE === 0);
   let window = around;
   if (!isHuge) {
-    window = allocates || question.isCopy ? page : unshownAround(question, healthy ?? page);
+    if (allocates) window = ahead(list, question, end);
+    else window = question.isCopy ? page : unshownAround(question, healthy ?? page);
   }
   const isPoisoned = healthy === undefined;
   return { state, window, isHuge, regionPage: regionOf(extent, window), isPoisoned };
@@ -134,6 +137,12 @@ function unshownAround(question: Question, window: PageRange): PageRange {
     while (end < window.filePage + window.pageCount && isFree(end)) end++;
   }
   return { filePage: first, pageCount: end - first };
+}
+
+/** The pages that a store allocates: those backed alike from its own on. */
+function ahead(list: ExtentList, { filePage, aheadPages }: Question, end: number): PageRange {
+  const { pageCount } = pieceAt(list, filePage, Math.min(filePage + aheadPages, end));
+  return { filePage, pageCount };
 }
 
 /** The part of a window around a page that can be read; undefined when the page cannot. */

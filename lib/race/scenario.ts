@@ -100,6 +100,8 @@ export interface Scenario {
   poisoned?: readonly number[];
   /** Pages of the region; as many as the extents need, and 2 MiB free when a file is that long. */
   regionPages?: number;
+  /** What a store of a series in order allocates at most; 1. */
+  aheadPagesMax?: number;
   /** Faults are served by another implementation (read_first.ts, retry.ts). */
   faults?: 'read-first' | 'retry';
   /** Every order of every two steps is tried, so that no round of retries is left out. */

@@ -153,6 +153,7 @@ export class World {
       fileData: this.fileData,
       mmu: this.mmu,
       bugs,
+      aheadPagesMax: this.scenario.aheadPagesMax ?? 1,
       force: () => this.commit(),
       endOperation: () => this.endOperation(),
       collided: (mapping, _range, collision) => this.counted.set(mapping, collision),

@@ -48,6 +48,75 @@ t.test('a store allocates one page, or 2 MiB where all of it is one hole', async
   }
 });
 
+t.test('stores in order allocate as much ahead as came in order', async (t) => {
+  const inOrder = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+  const rows = [
+    { name: 'in order', stores: inOrder, extents: '0+12W', faults: 5 },
+    { name: 'two', stores: [3, 4], extents: '3+2W', faults: 2 },
+    { name: 'three', stores: [3, 4, 5], extents: '3+4W', faults: 3 },
+    { name: 'backwards', stores: [5, 4, 3], extents: '3+1W 4+1W 5+1W', faults: 3 },
+    { name: 'every other', stores: [0, 2, 4, 6], extents: '0+1W 2+1W 4+1W 6+1W', faults: 4 },
+    { name: 'to the end', stores: [17, 18, 19], extents: '17+3W', faults: 3 },
+    {
+      name: 'up to what is there',
+      written: 3,
+      stores: [0, 1, 2, 3],
+      extents: '0+3W 3+1W',
+      faults: 4,
+    },
+    { name: 'unwritten', unwritten: 9, stores: inOrder, extents: '0+9W 9+2W', faults: 6 },
+    { name: 'little space', pageCount: 100, stores: inOrder, extents: '0+11W', faults: 11 },
+  ];
+  for (const { name, pageCount = 4096, written, unwritten, stores, extents, faults } of rows) {
+    const machine = new Machine(t, { pageCount, aheadPagesMax: 4 });
+    const ino = machine.newFile('f', { pages: 20 });
+    const { fileData } = machine.open;
+    if (written !== undefined) fileData.write(machine.inode(ino), written * PAGE_BYTES, bytesOf(1));
+    if (unwritten !== undefined) {
+      const offset = unwritten * PAGE_BYTES;
+      fileData.allocate(machine.inode(ino), offset, 2 * PAGE_BYTES, { keepSize: true });
+    }
+    const mapping = machine.map(ino, { pageCount: 20 });
+    for (const page of stores) machine.storeNow(mapping, page, page + 1);
+    t.equal(machine.extents(ino), extents, name);
+    t.equal(machine.mmu.installs, faults, `${name}: faults`);
+    for (const page of stores) t.equal(machine.readByte(ino, page), page + 1);
+    for (let page = 0; page < 20; page++) {
+      const isZero = !stores.includes(page) && page !== written;
+      if (isZero) t.equal(machine.loadNow(mapping, page), 0, `${name}: page ${page}`);
+    }
+  }
+});
+
+t.test('what was allocated ahead is durable with the store, and reads as zeroes', async (t) => {
+  const machine = new Machine(t, { aheadPagesMax: 4 });
+  const old = machine.newFile('old', { bytes: bytesOf(64) });
+  machine.open.fileData.free(machine.inode(old));
+  machine.commit();
+  const ino = machine.newFile('f', { pages: 20 });
+  const mapping = machine.map(ino, { pageCount: 20 });
+  for (const page of [0, 1, 2]) machine.storeNow(mapping, page, 9);
+  machine.fsyncNow(ino);
+  t.equal(machine.extents(ino), '0+4W');
+  machine.storeNow(mapping, 3, 7);
+  machine.crash();
+  t.equal(machine.readByte(ino, 2), 9);
+  t.equal(machine.readByte(ino, 3), 0, 'the store was not synced');
+});
+
+t.test('one bad page of those that a store allocates ahead: its own serves', async (t) => {
+  const machine = new Machine(t, { aheadPagesMax: 4 });
+  const ino = machine.newFile('f', { pages: 20 });
+  const mapping = machine.map(ino, { pageCount: 20 });
+  machine.storeNow(mapping, 0, 1);
+  machine.storeNow(mapping, 1, 1);
+  const [extent] = [...machine.open.metadata.extents(machine.inode(ino)).slice(0, 1)];
+  machine.region.poison(extent!.regionPage + 3);
+  t.equal(machine.storeNow(mapping, 2, 1), undefined);
+  t.equal(machine.readByte(ino, 2), 1);
+  t.equal(machine.storeNow(mapping, 3, 1), 'media-error');
+});
+
 t.test('a store to a huge hole takes one page when no 2 MiB are free', async (t) => {
   const machine = new Machine(t, { pageCount: 600 });
   const ino = machine.newFile('f', { pages: 512 });

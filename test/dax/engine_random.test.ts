@@ -30,7 +30,7 @@ class Run {
 
   constructor(t: Test, seed: number, bugs: Readonly<BugSwitches>) {
     this.random = new Random(seed);
-    this.machine = new Machine(t, { pageCount: 8 * 512, isLazy: true, bugs });
+    this.machine = new Machine(t, { pageCount: 8 * 512, isLazy: true, bugs, aheadPagesMax: 8 });
     const whole = this.machine.newFile('a', { bytes: Buffer.alloc(HUGE_BYTES, 5) });
     const empty = this.machine.newFile('b', { pages: FILE_PAGES });
     this.inos = [whole, empty];

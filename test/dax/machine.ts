@@ -105,7 +105,12 @@ export class Machine {
 
   constructor(
     t: Test,
-    options: { pageCount?: number; bugs?: Readonly<BugSwitches>; isLazy?: boolean } = {},
+    options: {
+      pageCount?: number;
+      bugs?: Readonly<BugSwitches>;
+      isLazy?: boolean;
+      aheadPagesMax?: number;
+    } = {},
   ) {
     const bugs = options.bugs ?? NO_BUGS;
     this.image = new TestImage(t, { pageCount: options.pageCount ?? 4096, bugs });
@@ -119,6 +124,7 @@ export class Machine {
       fileData,
       mmu: this.mmu,
       bugs,
+      aheadPagesMax: options.aheadPagesMax ?? 1,
       force: () => {
         this.forces++;
         this.commit();

@@ -1,5 +1,5 @@
 /** The race of the first seed, in its forms: a load shows the hole that it found before a store filled it. */
-import { hole, load, type Scenario, store, truncate, write, written } from '../scenario.js';
+import { hole, load, punch, type Scenario, store, truncate, write, written } from '../scenario.js';
 
 const SEED = {
   file: '000_0d102dbfd08f3d91.txt',
@@ -64,6 +64,38 @@ export const zeroHugeStores: Scenario = {
     { name: 'Process 1', process: 'reader', script: [load('a', 9)] },
     { name: 'Process 2', process: 'one', script: [store('b', 0, 1)] },
     { name: 'Process 3', process: 'two', script: [store('c', 5, 2)] },
+  ],
+};
+
+/** The third store in order allocates the page behind its own, too. */
+const inOrder = (lastPage: number) =>
+  Array.from({ length: lastPage + 1 }, (_, page) => store('a', page, page + 1));
+
+export const storesInOrder: Scenario = {
+  name: 'stores-in-order',
+  title: 'a store allocates ahead into a page that another process loads as a hole',
+  bug: 'hole-fault-race',
+  aheadPagesMax: 2,
+  regionPages: 160,
+  files: { f: hole(4) },
+  processes: { filler: { a: { file: 'f' } }, reader: { b: { file: 'f', page: 3 } } },
+  threads: [
+    { name: 'Process 1', process: 'filler', script: inOrder(3) },
+    { name: 'Process 2', process: 'reader', script: [load('b', 3), load('b', 3)] },
+  ],
+};
+
+/** What was allocated ahead goes away as any page does. */
+export const punchAhead: Scenario = {
+  name: 'punch-ahead',
+  title: 'a hole is punched where a store allocates ahead, and what was allocated is stored to',
+  aheadPagesMax: 2,
+  regionPages: 160,
+  files: { f: hole(4) },
+  processes: { filler: { a: { file: 'f' } }, puncher: {} },
+  threads: [
+    { name: 'Process 1', process: 'filler', script: [...inOrder(3), load('a', 3)] },
+    { name: 'Process 2', process: 'puncher', script: [punch('f', 3)] },
   ],
 };
 
