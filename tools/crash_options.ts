@@ -41,7 +41,10 @@ export function addRecordOptions(command: Command): Command {
     .option('--setup <CMD>', 'run before, on the same directory; all of it is durable')
     .option('--size <SIZE>', 'size of the filesystem', '256M')
     .option('--workload-seconds <N>', 'kill the workload after so long, as a server wants it')
-    .option('--dax', 'mappings are the region itself: see flushes, drains, and what was stored before each')
+    .option(
+      '--dax',
+      'mappings are the region itself: see flushes, drains, and what was stored before each',
+    )
     .option('--own-flushes <WHAT>', 'refuse (default) or ignore clwb and its kin outside libpmem');
 }
 

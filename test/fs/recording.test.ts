@@ -76,12 +76,16 @@ async function record(
 async function workload(recorded: Recorded, program: string): Promise<void> {
   const words = ['-c', `exec python3 -u -c "$1" "$2" > "$3"`, 'sh', program];
   const child = spawn('sh', [...words, recorded.dir, recorded.stdout], {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, MARK: recorded.mark },
     timeout: 60_000,
   });
-  const status = await new Promise((resolve) => child.once('exit', resolve));
-  if (status !== 0) throw new Error(`the workload ended with ${String(status)}`);
+  let complained = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complained += text;
+  });
+  const status = await new Promise((resolve) => child.once('close', resolve));
+  if (status !== 0) throw new Error(`the workload ended with ${String(status)}: ${complained}`);
 }
 
 /** Unmounts; the trace as it is then. */
