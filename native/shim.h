@@ -262,6 +262,7 @@ struct shim_move {
   uint64_t length;
   int prot;
   bool keeps_old;  // it stays a mapping, without pages of the process's own
+  bool is_vacant;  // set by it: MapVacate has left the old range to be unmapped
 };
 
 // While stores to the old range are held (WIRE_HOLD). 0, and the table is as the memory, or an
@@ -289,6 +290,10 @@ void MapServe(uint64_t number);
 int MapTellAgain(const struct shim_part* part);
 // Tells the daemon that the range is gone. With the change lock held.
 void MapUntell(uint64_t start, uint64_t end);
+// Takes away all memory of a range and keeps the addresses until they are unmapped: while the
+// daemon believes that a mapping lies there it would protect, and let stores through to, what the
+// helper makes ready at that place. False, and nothing is changed, where that cannot be had.
+bool MapVacate(uint64_t start, uint64_t length);
 
 // ---- shim_change.c ----
 

@@ -10,10 +10,14 @@
 long ChangeUnmap(uint64_t start, uint64_t end) {
   Lock(&shim_table_lock);
   long result = -TableReserve(2);
-  if (result == 0) result = SysMunmap(start, end - start);
+  const size_t first = TableFind(start);
+  const bool has_ours = first < TableCount() && TablePart(first)->start < end;
+  const bool is_held = result == 0 && has_ours && MapVacate(start, end - start);
+  if (result == 0 && !is_held) result = SysMunmap(start, end - start);
   const bool had_ours = result == 0 && TableRemove(start, end);
   Unlock(&shim_table_lock);
   if (had_ours) MapUntell(start, end);
+  if (is_held) SysMunmap(start, end - start);
   AnchorsDrop();
   return result;
 }

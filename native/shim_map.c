@@ -56,6 +56,10 @@ long MapReserve(uint64_t hint, uint64_t length, uint64_t offset, int prot, int e
   return (long)start;
 }
 
+bool MapVacate(uint64_t start, uint64_t length) {
+  return !IsError(SysMmap(start, length, PROT_NONE, kAnonymous | MAP_FIXED, -1, 0));
+}
+
 void MapUntell(uint64_t start, uint64_t end) {
   struct shim_job job = {.request = {.call = WIRE_UNMAP}};
   job.request.arguments[0] = start;

@@ -23,8 +23,11 @@ static int CopyAll(const struct shim_move* move, uint64_t stage) {
 }
 
 // Nothing is seen of the old range any more.
-static int TakeOld(const struct shim_move* move) {
-  if (!move->keeps_old) return (int)-SysMunmap(move->old_start, move->old_length);
+static int TakeOld(struct shim_move* move) {
+  if (!move->keeps_old) {
+    move->is_vacant = MapVacate(move->old_start, move->old_length);
+    return move->is_vacant ? 0 : (int)-SysMunmap(move->old_start, move->old_length);
+  }
   const long stage = MemoryTrapStage(move->old_start, move->old_length, move->prot);
   if (IsError(stage)) return (int)-stage;
   return MemoryMove((uint64_t)stage, move->old_length, move->old_start, 0);
@@ -48,7 +51,7 @@ static void PutBack(const struct shim_move* move, uint64_t stage) {
   if (IsError(result)) Sys3(SYS_kill, Sys3(SYS_getpid, 0, 0, 0), SIGKILL, 0);
 }
 
-static int Move(const struct shim_move* move) {
+static int Move(struct shim_move* move) {
   int error = TableReserve(2);
   if (error != 0) return error;
   const long memory =
@@ -65,6 +68,7 @@ static int Move(const struct shim_move* move) {
   }
   const long placed = Place(stage, move->length, move->start);
   if (IsError(placed)) {
+    move->is_vacant = false;
     PutBack(move, stage);
     return (int)-placed;
   }
@@ -79,7 +83,7 @@ static int Move(const struct shim_move* move) {
 
 static int MoveJob(struct shim_job* job, long channel) {
   (void)channel;
-  const struct shim_move* move = (const struct shim_move*)job;
+  struct shim_move* move = (struct shim_move*)job;
   Lock(&shim_table_lock);
   const int error = Move(move);
   Unlock(&shim_table_lock);

@@ -114,6 +114,7 @@ static long MovePrivate(struct remapping* remap) {
   MapServe(number);
   if (error == 0 && !move.keeps_old) {
     MapUntell(move.old_start, move.old_start + move.old_length);
+    if (move.is_vacant) SysMunmap(move.old_start, move.old_length);
   }
   if (is_told) Hold(0, 0);
   if (error == 0) return memory;
