@@ -26,7 +26,7 @@ static char wrong[256];
 static unsigned char buffer[2 * kBytes];
 
 /* Three pages, of which one is missing: -1 for none. */
-static char* PagesWithout(int missing) {
+static inline char* PagesWithout(int missing) {
   char* pages = mmap(NULL, 3 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   memset(pages, 0x33, 3 * kPage);
   if (missing >= 0) munmap(pages + missing * kPage, kPage);

@@ -1,4 +1,5 @@
-// Writes that are served in the process, under `fauxdax run`: the cases are those of writer.c. All of
+// Writes that are served in the process, under `fauxdax run`: the cases are those of writer.c and
+// writers.c. All of
 // them with and without. What others see, and what is kept when the daemon ends, is looked at here.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,31 +8,38 @@ import { mounted } from '../fs/image.js';
 import { cannotMap, type DaxPlace, daxMount } from './place.js';
 import { Served } from './served.js';
 
-const CASES = [
-  ['served', 'writes go where they are to go'],
-  ['full', 'more than the queue holds'],
-  ['same', 'writes between truncations, punches, reads and mappings'],
-  ['errors', 'descriptors that are not for writing, buffers that are not there'],
-  ['refused', 'what grows, allocates, appends, syncs or drops privileges'],
-  ['limit', 'RLIMIT_FSIZE'],
-  ['times', 'mtime and ctime are those of the write'],
-  ['fork', 'children, made by fork or without its handlers'],
-  ['turns', 'what one process answers another is never taken back'],
-  ['killed', 'writers that are killed'],
-  ['stopped', 'writers that are stopped'],
-  ['handler', 'signal handlers that write'],
-  ['spliced', 'splice and sendfile, which read through the page cache'],
-  ['cached', 'a private mapping of the page cache'],
-  ['kept', 'a write that has returned is there, while the map changes'],
-  ['torture', 'never a byte of another file, or half a write'],
-] as const;
+/** By program. */
+const CASES = {
+  writer: [
+    ['served', 'writes go where they are to go'],
+    ['full', 'more than the queue holds'],
+    ['same', 'writes between truncations, punches, reads and mappings'],
+    ['errors', 'descriptors that are not for writing, buffers that are not there'],
+    ['refused', 'what grows, allocates, appends, syncs or drops privileges'],
+    ['limit', 'RLIMIT_FSIZE'],
+    ['times', 'mtime and ctime are those of the write'],
+    ['spliced', 'splice and sendfile, which read through the page cache'],
+    ['cached', 'a private mapping of the page cache'],
+  ],
+  writers: [
+    ['fork', 'children, made by fork or without its handlers'],
+    ['turns', 'what one process answers another is never taken back'],
+    ['killed', 'writers that are killed'],
+    ['stopped', 'writers that are stopped'],
+    ['handler', 'signal handlers that write'],
+    ['kept', 'a write that has returned is there, while the map changes'],
+    ['torture', 'never a byte of another file, or half a write'],
+  ],
+} as const;
 
 for (const isServed of [true, false]) {
   const where = isServed ? 'in the process' : 'by the kernel, with --no-data';
   t.test(`writes are served ${where}`, { skip: cannotMap }, async (t) => {
     const { dir, mount } = await daxMount(t);
-    const writer = new Served(t, 'writer', dir, isServed);
-    for (const [name, what] of CASES) t.equal(await writer.run(name), 'ok', `${name}: ${what}`);
+    for (const [program, cases] of Object.entries(CASES)) {
+      const served = new Served(t, program, dir, isServed);
+      for (const [name, what] of cases) t.equal(await served.run(name), 'ok', `${name}: ${what}`);
+    }
     const { queuedWrites } = (await mount.info()).daemon.dax ?? { queuedWrites: -1 };
     t.equal(queuedWrites > 0, isServed, 'info counts what was queued');
   });
