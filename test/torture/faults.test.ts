@@ -33,7 +33,8 @@ for (const [kind, message] of plants) {
     async (t) => {
       const done = torture(t, '--seed', '8', '--seconds', '20', '--pages', '64', '--plant', kind);
       t.equal(done.status, 1, done.text);
-      t.match(done.text, /FAILED: file 0, page \d, line \d+ of it: /);
+      // Any page: planted bytes may have been copied on before they are found.
+      t.match(done.text, /FAILED: file 0, page \d+, line \d+ of it: /);
       t.match(done.text, message);
       t.match(done.text, /what was begun near it, last [1-9]/);
     },

@@ -87,7 +87,8 @@ void DoCopy(int file) {
   uint64_t from = RandomLine(), to = RandomLine();
   if (from == to) return;
   bool by_write = Random(2) == 0;
-  Note(by_write ? "pwrite of map" : "pread into map", file, from < to ? from : to, 1);
+  Note(by_write ? "pwrite from map" : "pread to map of", file, from, 1);
+  Note(by_write ? "pwrite of map" : "pread into map", file, to, 1);
   LineLock(file, from < to ? from : to);
   LineLock(file, from < to ? to : from);
   struct line* source = LineOf(file, from);
