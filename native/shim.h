@@ -210,6 +210,9 @@ long ChannelConnect(void);
 int ChannelCall(long channel, struct wire_request* request, long fd, struct wire_reply* reply,
                 int* fds, size_t fd_count);
 
+// The request of a job: 0 or an errno, of the reply too.
+int ChannelAsk(long channel, struct shim_job* job);
+
 // The same, for descriptors alone: `call` has no arguments. 0 or an errno, of the reply too.
 int ChannelTake(long channel, uint32_t call, int* fds, size_t fd_count);
 
@@ -251,24 +254,6 @@ void ShowDropSpare(void);
 // Job: `from`, `length`. In a private range nothing is left but pages of the process's own.
 int KeepOwnJob(struct shim_job* job, long channel);
 
-// ---- shim_own.c ----
-
-// A private mapping goes from one range to another, which is told of and not served yet (MapBegin).
-struct shim_move {
-  struct shim_job job;
-  uint64_t old_start;
-  uint64_t old_length;
-  uint64_t start;
-  uint64_t length;
-  int prot;
-  bool keeps_old;  // it stays a mapping, without pages of the process's own
-  bool is_vacant;  // set by it: MapVacate has left the old range to be unmapped
-};
-
-// While stores to the old range are held (WIRE_HOLD). 0, and the table is as the memory, or an
-// errno and nothing has happened.
-int OwnMove(struct shim_move* move);
-
 // ---- shim_map.c ----
 
 // Memory for `length` bytes that nothing else has, at an address congruent to `offset` modulo
@@ -282,9 +267,20 @@ long MapTake(uint64_t start, uint64_t length, int prot);
 // Tells the daemon of [part->start, part->end), anonymous and in no part yet, and puts it into the
 // table. With the change lock held. 0 or an errno: the range is as it was.
 int MapTell(const struct shim_part* part);
-// The same in two steps: between them, accesses to the range wait. MapServe is called in any case.
-int MapBegin(const struct shim_part* part, uint64_t* number);
+
+// The same in two steps: between them, accesses to the range wait. `job.run` calls MapAsk, and may
+// do more in that very thread: the helper obeys nothing for the mapping meanwhile, and calls that
+// wait for the helper may have all the other threads. MapServe is called in any case.
+struct shim_telling {
+  struct shim_job job;
+  const struct shim_part* part;
+  uint64_t number;  // the daemon's; 0: it was not told
+};
+// The error of the job. When the daemon was told, the range stays in the table.
+int MapBegin(struct shim_telling* telling);
+int MapAsk(struct shim_telling* telling, long channel);
 void MapServe(uint64_t number);
+
 // The same for parts that are in the table already, consecutive ones of one mapping as one; they
 // get the new number.
 int MapTellAgain(const struct shim_part* part);
@@ -294,6 +290,24 @@ void MapUntell(uint64_t start, uint64_t end);
 // daemon believes that a mapping lies there it would protect, and let stores through to, what the
 // helper makes ready at that place. False, and nothing is changed, where that cannot be had.
 bool MapVacate(uint64_t start, uint64_t length);
+
+// ---- shim_own.c ----
+
+// A private mapping goes from one range to another, of which the daemon is told (MapBegin).
+struct shim_move {
+  struct shim_telling telling;
+  uint64_t old_start;
+  uint64_t old_length;
+  uint64_t start;
+  uint64_t length;
+  int prot;
+  bool keeps_old;  // it stays a mapping, without pages of the process's own
+  bool is_vacant;  // set by it: MapVacate has left the old range to be unmapped
+};
+
+// Tells, holds stores to the old range (WIRE_HOLD) for the caller to let go, and moves. 0, and the
+// table is as the memory, or an errno and the mapping is where it was.
+int OwnMoveJob(struct shim_job* job, long channel);
 
 // ---- shim_change.c ----
 

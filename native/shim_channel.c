@@ -119,6 +119,11 @@ int ChannelCall(long channel, struct wire_request* request, long fd, struct wire
   return 0;
 }
 
+int ChannelAsk(long channel, struct shim_job* job) {
+  const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL, 0);
+  return error != 0 ? EIO : job->reply.error;
+}
+
 int ChannelTake(long channel, uint32_t call, int* fds, size_t fd_count) {
   struct wire_request request = {.call = call};
   request.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);

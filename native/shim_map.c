@@ -67,50 +67,62 @@ void MapUntell(uint64_t start, uint64_t end) {
   ShimCall(&job);
 }
 
-static int Ask(const struct shim_part* part, uint64_t* number) {
+int MapAsk(struct shim_telling* telling, long channel) {
+  const struct shim_part* part = telling->part;
   const struct shim_anchor* anchor = AnchorAt(part->anchor);
-  struct shim_job job = {.request = {.call = WIRE_MAP}};
-  if (anchor->is_shared) job.request.flags |= WIRE_MAP_SHARED;
-  if (anchor->is_sync) job.request.flags |= WIRE_MAP_SYNC;
-  if (!anchor->is_shared && part->is_shown) job.request.flags |= WIRE_MAP_OWN;
-  job.request.arguments[0] = part->start;
-  job.request.arguments[1] = part->end - part->start;
-  job.request.arguments[2] = anchor->ino;
-  job.request.arguments[3] = part->offset;
+  struct shim_job* job = &telling->job;
+  job->request.call = WIRE_MAP;
+  if (anchor->is_shared) job->request.flags |= WIRE_MAP_SHARED;
+  if (anchor->is_sync) job->request.flags |= WIRE_MAP_SYNC;
+  if (!anchor->is_shared && part->is_shown) job->request.flags |= WIRE_MAP_OWN;
+  job->request.arguments[0] = part->start;
+  job->request.arguments[1] = part->end - part->start;
+  job->request.arguments[2] = anchor->ino;
+  job->request.arguments[3] = part->offset;
 
   ForkHide(part->start, part->end - part->start);
   TablePending();
-  int error = ShimCall(&job);
+  int error = ChannelAsk(channel, job);
 
   Lock(&shim_table_lock);
   if (error == 0 && atomic_load(&shim_helper.state) == kHelperGone) error = EIO;
-  *number = error == 0 ? job.reply.values[0] : 0;
+  telling->number = error == 0 ? job->reply.values[0] : 0;
   for (size_t i = TableFind(part->start); i < TableCount(); i++) {
     if (TablePart(i)->start >= part->end) break;
-    TablePart(i)->number = *number;
+    TablePart(i)->number = telling->number;
   }
   Unlock(&shim_table_lock);
   return error;
 }
 
+static int AskJob(struct shim_job* job, long channel) {
+  return MapAsk((struct shim_telling*)job, channel);
+}
+
+static int Ask(struct shim_telling* telling) {
+  telling->number = 0;
+  telling->job.request.tid = (uint32_t)Sys3(SYS_gettid, 0, 0, 0);
+  return JobDo(&telling->job);
+}
+
 void MapServe(uint64_t number) { TableNumbered(number); }
 
 int MapTellAgain(const struct shim_part* part) {
-  uint64_t number;
-  const int error = Ask(part, &number);
-  MapServe(number);
+  struct shim_telling telling = {.job = {.run = AskJob}, .part = part};
+  const int error = Ask(&telling);
+  MapServe(telling.number);
   return error;
 }
 
-int MapBegin(const struct shim_part* part, uint64_t* number) {
-  *number = 0;
+int MapBegin(struct shim_telling* telling) {
+  const struct shim_part* part = telling->part;
   Lock(&shim_table_lock);
   int error = TableReserve(1);
   if (error == 0) TableInsert(part);
   Unlock(&shim_table_lock);
   if (error != 0) return error;
-  error = Ask(part, number);
-  if (error == 0) return 0;
+  error = Ask(telling);
+  if (telling->number != 0) return error;
   Lock(&shim_table_lock);
   TableRemove(part->start, part->end);  // its limits are limits of parts: takes no room
   Unlock(&shim_table_lock);
@@ -118,9 +130,9 @@ int MapBegin(const struct shim_part* part, uint64_t* number) {
 }
 
 int MapTell(const struct shim_part* part) {
-  uint64_t number;
-  const int error = MapBegin(part, &number);
-  MapServe(number);
+  struct shim_telling telling = {.job = {.run = AskJob}, .part = part};
+  const int error = MapBegin(&telling);
+  MapServe(telling.number);
   return error;
 }
 

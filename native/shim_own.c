@@ -81,16 +81,20 @@ static int Move(struct shim_move* move) {
   return 0;
 }
 
-static int MoveJob(struct shim_job* job, long channel) {
-  (void)channel;
-  struct shim_move* move = (struct shim_move*)job;
-  Lock(&shim_table_lock);
-  const int error = Move(move);
-  Unlock(&shim_table_lock);
-  return error;
+static int Hold(const struct shim_move* move, long channel) {
+  struct shim_job job = {.request = {.call = WIRE_HOLD, .tid = move->telling.job.request.tid}};
+  job.request.arguments[0] = move->old_start;
+  job.request.arguments[1] = move->old_length;
+  return ChannelAsk(channel, &job);
 }
 
-int OwnMove(struct shim_move* move) {
-  move->job.run = MoveJob;
-  return JobDo(&move->job);
+int OwnMoveJob(struct shim_job* job, long channel) {
+  struct shim_move* move = (struct shim_move*)job;
+  int error = MapAsk(&move->telling, channel);
+  if (error == 0) error = Hold(move, channel);
+  if (error != 0) return error;
+  Lock(&shim_table_lock);
+  error = Move(move);
+  Unlock(&shim_table_lock);
+  return error;
 }

@@ -85,12 +85,10 @@ static long MoveShared(struct remapping* remap) {
   return memory;
 }
 
-// Stores to private mappings in the range wait from here on; of no length: none does.
-static int Hold(uint64_t start, uint64_t length) {
+// Stores to private mappings wait no more.
+static void HoldNone(void) {
   struct shim_job job = {.request = {.call = WIRE_HOLD}};
-  job.request.arguments[0] = start;
-  job.request.arguments[1] = length;
-  return ShimCall(&job);
+  ShimCall(&job);
 }
 
 static long MovePrivate(struct remapping* remap) {
@@ -101,22 +99,21 @@ static long MovePrivate(struct remapping* remap) {
   part.end = part.start + remap->length;
   part.number = 0;
   part.is_shown = true;
-  uint64_t number;
-  int error = MapBegin(&part, &number);
-  const bool is_told = error == 0;
-  struct shim_move move = {.old_start = remap->old_start, .old_length = remap->old_length};
+  struct shim_move move = {.telling = {.job = {.run = OwnMoveJob}, .part = &part}};
+  move.old_start = remap->old_start;
+  move.old_length = remap->old_length;
   move.start = part.start;
   move.length = remap->length;
   move.prot = part.prot;
   move.keeps_old = (remap->flags & MREMAP_DONTUNMAP) != 0;
-  if (error == 0) error = Hold(move.old_start, move.old_length);
-  if (error == 0) error = OwnMove(&move);
-  MapServe(number);
+  const int error = MapBegin(&move.telling);
+  const bool is_told = move.telling.number != 0;
+  MapServe(move.telling.number);
   if (error == 0 && !move.keeps_old) {
     MapUntell(move.old_start, move.old_start + move.old_length);
     if (move.is_vacant) SysMunmap(move.old_start, move.old_length);
   }
-  if (is_told) Hold(0, 0);
+  if (is_told) HoldNone();
   if (error == 0) return memory;
   if (is_told) {
     ChangeUnmap(part.start, part.end);

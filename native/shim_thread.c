@@ -202,13 +202,12 @@ int JobDo(struct shim_job* job) {
 }
 
 static int CallJob(struct shim_job* job, long channel) {
-  const int error = ChannelCall(channel, &job->request, -1, &job->reply, NULL, 0);
-  if (error != 0) return EIO;
+  const int error = ChannelAsk(channel, job);
   // What waits for a fault there would wait for ever: nobody is told of a fault in nothing.
   if (job->request.call == WIRE_UNMAP) {
     ShowWake(job->request.arguments[0], job->request.arguments[1]);
   }
-  return job->reply.error;
+  return error;
 }
 
 int ShimCall(struct shim_job* job) {

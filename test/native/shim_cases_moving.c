@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { kMovers = 400, kStorers = 3, kPages = 64, kWords = 8 };
+enum { kMovers = 400, kStorers = 3, kPages = 64, kPunchers = 20, kMoversAmidCalls = 100 };
 /* Two places far below all that the kernel chooses by itself: nothing else comes to lie there. */
 static char* const kPlaces[2] = {(char*)0x500000000000, (char*)0x510000000000};
 
@@ -53,6 +53,34 @@ static bool HasAll(const char* at) {
   return true;
 }
 
+static void* Punching(void* argument) {
+  char* page = argument;
+  while (!atomic_load(&is_over)) {
+    if (madvise(page, PAGE, MADV_REMOVE) != 0) failures++;
+  }
+  return NULL;
+}
+
+// More calls than the shim has threads for wait for the helper, which obeys nothing for a mapping
+// that is on its way.
+static void MoveAmidCalls(char* at, char* shared) {
+  atomic_store(&is_over, 0);
+  failures = 0;
+  pthread_t threads[kPunchers];
+  for (size_t i = 0; i < kPunchers; i++) {
+    Must(pthread_create(&threads[i], NULL, Punching, shared + (kPages - 1) * PAGE) == 0,
+         "pthread_create");
+  }
+  for (int i = 0; i < kMoversAmidCalls; i++) {
+    char* target = kPlaces[(i + 1) % 2];
+    at = mremap(at, kPages * PAGE, kPages * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    Must(at == target, "mremap amid calls");
+  }
+  atomic_store(&is_over, 1);
+  for (size_t i = 0; i < kPunchers; i++) pthread_join(threads[i], NULL);
+  Equal(failures, 0, "it is moved while calls take all threads of the shim");
+}
+
 void MovingCases(void) {
   char* shared = Map(kPages, RW, MAP_SHARED, 0);
   shared[3 * PAGE + 1000] = 's';
@@ -78,4 +106,5 @@ void MovingCases(void) {
   Equal(failures, 0, "each store was where the mapping was");
   Ok(HasAll(at), "and none is lost");
   Equal(at[3 * PAGE + 1000], 's', "the rest of a page is the file's");
+  MoveAmidCalls(at, shared);
 }
