@@ -7,7 +7,7 @@ import type { FaultRule, FaultState } from '../../fs/index.js';
 import { checkImage } from '../../lib/metadata/check.js';
 import { loadNative } from '../../lib/native.js';
 import { mounted } from '../fs/image.js';
-import { cannotMap, daxMount, type DaxPlace, Mapper, mapperPids } from './place.js';
+import { cannotMap, daxMount, type DaxPlace, Mapper, mapperPids, stop } from './place.js';
 
 const skip = { skip: cannotMap };
 /** Longer than any test takes: who goes on was let go. */
@@ -233,7 +233,7 @@ t.test('a load that waited while its file got a room shows what comes there', sk
   const load = mapper.call(`load F ${2 * PAGE} 6`);
   await waiting(place, 3);
   // It is told to show the page, and does not answer.
-  process.kill(mapperPid, 'SIGSTOP');
+  await stop(mapperPid);
   await goOn();
   let isWritten = false;
   const write = writer.call(`write F native ${2 * PAGE}`).finally(() => {
@@ -252,7 +252,7 @@ t.test('a fault that fills a hole ends the room that the file has there', skip, 
   const store = mapper.call(`store F ${3 * PAGE} stored`);
   await waiting(place, 3);
   // It is told to show the page, and does not answer.
-  process.kill(mapperPid, 'SIGSTOP');
+  await stop(mapperPid);
   await goOn();
   let areWritten = false;
   const writes = Promise.all([

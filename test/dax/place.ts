@@ -8,9 +8,18 @@ import {
   spawn,
   spawnSync,
 } from 'node:child_process';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Mount, MountOptions } from '../../fs/index.js';
 import { Image, mounted, type Place } from '../fs/image.js';
@@ -137,4 +146,12 @@ export function mapperPids(dir: string): number[] {
     .split('\n')
     .filter((line) => line !== '')
     .map(Number);
+}
+
+/** Stops a process. The signal takes a while to come to all of its threads; then none runs. */
+export async function stop(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const tasks = `/proc/${pid}/task`;
+  const isStopped = (tid: string) => /\) T/.test(readFileSync(`${tasks}/${tid}/stat`, 'utf8'));
+  while (!readdirSync(tasks).every(isStopped)) await sleep(1);
 }

@@ -14,6 +14,7 @@ import {
   fauxdax,
   Mapper,
   mapperPids,
+  stop,
 } from './place.js';
 
 /** Waits until the daemon knows of no process, no mapping and no file that was mapped any more. */
@@ -305,7 +306,7 @@ t.test(
     const stopped = await stored(t, place.dir);
     const [pid = 0] = mapperPids(place.dir);
     const prompt = await stored(t, place.dir, 'g');
-    process.kill(pid, 'SIGSTOP');
+    await stop(pid);
     t.teardown(() => stopped.end());
     await place.mount.kill();
     await mounted(t, place);
