@@ -21,6 +21,7 @@
 // shim_files.c  what the daemon publishes of files; shim_read.c reads, shim_write.c writes;
 // shim_copy.c   copies for them; shim_position.c at a descriptor's position
 // shim_pin.c    buffers that io_uring keeps; shim_sandbox.c seccomp
+// shim_raw.c    calls by libc's syscall()
 // shim_pmem.c   libpmem and libpmem2; shim_scan.c programs that flush by themselves;
 // shim_decode.c lengths of instructions; shim_output.c what a program prints
 #ifndef FAUXDAX_SHIM_H_
@@ -357,6 +358,21 @@ void ScanObjects(void);
 
 // In a recording: what the program has stored so far is recorded. Keeps errno.
 void OutputLook(void);
+
+// ---- shim_raw.c ----
+
+// What the functions of libc of these names do, and return, by the kernel's word: a negative errno.
+long CallMmap(uint64_t address, uint64_t length, int prot, int flags, int fd, uint64_t offset);
+long CallMunmap(uint64_t start, uint64_t length);
+long CallMremap(uint64_t start, uint64_t old_length, uint64_t length, int flags, uint64_t target);
+// `key`: as of pkey_mprotect(2); -1 for mprotect(2).
+long CallMprotect(uint64_t start, uint64_t length, int prot, int key);
+long CallMadvise(uint64_t start, uint64_t length, int advice);
+long CallMsync(uint64_t start, uint64_t length, int flags);
+long CallMlockall(int flags);
+long CallFallocate(int fd, int mode, int64_t offset, int64_t length);
+// Whether io_uring_register(2) would keep memory of ours.
+bool PinsOurs(unsigned operation, const void* argument, size_t count);
 
 // ---- for shim_pmem.c ----
 

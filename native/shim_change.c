@@ -7,12 +7,15 @@
 
 #include "shim.h"
 
+static bool HasOurs(uint64_t start, uint64_t end) {
+  const size_t first = TableFind(start);
+  return first < TableCount() && TablePart(first)->start < end;
+}
+
 long ChangeUnmap(uint64_t start, uint64_t end) {
   Lock(&shim_table_lock);
   long result = -TableReserve(2);
-  const size_t first = TableFind(start);
-  const bool has_ours = first < TableCount() && TablePart(first)->start < end;
-  const bool is_held = result == 0 && has_ours && MapVacate(start, end - start);
+  const bool is_held = result == 0 && HasOurs(start, end) && MapVacate(start, end - start);
   if (result == 0 && !is_held) result = SysMunmap(start, end - start);
   const bool had_ours = result == 0 && TableRemove(start, end);
   Unlock(&shim_table_lock);
@@ -22,7 +25,7 @@ long ChangeUnmap(uint64_t start, uint64_t end) {
   return result;
 }
 
-static long Unmap(uint64_t start, uint64_t length) {
+long CallMunmap(uint64_t start, uint64_t length) {
   const uint64_t end = start + PageUp(length);
   if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
     return SysMunmap(start, length);
@@ -36,7 +39,7 @@ static long Unmap(uint64_t start, uint64_t length) {
 }
 
 SHIM_PUBLIC int munmap(void* address, size_t length) {
-  return (int)ShimResult(Unmap((uint64_t)address, length));
+  return (int)ShimResult(CallMunmap((uint64_t)address, length));
 }
 
 // Whether the part may get this protection: EACCES as mprotect(2).
@@ -48,16 +51,23 @@ static bool MayProtect(size_t first, uint64_t end, int prot) {
   return true;
 }
 
-static long Protect(uint64_t start, uint64_t length, int prot) {
+static long ByKernel(uint64_t start, uint64_t length, int prot, int key) {
+  if (key == -1) return SysMprotect(start, length, prot);
+  return Sys4(SYS_pkey_mprotect, (long)start, (long)length, prot, key);
+}
+
+// Ours have the default key, and no other: what is shown anew would be without it.
+long CallMprotect(uint64_t start, uint64_t length, int prot, int key) {
   const uint64_t end = start + PageUp(length);
   if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
-    return SysMprotect(start, length, prot);
+    return ByKernel(start, length, prot, key);
   }
   const uint64_t signals = BlockSignals();
   Lock(&shim_table_lock);
   long result = -TableReserve(2);
+  if (result == 0 && key > 0 && HasOurs(start, end)) result = -EINVAL;
   if (result == 0 && !MayProtect(TableFind(start), end, prot)) result = -EACCES;
-  if (result == 0) result = SysMprotect(start, length, prot);
+  if (result == 0) result = ByKernel(start, length, prot, key);
   if (result == 0) {
     for (size_t i = TableCut(start, end); i < TableCount(); i++) {
       if (TablePart(i)->start >= end) break;
@@ -70,7 +80,11 @@ static long Protect(uint64_t start, uint64_t length, int prot) {
 }
 
 SHIM_PUBLIC int mprotect(void* address, size_t length, int prot) {
-  return (int)ShimResult(Protect((uint64_t)address, length, prot));
+  return (int)ShimResult(CallMprotect((uint64_t)address, length, prot, -1));
+}
+
+SHIM_PUBLIC int pkey_mprotect(void* address, size_t length, int prot, int key) {
+  return (int)ShimResult(CallMprotect((uint64_t)address, length, prot, key));
 }
 
 void PieceAt(uint64_t start, uint64_t end, struct shim_piece* piece) {
@@ -158,7 +172,7 @@ static long AdvisePiece(const struct shim_piece* piece, int advice) {
 }
 
 // Goes on after ENOMEM, which says that something in between is not mapped, as madvise(2) does.
-static long Advise(uint64_t start, uint64_t length, int advice) {
+long CallMadvise(uint64_t start, uint64_t length, int advice) {
   const uint64_t end = start + PageUp(length);
   if (!TableMayTouch(start, end) || start % PAGE != 0 || end <= start) {
     return SysMadvise(start, length, advice);
@@ -176,5 +190,5 @@ static long Advise(uint64_t start, uint64_t length, int advice) {
 }
 
 SHIM_PUBLIC int madvise(void* address, size_t length, int advice) {
-  return (int)ShimResult(Advise((uint64_t)address, length, advice));
+  return (int)ShimResult(CallMadvise((uint64_t)address, length, advice));
 }

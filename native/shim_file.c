@@ -18,7 +18,7 @@ static void LearnSize(int fd) {
 }
 
 // The kernel's FUSE knows neither COLLAPSE_RANGE nor INSERT_RANGE.
-static long Allocate(int fd, int mode, int64_t offset, int64_t length) {
+long CallFallocate(int fd, int mode, int64_t offset, int64_t length) {
   uint64_t ino;
   const bool is_refused = (mode & (FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE)) != 0;
   if (!is_refused || !ShimIsOurs(fd, &ino)) {
@@ -44,7 +44,7 @@ static long Allocate(int fd, int mode, int64_t offset, int64_t length) {
 }
 
 SHIM_PUBLIC int fallocate(int fd, int mode, off_t offset, off_t length) {
-  return (int)ShimResult(Allocate(fd, mode, offset, length));
+  return (int)ShimResult(CallFallocate(fd, mode, offset, length));
 }
 
 SHIM_PUBLIC int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
@@ -53,7 +53,9 @@ SHIM_PUBLIC int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
 
 // Locked memory is there from the start, which for memory that is to be told of on its first use
 // would be too early.
-SHIM_PUBLIC int mlockall(int flags) {
+long CallMlockall(int flags) {
   if (ShimIsOn()) flags |= MCL_ONFAULT;
-  return (int)ShimResult(Sys3(SYS_mlockall, flags, 0, 0));
+  return Sys3(SYS_mlockall, flags, 0, 0);
 }
+
+SHIM_PUBLIC int mlockall(int flags) { return (int)ShimResult(CallMlockall(flags)); }

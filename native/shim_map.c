@@ -343,9 +343,13 @@ static long Map(struct wanted* wanted) {
   return KernelMap(wanted);
 }
 
+long CallMmap(uint64_t address, uint64_t length, int prot, int flags, int fd, uint64_t offset) {
+  struct wanted wanted = {address, length, prot, flags, fd, offset};
+  return Map(&wanted);
+}
+
 SHIM_PUBLIC void* mmap(void* address, size_t length, int prot, int flags, int fd, off_t offset) {
-  struct wanted wanted = {(uint64_t)address, length, prot, flags, fd, (uint64_t)offset};
-  return (void*)ShimResult(Map(&wanted));
+  return (void*)ShimResult(CallMmap((uint64_t)address, length, prot, flags, fd, (uint64_t)offset));
 }
 
 SHIM_PUBLIC void* mmap64(void* address, size_t length, int prot, int flags, int fd,

@@ -1,20 +1,14 @@
 // Buffers that io_uring keeps: the kernel would go on writing to the pages that a mapping showed
 // when they were registered, also when those have become another file's. A DAX filesystem refuses
 // them (EOPNOTSUPP), and so does this, where a program registers through libc or through liburing
-// as a shared library. What makes the system call by itself is not seen, see SPEC.md. Other calls
-// that go through libc's syscall() and are the shim's are passed on to it here.
+// as a shared library. What makes the system call by itself is not seen, see SPEC.md.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/io_uring.h>
-#include <stdarg.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "shim.h"
-#include "shim_sandbox.h"
-#include "shim_syscall.h"
 
 // More than the kernel takes are refused by it.
 enum { kBuffersMax = 1 << 14 };
@@ -29,8 +23,7 @@ static bool AnyOfOurs(const struct iovec* buffers, size_t count) {
   return false;
 }
 
-// Of io_uring_register(2).
-static bool PinsOurs(unsigned operation, const void* argument, size_t count) {
+bool PinsOurs(unsigned operation, const void* argument, size_t count) {
   if (operation == IORING_REGISTER_BUFFERS) return AnyOfOurs(argument, count);
   if (argument == NULL) return false;
   if (operation == IORING_REGISTER_BUFFERS2) {
@@ -42,22 +35,6 @@ static bool PinsOurs(unsigned operation, const void* argument, size_t count) {
     return AnyOfOurs((const struct iovec*)made->data, made->nr);
   }
   return false;
-}
-
-SHIM_PUBLIC long syscall(long number, ...) {
-  long words[6];
-  va_list rest;
-  va_start(rest, number);
-  for (size_t i = 0; i < 6; i++) words[i] = va_arg(rest, long);
-  va_end(rest);
-  if (number == SYS_io_uring_register &&
-      PinsOurs((unsigned)words[1], (const void*)words[2], (size_t)words[3])) {
-    return ShimResult(-EOPNOTSUPP);
-  }
-  // To the kernel our mappings are memory, of which it has nothing to sync.
-  if (number == SYS_msync) return msync((void*)words[0], (size_t)words[1], (int)words[2]);
-  SandboxNote(number, words[0]);
-  return ShimResult(Sys6(number, words[0], words[1], words[2], words[3], words[4], words[5]));
 }
 
 struct io_uring;

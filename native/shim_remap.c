@@ -185,8 +185,7 @@ static bool IsSound(const struct remapping* remap) {
   return remap->target % PAGE == 0 && remap->target + remap->length > remap->target && is_apart;
 }
 
-static long Remap(uint64_t start, uint64_t old_length, uint64_t length, int flags,
-                  uint64_t target) {
+long CallMremap(uint64_t start, uint64_t old_length, uint64_t length, int flags, uint64_t target) {
   struct remapping remap = {start, PageUp(old_length), PageUp(length), flags, target, {0}};
   const bool is_fixed = (flags & MREMAP_FIXED) != 0;
   const bool may_touch = TableMayTouch(start, start + (old_length == 0 ? 1 : remap.old_length)) ||
@@ -210,5 +209,5 @@ SHIM_PUBLIC void* mremap(void* address, size_t old_length, size_t length, int fl
     target = (uint64_t) __builtin_va_arg(rest, void*);
     __builtin_va_end(rest);
   }
-  return (void*)ShimResult(Remap((uint64_t)address, old_length, length, flags, target));
+  return (void*)ShimResult(CallMremap((uint64_t)address, old_length, length, flags, target));
 }

@@ -71,7 +71,7 @@ static long SyncOurs(uint64_t start, uint64_t end) {
 }
 
 // Neighbouring pieces of ours are one call. An error stops, but for ENOMEM.
-static long Sync(uint64_t start, uint64_t length, int flags) {
+long CallMsync(uint64_t start, uint64_t length, int flags) {
   const uint64_t end = start + PageUp(length);
   if (!TableMayTouch(start, end)) return Sys3(SYS_msync, (long)start, (long)length, flags);
   const bool is_known = (flags & ~(MS_ASYNC | MS_INVALIDATE | MS_SYNC)) == 0;
@@ -99,5 +99,5 @@ static long Sync(uint64_t start, uint64_t length, int flags) {
 }
 
 SHIM_PUBLIC int msync(void* address, size_t length, int flags) {
-  return (int)ShimResult(Sync((uint64_t)address, length, flags));
+  return (int)ShimResult(CallMsync((uint64_t)address, length, flags));
 }

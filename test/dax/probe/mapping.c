@@ -234,6 +234,52 @@ static void Kept(void) {
   Row("io_uring fixed buffer", "EOPNOTSUPP", "%s", kept == 0 ? "OK" : strerrorname_np(errno));
 }
 
+// What jemalloc, LuaJIT and others call instead of libc's function of the name.
+static void BySyscall(void) {
+  int file = NewWritten("f", 4 * kPage, 'a');
+  volatile char* map = (char*)syscall(SYS_mmap, NULL, 4L * kPage, PROT_READ | PROT_WRITE,
+                                      MAP_SHARED, file, 0L);
+  Row("syscall(SYS_mmap)", "OK", "%s", map == MAP_FAILED ? strerrorname_np(errno) : "OK");
+  if (map == MAP_FAILED) return;
+  map[0] = 's';
+  char byte = 0;
+  if (pread(file, &byte, 1, 0) != 1) Fail("pread");
+  Row("a store through it, read", "s", "%c", byte);
+  Row("syscall(SYS_madvise, MADV_REMOVE) of a page", "OK", "%s",
+      Result(syscall(SYS_madvise, map + kPage, (long)kPage, MADV_REMOVE)));
+  Row("extents", "[0,1)W [2,4)W", "%s", Extents(file));
+  char* moved = (char*)syscall(SYS_mremap, map, 4L * kPage, 8L * kPage, MREMAP_MAYMOVE);
+  Row("syscall(SYS_mremap), moved: a load", "a", "%c", moved == MAP_FAILED ? '!' : moved[2 * kPage]);
+  if (moved == MAP_FAILED || ftruncate(file, 5 * kPage) < 0) Fail("grown");
+  moved[4 * kPage] = 'g';
+  Row("a store to what was added, read", "g", "%s", Shell("tail -c 4096 f | head -c 1"));
+  Row("syscall(SYS_fallocate, FALLOC_FL_COLLAPSE_RANGE)", "OK", "%s",
+      Result(syscall(SYS_fallocate, file, FALLOC_FL_COLLAPSE_RANGE, 0L, (long)kPage)));
+  Row("extents", "[1,4)W", "%s", Extents(file));
+  moved[3 * kPage] = 'm';
+  if (syscall(SYS_munmap, moved, 8L * kPage) < 0) Fail("munmap");
+  // Memory of the program's that comes to lie there is its own.
+  volatile char* other =
+      mmap(moved, 8 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (other != moved) Fail("mmap where it was");
+  other[3 * kPage] = 'o';
+  if (fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 5 * kPage) < 0) Fail("punch");
+  Row("syscall(SYS_munmap), other memory there, punch of the file", "o", "%c", other[3 * kPage]);
+}
+
+static void ProtectBySyscall(void) {
+  NewWritten("f", kPage, 'a');
+  char* map = Map(Open("f", O_RDONLY), kPage, PROT_READ, MAP_SHARED);
+  const int writable = PROT_READ | PROT_WRITE;
+  Row("syscall(SYS_mprotect), writable, open for reading", "EACCES", "%s",
+      Result(syscall(SYS_mprotect, map, (long)kPage, writable)));
+  Row("syscall(SYS_pkey_mprotect), the same", "EACCES", "%s",
+      Result(syscall(SYS_pkey_mprotect, map, (long)kPage, writable, -1)));
+  Row("pkey_mprotect, the same", "EACCES", "%s", Result(pkey_mprotect(map, kPage, writable, -1)));
+  Row("pkey_mprotect, readable", "OK", "%s", Result(pkey_mprotect(map, kPage, PROT_READ, -1)));
+  Row("a load", "OK", "%s", Touch(map, false, 0));
+}
+
 static void NotAsked(void) {
   NotHere("pwritev2 RWF_NOWAIT: OK or EAGAIN",
           "FUSE files are not opened for it: EOPNOTSUPP before the filesystem is asked");
@@ -252,6 +298,8 @@ const struct probe kMappingProbes[] = {
     {"splice", Splice},
     {"tearing", Tear},
     {"memory that is kept", Kept},
+    {"calls by syscall()", BySyscall},
+    {"mprotect by syscall()", ProtectBySyscall},
     {"what is not asked", NotAsked},
     {0},
 };
