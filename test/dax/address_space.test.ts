@@ -1,9 +1,11 @@
 // A process whose threads wait for the mount while they hold its address space (the kernel's
-// mmap_lock), which the daemon needs to write-protect its memory: nobody waits for ever.
+// mmap_lock), which the daemon needs to write-protect its memory: nobody waits for ever. And what
+// lies where a mapping was while the daemon does not know that it is gone.
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { cannotMap, daxMount, Mapper } from './place.js';
+import { cannotMap, daxMount, Mapper, mapperPids, stop } from './place.js';
 
 const PAGE = 4096;
 
@@ -37,6 +39,44 @@ t.test(
     t.equal(await mapper.call('fsync B'), '0', 'its memory is protected when the write is done');
     t.equal(readFileSync(join(dir, 'cached'), 'latin1').slice(0, 6), 'cached');
     t.equal(await mapper.call('store N 0 again'), '0');
+    t.equal(await mapper.end(), 0);
+  },
+);
+
+t.test(
+  'addresses of a mapping that is unmapped stay taken until the daemon knows',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t);
+    writeFileSync(join(dir, 'f'), Buffer.alloc(PAGE));
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open F f rw', '0'],
+      ['map M F 0 4096 shared', '0'],
+      ['store M 0 stored', '0'],
+    ]);
+    const maps = () => readFileSync(`/proc/${mapperPids(dir)[0]}/maps`, 'latin1').split('\n');
+    const shown = maps().filter((line) => / rw-s .*\/region$/.test(line));
+    t.equal(shown.length, 1, 'the mapping shows the region');
+    const [address = 0, end = 0] = (shown[0] as string)
+      .split(/[- ]/)
+      .map((text) => Number(`0x${text}`));
+    // What lies there, be it part of something larger.
+    const there = () =>
+      maps().find((line) => {
+        const [from = 0, to = 0] = line.split(/[- ]/, 2).map((text) => Number(`0x${text}`));
+        return from <= address && end <= to;
+      });
+
+    const { pid } = (await mount.info()).daemon;
+    t.teardown(() => process.kill(pid, 'SIGCONT'));
+    await stop(pid);
+    const unmapped = mapper.call('unmap M 0 4096');
+    while (there() === shown[0]) await sleep(1);
+    t.match(there(), / ---p /, 'nothing can be put there by chance');
+    process.kill(pid, 'SIGCONT');
+    t.equal(await unmapped, '0');
+    t.equal(there(), undefined, 'then they are free');
     t.equal(await mapper.end(), 0);
   },
 );
