@@ -158,7 +158,7 @@ t.test('an unlinked file goes with the process that mapped it', { skip: cannotMa
   process.kill(mapperPids(place.dir)[0] as number, 'SIGKILL');
   await mapper.end();
   await allGone(t, place);
-  for (let tries = 0; tries < 100 && (await free()).bytes < before.bytes; tries++) await sleep(50);
+  while ((await free()).bytes < before.bytes) await sleep(50);
   t.equal((await free()).bytes, before.bytes);
 });
 
@@ -175,11 +175,12 @@ t.test(
       while ((await plain.call(`fallocate A 0 ${size} ${step}`)) === '0') size += step;
     }
     t.equal(await mapper.call('store M 20480 x'), 'SIGBUS 20480');
-    t.equal(await mapper.call('load M 20480 1'), 'SIGBUS 20480', 'for a moment');
+    // For a moment; then it is the hole again.
+    t.match(await mapper.call('load M 20480 1'), /^(SIGBUS 20480|\.)$/);
     await sleep(200);
     t.equal(await mapper.call('store M 20480 x'), 'SIGBUS 20480', 'again');
     t.equal(await plain.call('truncate A 0'), '0');
-    await sleep(200);
+    while ((await mapper.call('load M 20480 1')) === 'SIGBUS 20480') await sleep(20);
     await mapper.check(t, [
       ['load M 20480 1', '.'],
       ['store M 20480 x', '0'],
