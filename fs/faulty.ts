@@ -2,13 +2,15 @@
  * What fault rules do to a request (fs/faults.ts says which): fail it, cut it short, hold it back,
  * poison what it touches, or cut the power with it.
  */
+import type { PageRange } from '../lib/dax/mmu.js';
 import { Errno } from '../lib/errno.js';
 import { DEFERRED, OP, Q, REPLY, REQUEST } from '../lib/frame.js';
 import type { Keep } from '../lib/region.js';
-import { LINE_BYTES, pageOf, pagesFor } from '../lib/units.js';
+import { LINE_BYTES } from '../lib/units.js';
 import { type Call, type Operation, statusOf } from './call.js';
 import * as content from './content.js';
 import { POWER_CUT, type PowerSwitch } from './crash.js';
+import { pagesOf } from './dax/plans.js';
 import type { Requests } from './dax/requests.js';
 import type { FaultAction, FaultOp } from './faults.js';
 import type { Filesystem } from './filesystem.js';
@@ -64,35 +66,60 @@ export class Faulty {
         this.#requests.answerAs(call.in(Q.unique), TORN.errno);
         return DEFERRED;
       case 'poison':
-        this.#poison(call.in(Q.nodeid), call.in(REQUEST.read.offset), size);
-        return run();
+        return this.#poison(opcode, size, run);
       case 'delay':
-        return this.#delay(opcode, action.delayMs, run);
+        setTimeout(this.#later(opcode, run), action.delayMs);
+        return DEFERRED;
       case 'crash':
         if (!LOOK_OPS.has(opcode)) this.#runBeforeCut(opcode, run);
         return this.#crash(action.keep);
     }
   }
 
-  #poison(ino: number, offset: number, lengthBytes: number): void {
+  /** Who maps the pages is shown them no more: the next access meets the bad memory. */
+  #poison(opcode: number, lengthBytes: number, run: () => number): number {
+    const ino = this.#call.in(Q.nodeid);
+    const pages = pagesOf({ offset: this.#call.in(REQUEST.read.offset), lengthBytes });
+    const poison = (): void => this.#poisonPages(ino, pages);
+    const { dax } = this.#fs;
+    if (dax?.isMapped(ino) !== true) {
+      poison();
+      return run();
+    }
+    let isLate = false;
+    let isOver = false;
+    const runLate = this.#later(opcode, run);
+    dax.whileNotShown(ino, pages, poison, {
+      done: () => {
+        isOver = true;
+        if (isLate) runLate();
+      },
+      abandoned: this.#later(opcode, () => POWER_CUT),
+    });
+    if (isOver) return run();
+    isLate = true;
+    return DEFERRED;
+  }
+
+  #poisonPages(ino: number, { filePage, pageCount }: PageRange): void {
     const inode = this.#fs.inode(ino);
-    const end = pagesFor(offset + lengthBytes);
-    for (const extent of this.#fs.metadata.extents(inode).slice(pageOf(offset), end)) {
+    const extents = this.#fs.metadata.extents(inode).slice(filePage, filePage + pageCount);
+    for (const extent of extents) {
       for (let page = 0; page < extent.pageCount; page += 1) {
         this.#fs.image.region.poison(extent.regionPage + page);
       }
     }
   }
 
-  /** Keeps the frame, answers later as if the request had come then. */
-  #delay(opcode: number, delayMs: number, run: () => number): number {
+  /** Keeps the frame. @returns what answers later, as if the request had come then */
+  #later(opcode: number, run: () => number): () => void {
     const call = this.#call;
     const frame = call.request.slice();
     const slots = opcode === OP.WRITE ? REQUEST.write : REQUEST.setxattr;
     const carries = opcode === OP.WRITE || opcode === OP.SETXATTR;
     const start = call.in(slots.payload);
     const payload = carries ? call.payload(start, call.in(slots.size)).slice() : undefined;
-    setTimeout(() => {
+    return () => {
       const unique = frame[Q.unique] as number;
       call.request.set(frame);
       if (payload !== undefined) call.wire.requestBytes.set(payload, start);
@@ -100,8 +127,7 @@ export class Faulty {
       const status = statusOf(run);
       // What defers itself answers itself.
       if (status !== DEFERRED) call.wire.answer(unique, opcode, status);
-    }, delayMs);
-    return DEFERRED;
+    };
   }
 
   /** What has to wait for processes that map the file is not carried out before the cut. */

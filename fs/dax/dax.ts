@@ -371,6 +371,23 @@ export class Dax {
   }
 
   /**
+   * Runs `apply` while nobody is shown the pages, then `done`, perhaps before it returns; `abandoned`
+   * when the power is cut before.
+   */
+  whileNotShown(
+    ino: number,
+    pages: PageRange,
+    apply: () => void,
+    { done, abandoned }: { done: () => void; abandoned: () => void },
+  ): void {
+    this.scheduler.start(ino, this.engine.change(ino, pages, false, apply), {
+      done,
+      failed: (error) => this.#parts.failed(error),
+      abandoned,
+    });
+  }
+
+  /**
    * The power is about to be cut: no store of a mapping reaches the region from here on; those made
    * so far the cut finds itself. Who waits for a request learns of the cut.
    *

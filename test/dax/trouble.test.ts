@@ -213,6 +213,30 @@ t.test('a page of bad memory is SIGBUS, its neighbours are not', { skip: cannotM
 });
 
 t.test(
+  'memory that goes bad is taken from mappings that show it',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t);
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open A f rw+creat', '0'],
+      ['write A start 0', '5'],
+      ['write A good 4096', '4'],
+      ['map M A 0 8192 shared', '0'],
+      ['store M 0 x', '0'],
+      ['store M 4096 x', '0'],
+    ]);
+    await mount.fault.add({ op: 'read', path: '*', nth: 1, action: { do: 'poison' } });
+    await mapper.check(t, [
+      ['read A 1 4096', 'EIO'],
+      ['load M 4096 1', 'SIGBUS 4096'],
+      ['store M 4097 x', 'SIGBUS 4097'],
+      ['load M 0 5', 'xtart'],
+    ]);
+  },
+);
+
+t.test(
   'umount is refused while files are mapped; when the daemon ends, it is SIGBUS',
   { skip: cannotMap },
   async (t) => {
