@@ -91,9 +91,11 @@ struct shim_part {
 extern struct shim_lock shim_change_lock;
 extern struct shim_lock shim_table_lock;
 
-// Whether [start, end) may hold a part; without a lock, one or two loads. False is certain for
-// ranges that the caller has a right to.
+// Whether [start, end) may hold a part, or addresses that MapVacate keeps; without a lock, two to
+// four loads. False is certain for ranges that the caller has a right to.
 bool TableMayTouch(uint64_t start, uint64_t end);
+// The addresses that MapVacate keeps; an empty range when none. With the change lock held.
+void TableVacant(uint64_t start, uint64_t end);
 
 // The rest with the table lock held.
 //
@@ -287,10 +289,13 @@ void MapServe(uint64_t number);
 int MapTellAgain(const struct shim_part* part);
 // Tells the daemon that the range is gone. With the change lock held.
 void MapUntell(uint64_t start, uint64_t end);
-// Takes away all memory of a range and keeps the addresses until they are unmapped: while the
-// daemon believes that a mapping lies there it would protect, and let stores through to, what the
-// helper makes ready at that place. False, and nothing is changed, where that cannot be had.
+// Takes away all memory of a range and keeps the addresses until MapLeave: while the daemon
+// believes that a mapping lies there it would protect, and let stores through to, what the helper
+// makes ready at that place. Who sees that the mapping is gone, and maps something else there, is
+// kept waiting by the change lock, which is held until then. False, and nothing is changed, where
+// that cannot be had.
 bool MapVacate(uint64_t start, uint64_t length);
+void MapLeave(uint64_t start, uint64_t length);
 
 // ---- shim_own.c ----
 

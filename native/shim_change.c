@@ -20,7 +20,7 @@ long ChangeUnmap(uint64_t start, uint64_t end) {
   const bool had_ours = result == 0 && TableRemove(start, end);
   Unlock(&shim_table_lock);
   if (had_ours) MapUntell(start, end);
-  if (is_held) SysMunmap(start, end - start);
+  if (is_held) MapLeave(start, end - start);
   AnchorsDrop();
   return result;
 }

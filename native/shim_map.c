@@ -57,7 +57,15 @@ long MapReserve(uint64_t hint, uint64_t length, uint64_t offset, int prot, int e
 }
 
 bool MapVacate(uint64_t start, uint64_t length) {
-  return !IsError(SysMmap(start, length, PROT_NONE, kAnonymous | MAP_FIXED, -1, 0));
+  TableVacant(start, start + length);
+  const long result = SysMmap(start, length, PROT_NONE, kAnonymous | MAP_FIXED, -1, 0);
+  if (IsError(result)) TableVacant(0, 0);
+  return !IsError(result);
+}
+
+void MapLeave(uint64_t start, uint64_t length) {
+  SysMunmap(start, length);
+  TableVacant(0, 0);
 }
 
 void MapUntell(uint64_t start, uint64_t end) {

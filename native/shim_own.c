@@ -68,8 +68,9 @@ static int Move(struct shim_move* move) {
   }
   const long placed = Place(stage, move->length, move->start);
   if (IsError(placed)) {
-    move->is_vacant = false;
     PutBack(move, stage);
+    if (move->is_vacant) TableVacant(0, 0);
+    move->is_vacant = false;
     return (int)-placed;
   }
   if (!move->keeps_old) TableRemove(move->old_start, move->old_start + move->old_length);

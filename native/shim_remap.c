@@ -111,7 +111,7 @@ static long MovePrivate(struct remapping* remap) {
   MapServe(move.telling.number);
   if (error == 0 && !move.keeps_old) {
     MapUntell(move.old_start, move.old_start + move.old_length);
-    if (move.is_vacant) SysMunmap(move.old_start, move.old_length);
+    if (move.is_vacant) MapLeave(move.old_start, move.old_length);
   }
   if (is_told) HoldNone();
   if (error == 0) return memory;

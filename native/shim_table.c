@@ -23,6 +23,10 @@ struct shim_lock shim_table_lock;
 static _Atomic uint64_t lowest = UINT64_MAX;
 static _Atomic uint64_t highest = 0;
 
+// The range that MapVacate holds; the change lock has room for one.
+static _Atomic uint64_t vacant_start;
+static _Atomic uint64_t vacant_end;
+
 // The one MAP call under way: whether there is one, and the largest number a reply gave.
 static _Atomic uint32_t pending_count;
 static _Atomic uint64_t newest_number;
@@ -42,7 +46,14 @@ static int Grow(struct growing* table, size_t count, size_t item_bytes) {
 
 bool TableMayTouch(uint64_t start, uint64_t end) {
   const uint64_t high = atomic_load_explicit(&highest, memory_order_relaxed);
-  return start < high && end > atomic_load_explicit(&lowest, memory_order_relaxed);
+  if (start < high && end > atomic_load_explicit(&lowest, memory_order_relaxed)) return true;
+  const uint64_t vacated = atomic_load_explicit(&vacant_end, memory_order_relaxed);
+  return start < vacated && end > atomic_load_explicit(&vacant_start, memory_order_relaxed);
+}
+
+void TableVacant(uint64_t start, uint64_t end) {
+  atomic_store(&vacant_start, start);
+  atomic_store(&vacant_end, end);
 }
 
 static void Limit(void) {

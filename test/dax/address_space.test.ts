@@ -80,3 +80,32 @@ t.test(
     t.equal(await mapper.end(), 0);
   },
 );
+
+t.test(
+  'what is mapped where a mapping is seen to be gone stays there',
+  { skip: cannotMap },
+  async (t) => {
+    const { dir, mount } = await daxMount(t);
+    writeFileSync(join(dir, 'f'), Buffer.alloc(PAGE));
+    const mapper = Mapper.direct(t, dir);
+    await mapper.check(t, [
+      ['open F f rw', '0'],
+      ['map M F 0 4096 shared', '0'],
+      ['store M 0 stored', '0'],
+      ['await M', '0'],
+    ]);
+    const { pid } = (await mount.info()).daemon;
+    t.teardown(() => process.kill(pid, 'SIGCONT'));
+    await stop(pid);
+    const unmapped = mapper.call('unmap M 0 4096');
+    // The other thread sees it at once, and is not to get there first.
+    await sleep(200);
+    process.kill(pid, 'SIGCONT');
+    t.equal(await unmapped, '0');
+    await mapper.check(t, [
+      ['awaited', '0'],
+      ['load M 0 1', 'n'],
+    ]);
+    t.equal(await mapper.end(), 0);
+  },
+);

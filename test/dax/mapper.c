@@ -143,6 +143,32 @@ static void DoShift(void) {
   Answer(errno == 0 ? 0 : -1);
 }
 
+static pthread_t tenant;
+
+static void OnNothingThere(int signal, siginfo_t* info, void* context) {
+  (void)signal;
+  (void)context;
+  char* page = (char*)((uintptr_t)info->si_addr & ~(uintptr_t)4095);
+  const int how = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  mmap(page, 4096, PROT_READ | PROT_WRITE, how, -1, 0);
+}
+
+static void* MoveIn(void* at) {
+  volatile char* byte = at;
+  while (*byte != 0) continue;
+  *byte = 'n';
+  return NULL;
+}
+
+// await M: a thread loads from it, which is not zero, until it is gone; its handler of SIGSEGV maps
+// memory in its place, and it stores `n` there. The answer does not wait for that.
+static void DoAwait(void) {
+  const struct sigaction action = {.sa_sigaction = OnNothingThere, .sa_flags = SA_SIGINFO};
+  sigaction(SIGSEGV, &action, NULL);
+  errno = pthread_create(&tenant, NULL, MoveIn, Map(1)->address);
+  Answer(errno == 0 ? 0 : -1);
+}
+
 static void Run(void);
 
 // fork CALL...: a child makes the call and ends.
@@ -226,6 +252,11 @@ static void Run(void) {
     DoCover();
   } else if (strcmp(call, "shift") == 0) {
     DoShift();
+  } else if (strcmp(call, "await") == 0) {
+    DoAwait();
+  } else if (strcmp(call, "awaited") == 0) {
+    errno = pthread_join(tenant, NULL);
+    Answer(errno == 0 ? 0 : -1);
   } else if (strcmp(call, "read") == 0) {
     DoRead();
   } else if (strcmp(call, "write") == 0) {
