@@ -15,7 +15,7 @@ import type { Session } from '../lib/addon/session.js';
 import { loadNative } from '../lib/native.js';
 import { endAttached } from './attached.js';
 import { type Calls, type Connection, ControlServer } from './control.js';
-import { Power } from './crash.js';
+import { Power, type PowerSwitch } from './crash.js';
 import { whyNotDax } from './dax/ability.js';
 import { Dax, type RunTicket } from './dax/dax.js';
 import { Dispatch } from './dispatch.js';
@@ -131,10 +131,11 @@ class Daemon {
   #serve(fd: number): Transport {
     const { dir, options } = this.#job;
     const native = loadNative();
-    const dispatch = new Dispatch(this.#fs, {
+    const power: PowerSwitch = {
       crash: (keep) => this.#crash(keep),
       failed: (error) => this.#failed(error),
-    });
+    };
+    const dispatch = new Dispatch(this.#fs, power);
     const session = native.openSession({
       fd,
       region: this.#image.region as NativeRegion,
@@ -156,7 +157,7 @@ class Daemon {
         session,
         recorder: this.#recording?.recorder,
         log: this.#log,
-        failed: (error) => this.#failed(error),
+        power,
       });
     }
     return {
@@ -202,15 +203,11 @@ class Daemon {
         if (wish.action?.do === 'crash' && !fs.options.crashable) {
           throw new Errno('EOPNOTSUPP', 'mounted without -o crashable');
         }
-        const added = fs.faults.add(wish);
-        fs.sharing.watch(fs.faults.watchesData);
-        if (fs.faults.watchesData) fs.dax?.catchNoStores();
-        return added;
+        return fs.faults.add(wish);
       },
       'fault-list': () => fs.faults.list(),
       'fault-clear': ({ ruleId }) => {
         const count = fs.faults.clear(ruleId === undefined ? undefined : Number(ruleId));
-        fs.sharing.watch(fs.faults.watchesData);
         fs.dax?.scheduler.release();
         return count;
       },

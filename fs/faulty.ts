@@ -37,10 +37,9 @@ export class Faulty {
     const run = (): number => operation(ino, name, name2);
     const op = this.#faultOp(opcode);
     if (op === undefined) return run();
-    const { nodes, faults, sharing } = this.#fs;
+    const { nodes, faults } = this.#fs;
     const path = NAMED_OPS.has(op) && name !== '' ? nodes.pathOf(ino, name) : nodes.path(ino);
     const action = faults.match(op, path);
-    if (!faults.watchesData) sharing.watch(false);
     return action === undefined ? run() : this.#act(opcode, op, action, run);
   }
 

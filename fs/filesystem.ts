@@ -98,22 +98,20 @@ export class Filesystem {
     const { crashable, durable, readOnly } = this.options;
     // Elsewhere an fsync does more: it is recorded, fails while a cut settles, or syncs the host.
     const isPlain = this.#log === undefined && !crashable && !readOnly && durable === 'process';
-    const { metadata, faults } = this;
-    const growth = this.#growth;
-    const tell = (isDirty: boolean): void => {
-      reply[IS_COMMITTED] = isPlain && !isDirty && !growth.hasRooms && !faults.armed ? 1 : 0;
+    const { metadata, faults, sharing } = this;
+    const tell = (isCommitted: boolean): void => {
+      reply[IS_COMMITTED] = isPlain && isCommitted ? 1 : 0;
+      if (!isCommitted) this.dax?.unsettle();
     };
-    metadata.onDirty = () => {
-      tell(true);
-      this.dax?.unsettle();
+    metadata.onDirty = () => tell(false);
+    metadata.afterCommit.push(() => tell(this.isCommitted));
+    this.#growth.onChange = () => tell(this.isCommitted);
+    faults.onChange = () => {
+      tell(this.isCommitted);
+      sharing.watch(faults.watchesData);
+      if (faults.watchesData) this.dax?.catchNoStores();
     };
-    metadata.afterCommit.push(() => tell(false));
-    growth.onChange = () => {
-      tell(metadata.dirty);
-      if (growth.hasRooms) this.dax?.unsettle();
-    };
-    faults.onChange = () => tell(metadata.dirty);
-    tell(metadata.dirty);
+    tell(this.isCommitted);
   }
 
   get metadata(): OpenImage['metadata'] {
@@ -124,9 +122,9 @@ export class Filesystem {
     return this.image.fileData;
   }
 
-  /** Nothing is to be committed, nor can be without a word to TypeScript. */
+  /** Nothing is to be committed, nor can be without a word to TypeScript; and no fault rule looks. */
   get isCommitted(): boolean {
-    return !this.metadata.dirty && !this.#growth.hasRooms;
+    return !this.metadata.dirty && !this.#growth.hasRooms && !this.faults.armed;
   }
 
   now(): Time {

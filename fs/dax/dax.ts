@@ -27,6 +27,7 @@ import type { Session } from '../../lib/addon/session.js';
 import type { Native } from '../../lib/native.js';
 import { FILE_BYTES_MAX, PAGE_BYTES } from '../../lib/units.js';
 import { touchStored } from '../attributes.js';
+import type { PowerSwitch } from '../crash.js';
 import type { Filesystem } from '../filesystem.js';
 import { FS_DAX_FL } from '../inode_flags.js';
 import { BusPages } from './bus_pages.js';
@@ -59,8 +60,7 @@ export interface DaxParts {
   session: Session;
   recorder: Recorder | undefined;
   log: Log;
-  /** Something that cannot be answered for went wrong: stop the mount with the reason. */
-  failed(error: unknown): void;
+  power: PowerSwitch;
 }
 
 /** What `fauxdax run` needs to start a program. */
@@ -133,7 +133,7 @@ export class Dax {
       clients,
       calls: this.#calls,
       busPages: this.#busPages,
-      failed: (error) => parts.failed(error),
+      failed: (error) => parts.power.failed(error),
     });
   }
 
@@ -232,7 +232,7 @@ export class Dax {
       run();
       this.scheduler.drain();
     } catch (error) {
-      this.#parts.failed(error);
+      this.#parts.power.failed(error);
     }
   }
 
@@ -366,7 +366,7 @@ export class Dax {
   whenNotShown(ino: number, remove: () => void): void {
     this.scheduler.start(ino, this.engine.change(ino, ALL_PAGES, true, remove), {
       done: () => {},
-      failed: (error) => this.#parts.failed(error),
+      failed: (error) => this.#parts.power.failed(error),
     });
   }
 
@@ -382,7 +382,7 @@ export class Dax {
   ): void {
     this.scheduler.start(ino, this.engine.change(ino, pages, false, apply), {
       done,
-      failed: (error) => this.#parts.failed(error),
+      failed: (error) => this.#parts.power.failed(error),
       abandoned,
     });
   }

@@ -1,9 +1,11 @@
 /**
  * Calls that shims make for their programs: msync, and the fallocate that the kernel does not pass on.
- * Each is answered when it has been carried out; in a recording each is a call of its process.
+ * Each is answered when it has been carried out; in a recording each is a call of its process. Fault
+ * rules see them as the requests that they would be without the shim: `fsync` and `fallocate`.
  */
 import type { DaxEngine } from '../../lib/dax/engine.js';
 import type { PageRange } from '../../lib/dax/mmu.js';
+import { Signal } from '../../lib/dax/signal.js';
 import type { Task } from '../../lib/dax/task.js';
 import { Errno } from '../../lib/errno.js';
 import type { FaultServer, FaultServerEvent } from '../../lib/addon/fault_server.js';
@@ -11,7 +13,8 @@ import type { MappingCall, Recorder } from '../../lib/addon/recorder.js';
 import type { Session } from '../../lib/addon/session.js';
 import { PAGE_BYTES } from '../../lib/units.js';
 import * as content from '../content.js';
-import { POWER_CUT } from '../crash.js';
+import { POWER_CUT, type PowerSwitch } from '../crash.js';
+import type { FaultOp } from '../faults.js';
 import type { Filesystem } from '../filesystem.js';
 import type { Clients } from './clients.js';
 import { fallocatePlan, runPlan } from './plans.js';
@@ -27,7 +30,7 @@ interface Served {
 interface Parts {
   session: Session;
   recorder: Recorder | undefined;
-  failed(error: unknown): void;
+  power: PowerSwitch;
 }
 
 export class ShimCalls {
@@ -87,7 +90,7 @@ export class ShimCalls {
       const offset = part.filePage * PAGE_BYTES;
       const what = { ino, offset, lengthBytes: part.pageCount * PAGE_BYTES, flags: 0 };
       this.recorded(client, { operation: 'DAX_MSYNC', tid, ...what }, (ended) => {
-        this.#answering(ino, syncPart(this.#fs, served.engine, next), (error) => {
+        this.#ruled('fsync', ino, syncPart(this.#fs, served.engine, next), (error) => {
           ended(error);
           if (error === 0) syncFrom(index + 1);
           else served.server.reply(call, error);
@@ -108,16 +111,50 @@ export class ShimCalls {
     };
     const what = { ino, ...range, flags: mode, tid: event.tid };
     this.recorded(event.client, { operation: 'DAX_FALLOCATE', ...what }, (ended) => {
-      this.#answering(ino, runPlan(engine, fallocatePlan(ino, mode, range), run), (error) => {
+      const plan = runPlan(engine, fallocatePlan(ino, mode, range), run);
+      this.#ruled('fallocate', ino, plan, (error) => {
         ended(error);
         // Size, times and bytes changed behind the kernel's back: pages that sendfile(2) left in its
         // cache go. It takes no size from an answer that was under way meanwhile, and the process is
         // about to ask for one (LearnSize in shim_file.c).
-        const { session, failed } = this.#parts;
+        const { session, power } = this.#parts;
         session.invalidateInode(ino, 0, 0);
-        session.notificationsDone().then(() => server.reply(call, error), failed);
+        session.notificationsDone().then(() => server.reply(call, error), power.failed);
       });
     });
+  }
+
+  /** Carries it out, and answers, as fault rules have it. */
+  #ruled(op: FaultOp, ino: number, task: Task<number>, answer: (error: number) => void): void {
+    const { faults, nodes } = this.#fs;
+    const { power } = this.#parts;
+    const action = faults.armed ? faults.match(op, nodes.path(ino)) : undefined;
+    switch (action?.do) {
+      case 'error':
+        answer(new Errno(action.code, 'fault rule').errno);
+        return;
+      case 'delay':
+        this.#answering(ino, this.#late(action.delayMs, task), answer);
+        return;
+      case 'crash':
+        this.#answering(ino, task, () => {
+          power.crash(action.keep).catch(power.failed);
+          answer(POWER_CUT);
+        });
+        return;
+      default:
+        this.#answering(ino, task, answer);
+    }
+  }
+
+  *#late(delayMs: number, task: Task<number>): Task<number> {
+    const due = new Signal();
+    setTimeout(() => {
+      due.set();
+      this.#scheduler.drain();
+    }, delayMs);
+    yield due;
+    return yield* task;
   }
 
   #answering(ino: number, task: Task<number>, answer: (error: number) => void): void {
@@ -125,7 +162,7 @@ export class ShimCalls {
       done: answer,
       failed: (error) => {
         if (error instanceof Errno) answer(error.errno);
-        else this.#parts.failed(error);
+        else this.#parts.power.failed(error);
       },
       abandoned: () => answer(POWER_CUT),
     });
