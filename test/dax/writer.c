@@ -283,6 +283,19 @@ static int CaseSpliced(void) {
   return 0;
 }
 
+/* mmap(2), past the shim. */
+static const void* MapByKernel(int fd) {
+  register long result __asm__("rax") = SYS_mmap;
+  register long flags __asm__("r10") = MAP_PRIVATE;
+  register long file __asm__("r8") = fd;
+  register long offset __asm__("r9") = 0;
+  __asm__ volatile("syscall"
+                   : "+r"(result)
+                   : "D"(0L), "S"((long)kPage), "d"((long)PROT_READ), "r"(flags), "r"(file), "r"(offset)
+                   : "rcx", "r11", "memory");
+  return result < 0 && result > -4096 ? MAP_FAILED : (const void*)result;
+}
+
 /* A private mapping of a process without the shim shows pages of the kernel's cache. */
 static int CaseCached(void) {
   const int fd = OpenServed("cached", 19, O_RDWR);
@@ -292,16 +305,17 @@ static int CaseCached(void) {
   if (child == 0) {
     char path[4096];
     snprintf(path, sizeof(path), "%s/cached", dir);
-    const long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY);
-    const long map = syscall(SYS_mmap, 0L, kPage, PROT_READ, MAP_PRIVATE, file, 0L);
+    const volatile uint64_t* map = MapByKernel((int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY));
     uint64_t word;
-    if (map == -1) _exit(1);
+    if (map == MAP_FAILED) _exit(1);
     while (read(asks[0], &word, 8) == 8 && word != 0) {
-      word = *(volatile uint64_t*)map;
+      word = *map;
       if (write(answers[1], &word, 8) != 8) _exit(1);
     }
     _exit(0);
   }
+  /* Or its end would not be heard. */
+  close(answers[1]);
   uint64_t seen = 0, i = 1;
   for (; i <= 50; i++) {
     if (pwrite(fd, &i, 8, 0) != 8 || write(asks[1], &i, 8) != 8) break;
