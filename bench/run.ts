@@ -78,7 +78,8 @@ function readWish(words: readonly string[]): Wish | undefined {
     },
   });
   if (values.help || values.list) {
-    const list = rows.map((row) => `${row.name.padEnd(16)}${row.what}`).join('\n');
+    const width = Math.max(...rows.map((row) => row.name.length));
+    const list = rows.map((row) => `${row.name.padEnd(width)}  ${row.what}`).join('\n');
     console.log(values.help ? help : list);
     return undefined;
   }
