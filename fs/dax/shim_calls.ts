@@ -137,7 +137,7 @@ export class ShimCalls {
         this.#answering(ino, this.#late(action.delayMs, task), answer);
         return;
       case 'crash':
-        this.#answering(ino, task, () => {
+        this.#answering(ino, task, answer, () => {
           power.crash(action.keep).catch(power.failed);
           answer(POWER_CUT);
         });
@@ -157,11 +157,17 @@ export class ShimCalls {
     return yield* task;
   }
 
-  #answering(ino: number, task: Task<number>, answer: (error: number) => void): void {
+  /** @param ended instead of `answer`, unless the power is cut before */
+  #answering(
+    ino: number,
+    task: Task<number>,
+    answer: (error: number) => void,
+    ended = answer,
+  ): void {
     this.#scheduler.start(ino, task, {
-      done: answer,
+      done: ended,
       failed: (error) => {
-        if (error instanceof Errno) answer(error.errno);
+        if (error instanceof Errno) ended(error.errno);
         else this.#parts.power.failed(error);
       },
       abandoned: () => answer(POWER_CUT),

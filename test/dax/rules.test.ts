@@ -1,5 +1,8 @@
 // Fault rules and the calls that shims make for their programs, which are no requests of the kernel:
 // msync counts as an fsync, fallocate as what it is.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { cannotMap, type DaxPlace, daxMount, Mapper } from './place.js';
 
@@ -94,6 +97,27 @@ t.test('the power is cut at an msync, which is carried out', { skip: cannotMap }
   ]);
   t.equal(await mapper.end(), 0);
 });
+
+t.test(
+  'an msync that waits to cut the power is cut off by another',
+  { skip: cannotMap },
+  async (t) => {
+    const place = await daxMount(t, { crashable: true });
+    const { mount, dir } = place;
+    const mapper = await mapped(place, Mapper.direct(t, dir), 'f');
+    const point = { op: 'point', path: 'f', action: { do: 'delay', delayMs: 600_000 } } as const;
+    const action = { do: 'crash', keep: { keep: 'none' } } as const;
+    await mount.fault.add({ op: 'fsync', path: 'f', action });
+    await mount.fault.add(point);
+    const waiting = mapper.call(msync);
+    while (((await mount.info()).daemon.dax?.waiting ?? 0) === 0) await sleep(5);
+    await mount.crash({ keep: 'none' });
+    t.equal(await waiting, 'EIO');
+    const cuts = readFileSync(join(place.imageDir, 'daemon.log'), 'utf8').match(/power cut/g);
+    t.equal(cuts?.length, 1);
+    t.equal(await mapper.end(), 0);
+  },
+);
 
 t.test('a fallocate that only shims have meets its rules', { skip: cannotMap }, async (t) => {
   const place = await daxMount(t);
