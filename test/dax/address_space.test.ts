@@ -4,8 +4,8 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import t from 'tap';
-import { cannotMap, daxMount, Mapper, mapperPids, stop } from './place.js';
+import t, { type Test } from 'tap';
+import { cannotMap, type DaxPlace, daxMount, Mapper, mapperPids, stop } from './place.js';
 
 const PAGE = 4096;
 
@@ -43,18 +43,24 @@ t.test(
   },
 );
 
+/** A process that maps the one page of a file and has stored to it. */
+async function stored(t: Test): Promise<DaxPlace & { mapper: Mapper }> {
+  const place = await daxMount(t);
+  writeFileSync(join(place.dir, 'f'), Buffer.alloc(PAGE));
+  const mapper = Mapper.direct(t, place.dir);
+  await mapper.check(t, [
+    ['open F f rw', '0'],
+    ['map M F 0 4096 shared', '0'],
+    ['store M 0 stored', '0'],
+  ]);
+  return { ...place, mapper };
+}
+
 t.test(
   'addresses of a mapping that is unmapped stay taken until the daemon knows',
   { skip: cannotMap },
   async (t) => {
-    const { dir, mount } = await daxMount(t);
-    writeFileSync(join(dir, 'f'), Buffer.alloc(PAGE));
-    const mapper = Mapper.direct(t, dir);
-    await mapper.check(t, [
-      ['open F f rw', '0'],
-      ['map M F 0 4096 shared', '0'],
-      ['store M 0 stored', '0'],
-    ]);
+    const { dir, mount, mapper } = await stored(t);
     const maps = () => readFileSync(`/proc/${mapperPids(dir)[0]}/maps`, 'latin1').split('\n');
     const shown = maps().filter((line) => / rw-s .*\/region$/.test(line));
     t.equal(shown.length, 1, 'the mapping shows the region');
@@ -85,15 +91,8 @@ t.test(
   'what is mapped where a mapping is seen to be gone stays there',
   { skip: cannotMap },
   async (t) => {
-    const { dir, mount } = await daxMount(t);
-    writeFileSync(join(dir, 'f'), Buffer.alloc(PAGE));
-    const mapper = Mapper.direct(t, dir);
-    await mapper.check(t, [
-      ['open F f rw', '0'],
-      ['map M F 0 4096 shared', '0'],
-      ['store M 0 stored', '0'],
-      ['await M', '0'],
-    ]);
+    const { mount, mapper } = await stored(t);
+    t.equal(await mapper.call('await M'), '0');
     const { pid } = (await mount.info()).daemon;
     t.teardown(() => process.kill(pid, 'SIGCONT'));
     await stop(pid);
